@@ -1,0 +1,96 @@
+/**
+ * What the scheduler tells the ranks, and what they answer. Plain data; `step_codec.ts` packs it.
+ * @module
+ */
+
+/** How the token after a sequence's last planned token is drawn. */
+export interface PlannedSampling {
+  /** 0 is greedy. */
+  readonly temperature: number;
+  /** 0 keeps all. */
+  readonly topK: number;
+  /** 1 keeps all. */
+  readonly topP: number;
+  /** 0 keeps all. */
+  readonly minP: number;
+  /** Low and high 32 bits of the seed. */
+  readonly seedLow: number;
+  readonly seedHigh: number;
+  /** Choice index of the request. */
+  readonly choice: number;
+  /** Top tokens to report; -1 the whole vocabulary, null no log-probabilities. */
+  readonly logprobs: number | null;
+}
+
+/** Work for one sequence in one step. */
+export interface PlannedSequence {
+  /** Row of the rank-resident block table and of the token board; stable while the sequence holds blocks. */
+  readonly slot: number;
+  /** Absolute position of the first token of this step. */
+  readonly startPosition: number;
+  /** Number of tokens in this step. */
+  readonly numTokens: number;
+  /**
+   * The input tokens, or null when the single input token is the one that an earlier step samples
+   * for the same slot: then `inputStep` names that step.
+   */
+  readonly tokens: ArrayLike<number> | null;
+  /** Step whose sampled token is the input, or -1. */
+  readonly inputStep: number;
+  /** Place in the slot's block table where `newBlocks` go (0 starts the table anew). */
+  readonly firstNewBlock: number;
+  /** Block numbers that join the table with this step. */
+  readonly newBlocks: ArrayLike<number>;
+  /** How to draw the next token; null when this chunk does not end the known tokens. */
+  readonly sampling: PlannedSampling | null;
+  /** Prompt log-probabilities: the token that follows each of the first `targets.length` tokens. */
+  readonly promptTargets: ArrayLike<number> | null;
+  /** Top tokens to report at each of them. */
+  readonly promptLogprobs: number;
+}
+
+/** One step of work, the same for every rank of a replica. Plans run in order, each on every rank. */
+export interface StepPlan {
+  /** Number of the step, counted from 0. */
+  readonly step: number;
+  /** Sequences in batch order. */
+  readonly sequences: readonly PlannedSequence[];
+}
+
+/** Log-probability of a token with the most likely ones beside it. */
+export interface RowLogprobs {
+  /** Log-probability of the token itself. */
+  readonly logprob: number;
+  /** Ids of the most likely tokens, descending. */
+  readonly topIds: Int32Array;
+  /** Their log-probabilities. */
+  readonly topLogprobs: Float32Array;
+}
+
+/** What a step produced for one sequence. */
+export interface SequenceResult {
+  /** Slot of the planned sequence. */
+  readonly slot: number;
+  /** The drawn token, or -1 when none was asked for. */
+  readonly token: number;
+  /** Log-probabilities of the drawn token, when asked for. */
+  readonly logprobs: RowLogprobs | null;
+  /** One entry per prompt target. */
+  readonly promptLogprobs: readonly RowLogprobs[] | null;
+}
+
+/** What a step produced, one entry per planned sequence, in the plan's order. */
+export interface StepResult {
+  /** Number of the step. */
+  readonly step: number;
+  /** Results in the plan's order. */
+  readonly sequences: readonly SequenceResult[];
+}
+
+/** A step that was handed to the ranks and may still be running. */
+export interface StepHandle {
+  /** Number of the step. */
+  readonly step: number;
+  /** Resolves when the step has retired; rejects when a rank has failed. Handles resolve in step order. */
+  tokens(): Promise<StepResult>;
+}

@@ -1,0 +1,142 @@
+/**
+ * What users of an engine see: requests, sampling parameters, and streamed outputs.
+ * @module
+ */
+
+/** How tokens are drawn. Defaults are those of the OpenAI API and vLLM. */
+export interface SamplingParams {
+  /** Divides the logits; 0 is greedy. From 0 to 2 over HTTP; any finite value >= 0 here. Default 1. */
+  readonly temperature: number;
+  /** Keep the k most likely tokens; 0 keeps all. Default 0. */
+  readonly topK: number;
+  /** Keep the smallest set of most likely tokens whose probability reaches this. (0, 1], default 1. */
+  readonly topP: number;
+  /** Keep tokens at least this likely relative to the most likely one. [0, 1], default 0. */
+  readonly minP: number;
+  /** Unsigned 64-bit seed: same seed, same tokens, on any layout and load. Random when null. */
+  readonly seed: bigint | null;
+  /** Tokens to generate at most. Default 16. */
+  readonly maxTokens: number;
+  /** Texts that end the generation; not part of the output. */
+  readonly stop: readonly string[];
+  /** Token ids that end the generation; part of `tokenIds`, not of the text. */
+  readonly stopTokenIds: readonly number[];
+  /** Go on past the model's end tokens. */
+  readonly ignoreEos: boolean;
+  /** Log-probabilities of this many top tokens beside each token; -1 the whole vocabulary; null none. */
+  readonly logprobs: number | null;
+  /** The same for the tokens of the prompt (0: only the prompt's own tokens); null none. */
+  readonly promptLogprobs: number | null;
+}
+
+/** A request: text or token ids. */
+export interface GenerateRequest {
+  /** Text to continue; needs a tokenizer. */
+  readonly prompt?: string;
+  /** Token ids to continue; taken as they are. */
+  readonly promptTokenIds?: readonly number[];
+  /** Sampling parameters; what is left out takes the model's `generation_config.json` or the default. */
+  readonly sampling?: Partial<SamplingParams>;
+  /** Cancels the request; its blocks are freed when the steps in flight have retired. */
+  readonly signal?: AbortSignal;
+}
+
+/** Log-probability of one token and of the most likely ones at its place. */
+export interface TokenLogprob {
+  /** The token. */
+  readonly tokenId: number;
+  /** Its natural-log probability before temperature and truncation. */
+  readonly logprob: number;
+  /** The most likely tokens, descending: `[id, logprob]`. */
+  readonly top: readonly (readonly [number, number])[];
+}
+
+/** Why a generation ended. */
+export type FinishReason = "stop" | "length" | "abort";
+
+/** Tokens that one step added to a request. */
+export interface GenerationChunk {
+  /** New token ids. */
+  readonly tokenIds: readonly number[];
+  /** New text (empty without tokenizer, or while a character is incomplete). */
+  readonly text: string;
+  /** One entry per new token, when asked for. */
+  readonly logprobs?: readonly TokenLogprob[];
+  /** On the first chunk, when asked for: one entry per prompt token, the first null. */
+  readonly promptLogprobs?: readonly (TokenLogprob | null)[];
+  /** Set on the last chunk. */
+  readonly finishReason: FinishReason | null;
+  /** The stop text or token id that ended the generation; null for an end token or length. */
+  readonly stopReason: string | number | null;
+}
+
+/** Counters and gauges of one engine, for `/metrics` and the router. */
+export interface EngineStats {
+  /** Requests that hold blocks. */
+  readonly running: number;
+  /** Requests that wait. */
+  readonly waiting: number;
+  /** Blocks of the KV cache that are free. */
+  readonly kvBlocksFree: number;
+  /** Blocks of the KV cache. */
+  readonly kvBlocksTotal: number;
+  /** Times a request lost its blocks to another and was computed again. */
+  readonly preemptions: number;
+  /** Prompt tokens computed so far. */
+  readonly promptTokens: number;
+  /** Tokens generated so far. */
+  readonly generationTokens: number;
+  /** Steps that have retired. */
+  readonly steps: number;
+}
+
+/** What an engine serves. */
+export interface EngineInfo {
+  /** Architecture, such as `LlamaForCausalLM`. */
+  readonly architecture: string;
+  /** Entries of the vocabulary. */
+  readonly vocabSize: number;
+  /** Positions a request may take, prompt and output together. */
+  readonly maxModelLen: number;
+  /** Ranks that share each layer. */
+  readonly tensorParallelSize: number;
+  /** Pipeline stages. */
+  readonly pipelineParallelSize: number;
+  /** Device, instruction set, kernels and communicator in one line each. */
+  readonly backend: Readonly<Record<string, string | number>>;
+}
+
+/** The request cannot be served as asked; `param` names the field. HTTP 400. */
+export class UnsupportedRequestError extends Error {
+  /** Name of the offending field, or null. */
+  readonly param: string | null;
+  /** Names the offending field. */
+  constructor(message: string, param: string | null = null) {
+    super(message);
+    this.name = "UnsupportedRequestError";
+    this.param = param;
+  }
+}
+
+/** The engine has stopped (a rank died, say); the request was lost. HTTP 503. */
+export class EngineDeadError extends Error {
+  /** Says what happened. */
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "EngineDeadError";
+  }
+}
+
+/** Anything that generates: a local engine, later a remote one. The server and the router use this. */
+export interface Replica extends AsyncDisposable {
+  /** What it serves. */
+  readonly info: EngineInfo;
+  /** True until the replica has died or was disposed. */
+  readonly healthy: boolean;
+  /** Why it is not healthy. */
+  readonly failure: string | null;
+  /** Latest counters (at most a step old). */
+  readonly stats: EngineStats;
+  /** Streams a generation; throws UnsupportedRequestError, EngineDeadError. Ends early with finishReason `abort` on cancel. */
+  generate(request: GenerateRequest): AsyncIterable<GenerationChunk>;
+}
