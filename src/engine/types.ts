@@ -140,3 +140,35 @@ export interface Replica extends AsyncDisposable {
   /** Streams a generation; throws UnsupportedRequestError, EngineDeadError. Ends early with finishReason `abort` on cancel. */
   generate(request: GenerateRequest): AsyncIterable<GenerationChunk>;
 }
+
+/** How a model is laid out and how much it may hold. One replica; replicas are copied by the router. */
+export interface EngineOptions {
+  /** Folder of a Hugging Face checkpoint. */
+  readonly model: string;
+  /** Ranks that share each layer. Default 1. */
+  readonly tensorParallelSize?: number;
+  /** Pipeline stages. Default 1. */
+  readonly pipelineParallelSize?: number;
+  /** Positions a request may take. Default: the model's own limit. */
+  readonly maxModelLen?: number;
+  /** Requests that run at once. Default 64. */
+  readonly maxNumSeqs?: number;
+  /** Tokens computed in one step. Default 2048. */
+  readonly maxNumBatchedTokens?: number;
+  /** Blocks of the KV cache; overrides `kvCacheMemory`. */
+  readonly numKvBlocks?: number;
+  /** Bytes of KV cache over all ranks. Default: a quarter of the free memory. */
+  readonly kvCacheMemory?: number;
+  /** Where to compute. Default `auto`. */
+  readonly device?: "auto" | "cpu" | "cuda";
+  /** Storage of the weights; `auto` is the checkpoint's own. `f32` widens in registers. */
+  readonly dtype?: "auto" | "f32" | "bf16" | "f16";
+  /** How ranks are started. Default `thread`. */
+  readonly launcher?: "thread" | "process";
+  /** Threads of each rank. Default: cores divided by ranks. */
+  readonly threads?: number;
+  /** Seed of requests that bring none; random when left out. */
+  readonly seed?: bigint;
+  /** Called while weights load: fraction of all ranks' work, 0 to 1. */
+  readonly onProgress?: (fraction: number) => void;
+}
