@@ -3,6 +3,14 @@
  * @module
  */
 // One import and one entry per file, in alphabetical order; headers too.
+import memoryMapC from "../../native/cpu/memory_map.c" with { type: "text" };
+import poolC from "../../native/cpu/pool.c" with { type: "text" };
+import poolH from "../../native/cpu/pool.h" with { type: "text" };
+import simdH from "../../native/cpu/simd.h" with { type: "text" };
+import simdAvx2H from "../../native/cpu/simd_avx2.h" with { type: "text" };
+import simdAvx512H from "../../native/cpu/simd_avx512.h" with { type: "text" };
+import simdMathH from "../../native/cpu/simd_math.h" with { type: "text" };
+import simdPortableH from "../../native/cpu/simd_portable.h" with { type: "text" };
 
 /** A source file that is compiled into the native library (`.c`) or included by one (`.h`). */
 export interface NativeSource {
@@ -13,4 +21,13 @@ export interface NativeSource {
 }
 
 /** Every file of `native/cpu`. */
-export const CPU_SOURCES: readonly NativeSource[] = [];
+export const CPU_SOURCES: readonly NativeSource[] = [
+  { name: "memory_map.c", text: memoryMapC },
+  { name: "pool.c", text: poolC },
+  { name: "pool.h", text: poolH },
+  { name: "simd.h", text: simdH },
+  { name: "simd_avx2.h", text: simdAvx2H },
+  { name: "simd_avx512.h", text: simdAvx512H },
+  { name: "simd_math.h", text: simdMathH },
+  { name: "simd_portable.h", text: simdPortableH },
+];

@@ -1,0 +1,212 @@
+/**
+ * Compiles the CPU kernels with the system's C compiler, once per machine, into a cache.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { CPU_SOURCES, type NativeSource } from "./sources.ts";
+
+const COMPILERS = ["cc", "gcc", "clang"] as const;
+
+// Contraction stays off so that a compiler cannot choose where a product is rounded (NUMERICS.md 3);
+// the kernels name their fused multiply-adds.
+const COMMON_FLAGS: readonly string[] = [
+  "-O3",
+  "-std=gnu11",
+  "-Wall",
+  "-Werror=implicit-function-declaration",
+  "-ffp-contract=off",
+  "-fno-math-errno",
+  "-fPIC",
+  "-pthread",
+];
+
+// Compiles every source to an object at the same time, then links. The flags come first, then "--",
+// then the sources; $CC and $OUTPUT are in the environment.
+const BUILD_SCRIPT = `
+set -u
+flags=
+while [ "$1" != "--" ]; do flags="$flags $1"; shift; done
+shift
+pids=
+objects=
+for source; do
+  $CC $flags -c "$source" -o "\${source%.c}.o" &
+  pids="$pids $!"
+  objects="$objects \${source%.c}.o"
+done
+failed=0
+for pid in $pids; do wait "$pid" || failed=1; done
+[ "$failed" = 0 ] || exit 1
+exec $CC -shared -pthread -o "$OUTPUT" $objects -lm
+`;
+
+/**
+ * Path of the native library of the CPU kernels, compiled for this machine; from the cache when it
+ * was compiled before. Blocks while compiling (about a second).
+ *
+ * Throws when the platform is not Linux x86-64, when there is no C compiler, or when it fails.
+ */
+export function nativeLibraryPath(): string {
+  return compileSources(CPU_SOURCES, nativeArchitectureFlags());
+}
+
+/**
+ * Hash of the kernel sources, the compiler and its flags: ranks whose hash and instruction set agree
+ * compute the same bits. Throws as {@linkcode nativeLibraryPath} does.
+ */
+export function nativeLibraryHash(): string {
+  return sourceHash(CPU_SOURCES, findCompiler(), nativeArchitectureFlags());
+}
+
+/** Compiler flags that select this machine's instruction set, with full-width vectors. */
+export function nativeArchitectureFlags(): string[] {
+  checkPlatform();
+  const flags = ["-march=native"];
+  if (/\bavx512f\b/.test(processorField("flags"))) flags.push("-mprefer-vector-width=512");
+  return flags;
+}
+
+/** Name of the processor, as the kernel reports it. */
+export function processorName(): string {
+  return processorField("model name") || "unknown x86-64 processor";
+}
+
+/**
+ * Compiles `sources` with `architectureFlags` into a shared library and returns its path, or returns
+ * what an earlier call compiled from the same inputs. Safe to call from many processes at once.
+ */
+export function compileSources(
+  sources: readonly NativeSource[],
+  architectureFlags: readonly string[],
+): string {
+  checkPlatform();
+  const compiler = findCompiler();
+  const processor = createHash("sha256")
+    .update(`${processorField("model name")}\n${processorField("flags")}`)
+    .digest("hex");
+  const hash = sourceHash(sources, compiler, architectureFlags);
+  const folder = cacheFolder();
+  const path = `${folder}/cpu-${hash.slice(0, 24)}-${processor.slice(0, 8)}.so`;
+  if (isFile(path)) return path;
+
+  // A private folder, then a rename: other processes see a whole library or none.
+  const work = Deno.makeTempDirSync({ dir: folder, prefix: "build-" });
+  try {
+    for (const { name, text } of sources) Deno.writeTextFileSync(`${work}/${name}`, text);
+    build(work, sources, compiler, architectureFlags);
+    Deno.chmodSync(`${work}/library.so`, 0o700);
+    Deno.renameSync(`${work}/library.so`, path);
+  } finally {
+    Deno.removeSync(work, { recursive: true });
+  }
+  return path;
+}
+
+interface Compiler {
+  readonly command: string;
+  readonly version: string;
+}
+
+function build(
+  work: string,
+  sources: readonly NativeSource[],
+  compiler: Compiler,
+  architectureFlags: readonly string[],
+): void {
+  const files = sources.map(({ name }) => name).filter((name) => name.endsWith(".c"));
+  const { success, stderr } = new Deno.Command("/bin/sh", {
+    args: ["-c", BUILD_SCRIPT, "sh", ...COMMON_FLAGS, ...architectureFlags, "--", ...files],
+    cwd: work,
+    env: { CC: compiler.command, OUTPUT: "library.so", LC_ALL: "C" },
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).outputSync();
+  if (!success) {
+    const message = new TextDecoder().decode(stderr).trim();
+    throw new Error(
+      `Cannot compile the CPU kernels with ${compiler.version}: ${compiler.command} reported\n${message}`,
+    );
+  }
+}
+
+function sourceHash(
+  sources: readonly NativeSource[],
+  compiler: Compiler,
+  architectureFlags: readonly string[],
+): string {
+  const hash = createHash("sha256");
+  hash.update(JSON.stringify([compiler.version, COMMON_FLAGS, architectureFlags]));
+  for (const { name, text } of sources) hash.update(JSON.stringify([name, text]));
+  return hash.digest("hex");
+}
+
+function findCompiler(): Compiler {
+  for (const command of COMPILERS) {
+    try {
+      const { success, stdout } = new Deno.Command(command, {
+        args: ["--version"],
+        env: { LC_ALL: "C" },
+        stdin: "null",
+        stderr: "null",
+      }).outputSync();
+      if (success) return { command, version: new TextDecoder().decode(stdout).split("\n")[0] };
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  throw new Error(
+    `Cannot compile the CPU kernels as no C compiler is on the PATH: looked for ${
+      COMPILERS.join(", ")
+    }. Install one with: apt install gcc libc6-dev (Debian, Ubuntu), dnf install gcc (Fedora, RHEL), ` +
+      `apk add gcc musl-dev (Alpine), pacman -S gcc (Arch), zypper install gcc (openSUSE)`,
+  );
+}
+
+function checkPlatform(): void {
+  const { os, arch } = Deno.build;
+  if (os !== "linux" || arch !== "x86_64") {
+    throw new Error(
+      `Cannot run the CPU kernels as they need Linux on x86-64: this is ${os} ${arch}`,
+    );
+  }
+}
+
+function cacheFolder(): string {
+  const folder = cachePath();
+  Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const { uid, mode } = Deno.statSync(folder);
+  // Code is loaded from here: nobody else may be able to put it there.
+  if (uid !== Deno.uid() || ((mode ?? 0) & 0o022) !== 0) {
+    throw new Error(
+      `Cannot use the cache folder ${folder} as other users can write to it: set WEFT_CACHE_DIR to a private folder`,
+    );
+  }
+  return folder;
+}
+
+function cachePath(): string {
+  const explicit = Deno.env.get("WEFT_CACHE_DIR");
+  if (explicit) return explicit;
+  const cache = Deno.env.get("XDG_CACHE_HOME");
+  if (cache) return `${cache}/weft`;
+  const home = Deno.env.get("HOME");
+  if (home) return `${home}/.cache/weft`;
+  return `${Deno.env.get("TMPDIR") || "/tmp"}/weft-${Deno.uid()}`;
+}
+
+function processorField(name: string): string {
+  const line = Deno.readTextFileSync("/proc/cpuinfo").split("\n").find((line) =>
+    line.startsWith(name)
+  );
+  return line?.slice(line.indexOf(":") + 1).trim() ?? "";
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
