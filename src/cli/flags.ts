@@ -1,0 +1,188 @@
+/**
+ * Every flag of every command: name (as vLLM spells it), kind, default and help.
+ * @module
+ */
+import { choice, type Flag, integer, number, onOff, size, text, unsigned64 } from "./flag_types.ts";
+
+/** Flags of one command by name, without the leading dashes. */
+export type FlagTable = Readonly<Record<string, Flag<unknown>>>;
+
+const COUNT = 2 ** 31 - 1;
+const DTYPES = {
+  f32: "f32",
+  float32: "f32",
+  float: "f32",
+  bf16: "bf16",
+  bfloat16: "bf16",
+  f16: "f16",
+  float16: "f16",
+  half: "f16",
+} as const;
+
+/** Flags that lay out an engine; common to serve, generate, bench and inspect. */
+export const ENGINE_FLAGS = {
+  "model": text({ placeholder: "DIR", help: "Folder of a Hugging Face checkpoint" }),
+  "tensor-parallel-size": integer({
+    min: 1,
+    max: 1024,
+    fallback: 1,
+    help: "Ranks that share each layer",
+  }),
+  "pipeline-parallel-size": integer({ min: 1, max: 1024, fallback: 1, help: "Pipeline stages" }),
+  "data-parallel-size": integer({
+    min: 1,
+    max: 1024,
+    fallback: 1,
+    help: "Replicas of the model behind one router",
+  }),
+  "max-model-len": integer({
+    min: 1,
+    max: COUNT,
+    shownDefault: "the model's",
+    help: "Positions a request may take, prompt and output together",
+  }),
+  "max-num-seqs": integer({
+    min: 1,
+    max: 65536,
+    shownDefault: "64",
+    help: "Requests that a replica runs at once",
+  }),
+  "max-num-batched-tokens": integer({
+    min: 1,
+    max: COUNT,
+    shownDefault: "2048",
+    help: "Tokens that a replica computes in one step",
+  }),
+  "num-kv-blocks": integer({
+    min: 1,
+    max: COUNT,
+    help: "KV cache blocks of a replica, 16 tokens each; overrides --kv-cache-memory",
+  }),
+  "kv-cache-memory": size({
+    shownDefault: "a quarter of the free memory, shared by the replicas",
+    help: "KV cache bytes of a replica, over all its ranks",
+  }),
+  "device": choice({
+    values: { auto: "auto", cpu: "cpu", cuda: "cuda" },
+    fallback: "auto",
+    help: "Where to compute",
+  }),
+  "dtype": choice({
+    values: { auto: "auto", ...DTYPES },
+    fallback: "auto",
+    help: "Type of the weights; auto is the checkpoint's own (also float32, bfloat16, float16)",
+  }),
+  "launcher": choice({
+    values: { thread: "thread", process: "process" },
+    fallback: "thread",
+    help: "How ranks are started",
+  }),
+  "threads": integer({
+    min: 1,
+    max: 1024,
+    shownDefault: "cores / (ranks x replicas)",
+    help: "Threads of each rank",
+  }),
+  "seed": unsigned64({
+    shownDefault: "random",
+    help: "Seed of requests that bring none of their own",
+  }),
+} satisfies FlagTable;
+
+/** Flags of `weft serve`. */
+export const SERVE_FLAGS = {
+  "host": text({ placeholder: "ADDRESS", fallback: "127.0.0.1", help: "Address to listen on" }),
+  "port": integer({ min: 0, max: 65535, fallback: 8000, help: "Port to listen on; 0 is any free" }),
+  "served-model-name": text({
+    placeholder: "NAME",
+    shownDefault: "the folder's name",
+    help: "Name of the model in the API",
+  }),
+  "api-key": text({ placeholder: "KEY", help: "Key that every API request must bring" }),
+  ...ENGINE_FLAGS,
+} satisfies FlagTable;
+
+/** Flags of `weft generate`. */
+export const GENERATE_FLAGS = {
+  "prompt": text({ repeatable: true, help: "Text to continue; may be repeated" }),
+  "prompt-ids": text({
+    placeholder: "1,2,3",
+    repeatable: true,
+    help: "Token ids to continue; may be repeated",
+  }),
+  "max-tokens": integer({ min: 0, max: COUNT, fallback: 16, help: "Tokens to generate at most" }),
+  "temperature": number({
+    min: 0,
+    max: 1e6,
+    shownDefault: "the model's, or 1",
+    help: "Divides the logits; 0 takes the most likely token",
+  }),
+  "top-p": number({
+    min: 1e-9,
+    max: 1,
+    shownDefault: "the model's, or 1",
+    help: "Keep the smallest set of tokens that is this likely together",
+  }),
+  "top-k": integer({
+    min: 0,
+    max: COUNT,
+    shownDefault: "the model's, or 0",
+    help: "Keep the k most likely tokens; 0 keeps all",
+  }),
+  "min-p": number({
+    min: 0,
+    max: 1,
+    shownDefault: "the model's, or 0",
+    help: "Keep tokens at least this likely relative to the best",
+  }),
+  "stop": text({ repeatable: true, help: "Text that ends the output; may be repeated" }),
+  "ignore-eos": onOff({ help: "Go on past the model's end tokens" }),
+  "logprobs": integer({
+    min: -1,
+    max: COUNT,
+    placeholder: "K",
+    help: "With --json: log-probabilities of the K top tokens; -1 the whole vocabulary",
+  }),
+  "prompt-logprobs": onOff({ help: "With --json: log-probabilities of the prompt's tokens" }),
+  "json": onOff({ help: "Print one JSON object a prompt" }),
+  ...ENGINE_FLAGS,
+} satisfies FlagTable;
+
+/** Flags of `weft init-model`. */
+export const INIT_MODEL_FLAGS = {
+  "preset": text({ placeholder: "NAME", help: "Shape of a known model, such as smollm-135m" }),
+  "config": text({ placeholder: "FILE", help: "config.json that gives the shape instead" }),
+  "seed": unsigned64({ shownDefault: "0", help: "Seed of the random weights" }),
+  "dtype": choice({
+    values: DTYPES,
+    fallback: "bf16",
+    help: "Type of the weights (also float32, bfloat16, float16)",
+  }),
+  "out": text({ placeholder: "DIR", help: "Folder to write, which must not exist or be empty" }),
+} satisfies FlagTable;
+
+/** Flags of `weft bench throughput`. */
+export const BENCH_FLAGS = {
+  "prompt-tokens": integer({ min: 1, max: COUNT, fallback: 512, help: "Tokens of each prompt" }),
+  "decode-tokens": integer({
+    min: 1,
+    max: COUNT,
+    fallback: 128,
+    help: "Tokens generated for each prompt",
+  }),
+  "batch": integer({ min: 1, max: 65536, fallback: 1, help: "Sequences that run together" }),
+  "repetitions": integer({
+    min: 1,
+    max: 1000,
+    fallback: 3,
+    help: "Timed runs, of which the medians are printed",
+  }),
+  "json": onOff({ help: "Print one JSON object" }),
+  ...ENGINE_FLAGS,
+} satisfies FlagTable;
+
+/** Flags of `weft inspect`. */
+export const INSPECT_FLAGS = {
+  "json": onOff({ help: "Print one JSON object" }),
+  ...ENGINE_FLAGS,
+} satisfies FlagTable;

@@ -1,0 +1,142 @@
+/**
+ * The command line: finds the command, reads its flags, runs it.
+ * @module
+ */
+import manifest from "../../deno.json" with { type: "json" };
+import type { CliHost, Command } from "./command.ts";
+import type { FlagTable } from "./flags.ts";
+import { commandHelp, programHelp } from "./help.ts";
+import { createLogger } from "./log.ts";
+import { nearestWord, parseFlags, UsageError } from "./parse_flags.ts";
+
+const SUCCESS = 0;
+const FAILURE = 1;
+const WRONG_USAGE = 2;
+
+/** A command before its module is loaded: starting one command should not load the others. */
+interface CommandEntry {
+  readonly name: string;
+  readonly summary: string;
+  readonly invoke: (args: readonly string[], host: CliHost) => Promise<number>;
+}
+
+const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "serve",
+    summary: "Serve a model over an OpenAI-compatible HTTP API",
+    invoke: async (args, host) =>
+      await invoke((await import("./serve.ts")).serveCommand, args, host),
+  },
+  {
+    name: "generate",
+    summary: "Continue prompts and print the results",
+    invoke: async (args, host) =>
+      await invoke((await import("./generate.ts")).generateCommand, args, host),
+  },
+  {
+    name: "bench throughput",
+    summary: "Measure prefill and decode speed of a model on this machine",
+    invoke: async (args, host) =>
+      await invoke((await import("./bench_throughput.ts")).benchThroughputCommand, args, host),
+  },
+  {
+    name: "inspect",
+    summary: "Describe a checkpoint, its layout over ranks, and this machine",
+    invoke: async (args, host) =>
+      await invoke((await import("./inspect.ts")).inspectCommand, args, host),
+  },
+  {
+    name: "init-model",
+    summary: "Write a checkpoint of a real shape with random weights",
+    invoke: async (args, host) =>
+      await invoke((await import("./init_model.ts")).initModelCommand, args, host),
+  },
+];
+
+/**
+ * Runs a command line and resolves with the exit status: 0 for success, 1 for a failure that is
+ * logged in one line, 2 for a wrong command line.
+ *
+ * @example
+ * ```ts no-eval
+ * import { main } from "@weft/weft";
+ * Deno.exit(await main(["generate", "--prompt", "What is tensor parallelism?"]));
+ * ```
+ */
+export async function main(
+  args: readonly string[],
+  host: CliHost = processHost(),
+): Promise<number> {
+  try {
+    return await dispatch(args, host);
+  } catch (error) {
+    host.log.error(describeError(error));
+    return error instanceof UsageError ? WRONG_USAGE : FAILURE;
+  }
+}
+
+async function dispatch(args: readonly string[], host: CliHost): Promise<number> {
+  const [first] = args;
+  if (first === undefined || first === "--help" || first === "-h" || first === "help") {
+    host.print(programHelp(COMMANDS));
+    return first === undefined ? WRONG_USAGE : SUCCESS;
+  }
+  if (first === "--version") {
+    host.print(`weft ${manifest.version}`);
+    return SUCCESS;
+  }
+  const command = COMMANDS.find(({ name }) =>
+    name.split(" ").every((word, index) => args[index] === word)
+  );
+  if (!command) {
+    const group = COMMANDS.find(({ name }) => name.startsWith(`${first} `));
+    if (group && args[1] === "--help") return await group.invoke(["--help"], host);
+    throw new UsageError(unknownCommand(args));
+  }
+  return await command.invoke(args.slice(command.name.split(" ").length), host);
+}
+
+async function invoke<Table extends FlagTable>(
+  command: Command<Table>,
+  args: readonly string[],
+  host: CliHost,
+): Promise<number> {
+  const { values, given, help } = parseFlags(args, { table: command.flags, env: host.env });
+  if (help) {
+    host.print(commandHelp(command));
+    return SUCCESS;
+  }
+  return await command.run({ values, given, host });
+}
+
+function unknownCommand(args: readonly string[]): string {
+  const names = COMMANDS.map(({ name }) => name);
+  const typed = args.filter((word) => !word.startsWith("-")).slice(0, 2).join(" ");
+  const nearest = names.find((name) => name.startsWith(`${args[0]} `)) ??
+    nearestWord(typed, names) ?? nearestWord(args[0], names);
+  return `Unknown command ${args[0]}: ${
+    nearest ? `did you mean ${nearest}` : `commands are ${names.join(", ")}`
+  }`;
+}
+
+function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause = error.cause instanceof Error ? ` (${describeError(error.cause)})` : "";
+  return `${error.message || error.name}${cause}`;
+}
+
+function processHost(): CliHost {
+  const encoder = new TextEncoder();
+  const writeError = (text: string) => writeAll(Deno.stderr, encoder.encode(text));
+  return {
+    print: (line) => writeAll(Deno.stdout, encoder.encode(`${line}\n`)),
+    writeError,
+    terminal: Deno.stderr.isTerminal(),
+    log: createLogger((line) => writeError(`${line}\n`)),
+    env: (name) => Deno.env.get(name),
+  };
+}
+
+function writeAll(stream: { writeSync(data: Uint8Array): number }, data: Uint8Array): void {
+  for (let written = 0; written < data.length;) written += stream.writeSync(data.subarray(written));
+}
