@@ -1,0 +1,120 @@
+/**
+ * Mixture-of-experts feed-forward layer, every expert divided over the tensor-parallel ranks.
+ * @module
+ */
+import type { LinearWeight } from "../tensor/device.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { FeedForward, FeedForwardBuffers } from "./mlp.ts";
+import { partition, type Shard } from "./partition.ts";
+import { type LayerContext, loadLinear, matrixColumns, matrixRows } from "./weight_source.ts";
+
+/** Describes a mixture-of-experts layer. */
+export interface SparseMoeConfig {
+  /** Name of the router. */
+  readonly router: string;
+  /** Names of each expert's three projections. */
+  readonly expert: (index: number) => { gate: string; up: string; down: string };
+  /** Number of experts. */
+  readonly numExperts: number;
+  /** Experts that each token visits. */
+  readonly expertsPerToken: number;
+  /** Whether the chosen experts' weights are divided by their sum. */
+  readonly normalize: boolean;
+  /** Width of the residual stream. */
+  readonly hiddenSize: number;
+  /** Width inside one expert. */
+  readonly intermediateSize: number;
+}
+
+/**
+ * y = sum over the chosen experts, in order of their number, of weight_e * expert_e(x).
+ *
+ * The router runs whole on every rank; each expert's intermediate features are divided over the ranks.
+ * Partial outputs are summed over the ranks expert by expert, before they are weighted, so the result
+ * is the same bits on any layout (NUMERICS.md 7).
+ *
+ * Source: Jiang et al., "Mixtral of Experts" (arXiv 2401.04088).
+ */
+export class SparseMoe implements FeedForward {
+  readonly #context: LayerContext;
+  readonly #config: SparseMoeConfig;
+  readonly #shard: Shard;
+  readonly #router: LinearWeight;
+  readonly #gateUp: LinearWeight[];
+  readonly #down: LinearWeight[];
+  readonly #buffers: {
+    readonly logits: Tensor;
+    readonly weights: Tensor;
+    readonly experts: Tensor;
+    readonly order: Tensor;
+    readonly offsets: Tensor;
+    readonly projected: Tensor;
+    readonly activated: Tensor;
+    readonly outputs: Tensor;
+  };
+
+  /** Reads the router and this rank's slice of every expert. */
+  constructor(context: LayerContext, config: SparseMoeConfig, buffers: FeedForwardBuffers) {
+    const { numExperts, expertsPerToken, hiddenSize, intermediateSize } = config;
+    const { rank, size: parts } = context.tensorParallel;
+    this.#context = context;
+    this.#config = config;
+    this.#shard = partition(intermediateSize, { rank, parts });
+    const { start, count } = this.#shard;
+    const weight = (name: string, shape: readonly number[]) =>
+      context.weights.tensor(`${name}.weight`, shape);
+    this.#router = loadLinear(context, [
+      matrixRows(weight(config.router, [numExperts, hiddenSize]), 0, numExperts),
+    ]);
+    const names = Array.from({ length: numExperts }, (_, index) => config.expert(index));
+    this.#gateUp = names.map(({ gate, up }) =>
+      loadLinear(
+        context,
+        [gate, up].map((name) =>
+          matrixRows(weight(name, [intermediateSize, hiddenSize]), start, count)
+        ),
+      )
+    );
+    this.#down = names.map(({ down }) =>
+      loadLinear(context, [
+        matrixColumns(weight(down, [hiddenSize, intermediateSize]), start, count),
+      ])
+    );
+    const repeat = expertsPerToken;
+    this.#buffers = {
+      logits: buffers.get("routerLogits", { width: numExperts }),
+      weights: buffers.get("expertWeights", { width: expertsPerToken }),
+      experts: buffers.get("expertIds", { width: expertsPerToken, dtype: "i32" }),
+      order: buffers.get("expertOrder", { width: 1, repeat, dtype: "i32" }),
+      offsets: buffers.get("expertOffsets", { width: numExperts + 1, dtype: "i32" }),
+      projected: buffers.get("expertGateUp", { width: 2 * count, repeat }),
+      activated: buffers.get("expertActivated", { width: count, repeat }),
+      outputs: buffers.get("expertOutputs", { width: hiddenSize, repeat }),
+    };
+  }
+
+  /** See {@linkcode FeedForward.forward}. */
+  forward(out: Tensor, x: Tensor, rows: number): void {
+    const { device, tensorParallel } = this.#context;
+    const { numExperts, expertsPerToken: topK, normalize, hiddenSize: size } = this.#config;
+    const { count, blockSize } = this.#shard;
+    const { logits, weights, experts, order, offsets, projected, activated, outputs } =
+      this.#buffers;
+    const pairs = rows * topK;
+    device.linear(logits, x, this.#router, rows);
+    device.routeExperts(weights, experts, logits, rows, { numExperts, topK, normalize });
+    device.sortByExpert(order, offsets, experts, rows, { numExperts, topK });
+    const first = { pairs, inputDivisor: topK };
+    device.groupedLinear(projected, x, this.#gateUp, order, offsets, first);
+    device.siluAndMul(activated, projected, pairs, count);
+    const second = { pairs, inputDivisor: 0, blockSize };
+    device.groupedLinear(outputs, activated, this.#down, order, offsets, second);
+    if (tensorParallel.size > 1) tensorParallel.allReduce(outputs.address, pairs * size);
+    device.combineExperts(out, outputs, weights, order, rows, { topK, size });
+  }
+
+  /** Frees the weights. */
+  [Symbol.dispose](): void {
+    for (const weight of [this.#router, ...this.#gateUp, ...this.#down]) weight[Symbol.dispose]();
+  }
+}

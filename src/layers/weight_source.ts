@@ -1,0 +1,154 @@
+/**
+ * Where layers take their weights from, and how they cut out their own slices.
+ * @module
+ */
+import type { Communicator } from "../distributed/communicator.ts";
+import type { Device, HostMatrix, HostVector, LinearWeight } from "../tensor/device.ts";
+import { type DType, dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
+import { Tensor } from "../tensor/tensor.ts";
+
+/** A named tensor in host memory, row-major and contiguous. */
+export interface HostTensor {
+  /** Host address of the first element. */
+  readonly address: bigint;
+  /** Element type. */
+  readonly dtype: DType;
+  /** Sizes, outermost first. */
+  readonly shape: readonly number[];
+}
+
+/** Named tensors; a checkpoint is one, {@linkcode MemoryWeights} another. */
+export interface WeightSource {
+  /** Whether the tensor exists. */
+  has(name: string): boolean;
+  /** The tensor; throws an error naming it when it is absent or has another shape. */
+  tensor(name: string, shape: readonly number[]): HostTensor;
+}
+
+/** What every layer is built with: where it runs, with whom it shares the work, and its weights. */
+export interface LayerContext {
+  /** Device that holds weights and activations. */
+  readonly device: Device;
+  /** Ranks that share each layer. */
+  readonly tensorParallel: Communicator;
+  /** Named weights. */
+  readonly weights: WeightSource;
+  /** Storage format of linear weights; null keeps the checkpoint's. */
+  readonly format: WeightDType | null;
+  /** Largest number of rows (tokens) of a step. */
+  readonly maxRows: number;
+}
+
+/**
+ * Weights that lie in JavaScript arrays, for tests and examples.
+ *
+ * @example
+ * ```ts
+ * import { MemoryWeights } from "@weft/weft";
+ * const weights = new MemoryWeights({
+ *   "up.weight": { shape: [2, 3], data: new Float32Array([1, 2, 3, 4, 5, 6]) },
+ * });
+ * console.log(weights.has("up.weight")); // true
+ * ```
+ */
+export class MemoryWeights implements WeightSource {
+  readonly #tensors: Map<string, { shape: readonly number[]; data: Float32Array<ArrayBuffer> }>;
+
+  /** Names each array; `data` must hold as many elements as `shape` says. */
+  constructor(
+    tensors: Readonly<
+      Record<string, { shape: readonly number[]; data: Float32Array<ArrayBuffer> }>
+    >,
+  ) {
+    this.#tensors = new Map(Object.entries(tensors));
+    for (const [name, { shape, data }] of this.#tensors) {
+      const size = shape.reduce((product, n) => product * n, 1);
+      if (size !== data.length) {
+        throw new RangeError(
+          `Cannot hold ${name} as [${shape}] needs ${size} values: got ${data.length}`,
+        );
+      }
+    }
+  }
+
+  /** Whether the tensor exists. */
+  has(name: string): boolean {
+    return this.#tensors.has(name);
+  }
+
+  /** The tensor; its memory lives as long as this object. */
+  tensor(name: string, shape: readonly number[]): HostTensor {
+    const found = this.#tensors.get(name);
+    if (!found) throw new RangeError(`Cannot find weight: ${name}`);
+    if (found.shape.join() !== shape.join()) {
+      throw new RangeError(
+        `Cannot use ${name} as [${shape}] is expected: shape is [${found.shape}]`,
+      );
+    }
+    const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(found.data));
+    return { address, dtype: "f32", shape };
+  }
+}
+
+/** Rows `[start, start + count)` of a matrix, an `[outFeatures, inFeatures]` weight. */
+export function matrixRows(tensor: HostTensor, start: number, count: number): HostMatrix {
+  const columns = tensor.shape[1];
+  const address = tensor.address + BigInt(start * columns * dtypeBytes(tensor.dtype));
+  return { address, dtype: tensor.dtype, rows: count, columns, rowStride: columns };
+}
+
+/** Input features `[start, start + count)` of an `[outFeatures, inFeatures]` weight. */
+export function matrixColumns(tensor: HostTensor, start: number, count: number): HostMatrix {
+  const [rows, width] = tensor.shape;
+  const address = tensor.address + BigInt(start * dtypeBytes(tensor.dtype));
+  return { address, dtype: tensor.dtype, rows, columns: count, rowStride: width };
+}
+
+/** Both of the above for a weight that is stored `[inFeatures, outFeatures]` (GPT-2's Conv1D). */
+export function transposedSlice(
+  tensor: HostTensor,
+  slice: { firstRow?: number; rows?: number; firstColumn?: number; columns?: number },
+): HostMatrix {
+  const [inFeatures, outFeatures] = tensor.shape;
+  const { firstRow = 0, rows = outFeatures, firstColumn = 0, columns = inFeatures } = slice;
+  const offset = (firstColumn * outFeatures + firstRow) * dtypeBytes(tensor.dtype);
+  return {
+    address: tensor.address + BigInt(offset),
+    dtype: tensor.dtype,
+    rows,
+    columns,
+    rowStride: outFeatures,
+    transposed: true,
+  };
+}
+
+/** Elements `[start, start + count)` of a vector. */
+export function vectorSlice(tensor: HostTensor, start: number, count: number): HostVector {
+  const address = tensor.address + BigInt(start * dtypeBytes(tensor.dtype));
+  return { address, dtype: tensor.dtype, length: count };
+}
+
+/** Makes a device weight of parts in the context's format. */
+export function loadLinear(context: LayerContext, parts: readonly HostMatrix[]): LinearWeight {
+  const stored = parts[0].dtype;
+  if (stored !== "f32" && stored !== "f16" && stored !== "bf16") {
+    throw new TypeError(`Cannot use a weight of type ${stored}: f32, f16 and bf16 work`);
+  }
+  return context.device.linearWeight(parts, context.format ?? stored);
+}
+
+/** Copies slices to the device as one `f32` vector. */
+export function loadVector(context: LayerContext, parts: readonly HostVector[]): Tensor {
+  if (parts.length === 1) return context.device.vector(parts[0]);
+  const { device } = context;
+  const whole = Tensor.allocate(device, {
+    shape: [parts.reduce((sum, part) => sum + part.length, 0)],
+  });
+  let offset = 0;
+  for (const part of parts) {
+    using piece = device.vector(part);
+    device.copy(whole.address + BigInt(offset * 4), piece.address, part.length * 4);
+    offset += part.length;
+  }
+  return whole;
+}

@@ -1,0 +1,121 @@
+/**
+ * Llama-shaped models: Llama 2/3, Mistral, Qwen2, Qwen3, and Mixtral with experts.
+ *
+ * Source: Touvron et al., "Llama 2" (arXiv 2307.09288); tensor names as in Hugging Face checkpoints.
+ * @module
+ */
+import { Attention } from "../layers/attention.ts";
+import { SparseMoe } from "../layers/experts.ts";
+import { type FeedForward, FeedForwardBuffers, GatedMlp } from "../layers/mlp.ts";
+import { RmsNorm } from "../layers/norm.ts";
+import { RotaryEmbedding } from "../layers/rotary_embedding.ts";
+import { ParallelLmHead, VocabParallelEmbedding } from "../layers/vocab_parallel.ts";
+import type { DecoderLayer, ModelParts } from "./causal_lm.ts";
+import type { FamilyContext } from "./family.ts";
+
+/** Builds this rank's part of a Llama-shaped model. */
+export function buildLlama(context: FamilyContext): ModelParts {
+  const { config, stage } = context;
+  const { hiddenSize, vocabSize } = config;
+  const buffers = new FeedForwardBuffers(context.device, context.maxRows);
+  const rotary = config.rope
+    ? new RotaryEmbedding(context.device, { ...config.rope, maxPositions: context.maxModelLen })
+    : null;
+  const tied = config.tieWordEmbeddings;
+  const embedding = stage.first || (stage.last && tied)
+    ? new VocabParallelEmbedding(context, { name: "model.embed_tokens", vocabSize, hiddenSize })
+    : null;
+  const layers: DecoderLayer[] = [];
+  for (let index = stage.firstLayer; index < stage.endLayer; index++) {
+    layers.push(buildLayer(context, index, rotary, buffers));
+    context.onLayer();
+  }
+  return {
+    embedding: stage.first && embedding
+      ? {
+        forward: (out, batch) => embedding.forward(out, batch.ids, batch.tokens),
+        [Symbol.dispose]: () => {},
+      }
+      : null,
+    layers,
+    norm: stage.last ? rmsNorm(context, "model.norm") : null,
+    head: stage.last
+      ? new ParallelLmHead(context, {
+        name: "lm_head",
+        vocabSize,
+        hiddenSize,
+        tied: tied && embedding ? embedding : undefined,
+      })
+      : null,
+    shared: [buffers, ...(rotary ? [rotary] : []), ...(embedding ? [embedding] : [])],
+  };
+}
+
+function buildLayer(
+  context: FamilyContext,
+  index: number,
+  rotary: RotaryEmbedding | null,
+  buffers: FeedForwardBuffers,
+): DecoderLayer {
+  const { config } = context;
+  const prefix = `model.layers.${index}`;
+  const attention = `${prefix}.self_attn`;
+  return {
+    inputNorm: rmsNorm(context, `${prefix}.input_layernorm`),
+    attention: new Attention(context, {
+      qkvNames: [`${attention}.q_proj`, `${attention}.k_proj`, `${attention}.v_proj`],
+      outputName: `${attention}.o_proj`,
+      headNorms: config.qkNorm
+        ? {
+          query: `${attention}.q_norm`,
+          key: `${attention}.k_norm`,
+          epsilon: config.normEpsilon,
+        }
+        : undefined,
+      hiddenSize: config.hiddenSize,
+      numHeads: config.numHeads,
+      numKvHeads: config.numKvHeads,
+      headDim: config.headDim,
+      qkvBias: config.attentionBias,
+      outputBias: config.attentionOutputBias,
+      slidingWindow: config.slidingWindows[index],
+    }, rotary),
+    postAttentionNorm: rmsNorm(context, `${prefix}.post_attention_layernorm`),
+    mlp: buildFeedForward(context, prefix, buffers),
+  };
+}
+
+function buildFeedForward(
+  context: FamilyContext,
+  prefix: string,
+  buffers: FeedForwardBuffers,
+): FeedForward {
+  const { hiddenSize, intermediateSize, mlpBias, experts } = context.config;
+  if (!experts) {
+    return new GatedMlp(context, {
+      gate: `${prefix}.mlp.gate_proj`,
+      up: `${prefix}.mlp.up_proj`,
+      down: `${prefix}.mlp.down_proj`,
+      hiddenSize,
+      intermediateSize,
+      bias: mlpBias,
+    }, buffers);
+  }
+  const moe = `${prefix}.block_sparse_moe`;
+  return new SparseMoe(context, {
+    router: `${moe}.gate`,
+    expert: (index) => ({
+      gate: `${moe}.experts.${index}.w1`,
+      up: `${moe}.experts.${index}.w3`,
+      down: `${moe}.experts.${index}.w2`,
+    }),
+    ...experts,
+    hiddenSize,
+    intermediateSize,
+  }, buffers);
+}
+
+function rmsNorm(context: FamilyContext, name: string): RmsNorm {
+  const { hiddenSize, normEpsilon } = context.config;
+  return new RmsNorm(context, { name, size: hiddenSize, epsilon: normEpsilon });
+}
