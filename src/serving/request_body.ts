@@ -1,0 +1,113 @@
+/**
+ * Reads JSON bodies under a size limit and a deadline.
+ * @module
+ */
+import { ApiError, badRequest } from "./api_error.ts";
+
+/** Limits of {@linkcode readJsonBody}. */
+export interface BodyLimits {
+  /** Bytes at most. */
+  readonly maxBodyBytes: number;
+  /** Time until the last byte, in milliseconds. */
+  readonly bodyTimeoutMs: number;
+}
+
+/**
+ * The parsed JSON body. Throws ApiError: 415 for another media type, 413 as soon as the body is
+ * known to be too large, 408 when it is too slow, 400 for bad UTF-8 or JSON.
+ */
+export async function readJsonBody(request: Request, limits: BodyLimits): Promise<unknown> {
+  checkMediaType(request.headers);
+  const declared = Number(request.headers.get("content-length") ?? 0);
+  if (declared > limits.maxBodyBytes) throw tooLarge(limits.maxBodyBytes);
+  const bytes = request.body === null
+    ? new Uint8Array(0)
+    : await readBytes(request.body, { ...limits, expected: declared });
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw badRequest("Cannot read the body as it is not valid UTF-8", null, "invalid_utf8");
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    // The engine's message gives the position or quotes the text around it.
+    throw badRequest(
+      `Cannot read the body as it is not valid JSON: ${(error as SyntaxError).message}`,
+      null,
+      "invalid_json",
+    );
+  }
+}
+
+function checkMediaType(headers: Headers): void {
+  const type = headers.get("content-type") ?? "";
+  const [essence, ...parameters] = type.toLowerCase().split(";").map((part) => part.trim());
+  const charset = parameters.find((part) => part.startsWith("charset="));
+  const encoding = headers.get("content-encoding")?.trim().toLowerCase() ?? "identity";
+  const found = essence !== "application/json"
+    ? `content-type ${type === "" ? "absent" : type}`
+    : charset !== undefined && !/^charset="?utf-?8"?$/.test(charset)
+    ? charset
+    : encoding !== "identity"
+    ? `content-encoding ${encoding}`
+    : null;
+  if (found === null) return;
+  throw new ApiError(
+    `Cannot read the body as it must be plain application/json in UTF-8: found ${found}`,
+    { status: 415, code: "unsupported_media_type" },
+  );
+}
+
+async function readBytes(
+  body: ReadableStream<Uint8Array>,
+  options: BodyLimits & { readonly expected: number },
+): Promise<Uint8Array> {
+  const reader = body.getReader();
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => late.reject(tooSlow(options.bodyTimeoutMs)),
+    options.bodyTimeoutMs,
+  );
+  let buffer = new Uint8Array(options.expected);
+  let length = 0;
+  try {
+    while (true) {
+      const { done, value } = await Promise.race([reader.read(), late.promise]);
+      if (done) return buffer.subarray(0, length);
+      const size = length + value.length;
+      if (size > options.maxBodyBytes) throw tooLarge(options.maxBodyBytes);
+      if (size > buffer.length) {
+        const grown = new Uint8Array(Math.min(options.maxBodyBytes, Math.max(size, 2 * length)));
+        grown.set(buffer.subarray(0, length));
+        buffer = grown;
+      }
+      buffer.set(value, length);
+      length = size;
+    }
+  } catch (error) {
+    // The rest of the body is of no interest; what cancelling it says is neither.
+    reader.cancel().catch(() => {});
+    if (error instanceof ApiError) throw error;
+    throw badRequest("Cannot read the body as the client stopped sending it", null);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function tooLarge(limit: number): ApiError {
+  return new ApiError(`Cannot read the body as it is too large: the limit is ${limit} bytes`, {
+    status: 413,
+    code: "body_too_large",
+    headers: { "connection": "close" },
+  });
+}
+
+function tooSlow(limit: number): ApiError {
+  return new ApiError(`Cannot read the body as it did not arrive in time: ${limit} ms`, {
+    status: 408,
+    code: "body_timeout",
+    headers: { "connection": "close" },
+  });
+}

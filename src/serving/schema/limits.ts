@@ -1,0 +1,25 @@
+/**
+ * Limits of single request fields. They bound the work and the memory of one request.
+ * @module
+ */
+
+/** Prompts of one completion request. */
+export const MAX_PROMPTS = 128;
+/** Messages of one chat request. */
+export const MAX_MESSAGES = 4096;
+/** Content parts of one message. */
+export const MAX_CONTENT_PARTS = 1024;
+/** Stop texts. */
+export const MAX_STOPS = 16;
+/** UTF-16 code units of one stop text. */
+export const MAX_STOP_LENGTH = 1024;
+/** Stop token ids. */
+export const MAX_STOP_TOKEN_IDS = 128;
+/** Top log-probabilities beside each token. */
+export const MAX_LOGPROBS = 20;
+/** Nesting of `chat_template_kwargs`. */
+export const MAX_TEMPLATE_DEPTH = 4;
+/** Values in `chat_template_kwargs`, nested ones included. */
+export const MAX_TEMPLATE_VALUES = 64;
+/** UTF-16 code units of all texts and keys in `chat_template_kwargs`. */
+export const MAX_TEMPLATE_LENGTH = 16384;

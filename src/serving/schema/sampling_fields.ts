@@ -1,0 +1,73 @@
+/**
+ * Fields that completions and chat completions share.
+ * @module
+ */
+import { z } from "@hono/zod-openapi";
+import { MAX_STOP_LENGTH, MAX_STOP_TOKEN_IDS, MAX_STOPS } from "./limits.ts";
+import { neutral } from "./neutral.ts";
+
+const stopText = z.string().min(1).max(MAX_STOP_LENGTH);
+
+/** Implemented fields. Null means the same as absent throughout, as in OpenAI's API. */
+export const samplingFields = {
+  model: z.string().nullish(),
+  stream: z.boolean().nullish(),
+  stream_options: z.strictObject({
+    include_usage: z.boolean().nullish(),
+    continuous_usage_stats: neutral(false),
+    include_obfuscation: neutral(false),
+  }).nullish(),
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().gt(0).max(1).nullish(),
+  top_k: z.int32().min(-1).nullish(),
+  min_p: z.number().min(0).max(1).nullish(),
+  seed: z.int().nullish(),
+  stop: z.union([stopText, z.array(stopText).max(MAX_STOPS)], {
+    error: `it must be a text or a list of at most ${MAX_STOPS} texts`,
+  }).nullish(),
+  stop_token_ids: z.array(z.int32().min(0)).max(MAX_STOP_TOKEN_IDS).nullish(),
+  ignore_eos: z.boolean().nullish(),
+  return_token_ids: z.boolean().nullish(),
+} as const;
+
+/** Fields that carry information for the caller only and change nothing in the answer. */
+export const informationalFields = {
+  user: z.string().nullish(),
+  metadata: z.record(z.string(), z.string()).nullish(),
+  safety_identifier: z.string().nullish(),
+  prompt_cache_key: z.string().nullish(),
+} as const;
+
+/** Known fields of OpenAI and vLLM that are not implemented yet. */
+export const neutralFields = {
+  n: neutral(1),
+  presence_penalty: neutral(0),
+  frequency_penalty: neutral(0),
+  repetition_penalty: neutral(1),
+  length_penalty: neutral(1),
+  logit_bias: neutral({}),
+  min_tokens: neutral(0),
+  use_beam_search: neutral(false),
+  bad_words: neutral([]),
+  allowed_token_ids: neutral(),
+  include_stop_str_in_output: neutral(false),
+  skip_special_tokens: neutral(true),
+  spaces_between_special_tokens: neutral(true),
+  truncate_prompt_tokens: neutral(),
+  prompt_logprobs: neutral(),
+  response_format: neutral({ type: "text" }),
+  structured_outputs: neutral(),
+  guided_json: neutral(),
+  guided_regex: neutral(),
+  guided_choice: neutral(),
+  guided_grammar: neutral(),
+  logits_processors: neutral(),
+  return_tokens_as_token_ids: neutral(false),
+  priority: neutral(0),
+  cache_salt: neutral(),
+  kv_transfer_params: neutral(),
+  vllm_xargs: neutral(),
+} as const;
+
+/** What {@linkcode samplingFields} give. */
+export type SamplingFields = z.output<z.ZodObject<typeof samplingFields>>;
