@@ -3,6 +3,7 @@
  * @module
  */
 // One import and one entry per file, in alphabetical order; headers too.
+import bandwidthC from "../../native/cpu/bandwidth.c" with { type: "text" };
 import memoryMapC from "../../native/cpu/memory_map.c" with { type: "text" };
 import poolC from "../../native/cpu/pool.c" with { type: "text" };
 import poolH from "../../native/cpu/pool.h" with { type: "text" };
@@ -22,6 +23,7 @@ export interface NativeSource {
 
 /** Every file of `native/cpu`. */
 export const CPU_SOURCES: readonly NativeSource[] = [
+  { name: "bandwidth.c", text: bandwidthC },
   { name: "memory_map.c", text: memoryMapC },
   { name: "pool.c", text: poolC },
   { name: "pool.h", text: poolH },
