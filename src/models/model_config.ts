@@ -2,40 +2,17 @@
  * What a model is, in one form for every family.
  * @module
  */
+import type { RopeConfig } from "../layers/rotary_embedding.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
+import { COMMON_KEYS, FAMILY_KEYS, joinKnownKeys, LLAMA_SHAPED_KEYS } from "./config_keys.ts";
+import { ConfigReader, type KnownKeys } from "./config_reader.ts";
+import { ModelLoadError } from "./errors.ts";
+import { readGpt2Config } from "./gpt2_config.ts";
+import { isJsonObject, readJsonFile } from "./json_file.ts";
+import { readLlamaConfig } from "./llama_config.ts";
 
 /** Model families that can be served, by the `model_type` of their config.json. */
 export type ModelType = "llama" | "mistral" | "qwen2" | "qwen3" | "mixtral" | "gpt2";
-
-/** How rotary frequencies are stretched for contexts longer than the model was first trained on. */
-export type RopeScaling =
-  | { readonly type: "default" }
-  | {
-    readonly type: "linear";
-    /** Positions are divided by this. */
-    readonly factor: number;
-  }
-  | {
-    readonly type: "llama3";
-    /** Low frequencies are divided by this. */
-    readonly factor: number;
-    /** Wavelengths above `originalMaxPositionEmbeddings / lowFreqFactor` are scaled fully. */
-    readonly lowFreqFactor: number;
-    /** Wavelengths below `originalMaxPositionEmbeddings / highFreqFactor` are left alone. */
-    readonly highFreqFactor: number;
-    /** Context of the first training. */
-    readonly originalMaxPositionEmbeddings: number;
-  };
-
-/** Rotary position embedding. */
-export interface RopeConfig {
-  /** Base of the frequencies. */
-  readonly theta: number;
-  /** Leading elements of a head that are rotated. Even. */
-  readonly rotaryDim: number;
-  /** Frequency scaling. */
-  readonly scaling: RopeScaling;
-}
 
 /** Mixture-of-experts feed-forward layers. */
 export interface ExpertsConfig {
@@ -52,7 +29,7 @@ export interface ExpertsConfig {
  * checked, so sizes computed from it are safe integers.
  */
 export interface ModelConfig {
-  /** First entry of `architectures`, such as `LlamaForCausalLM`. */
+  /** Model class as transformers names it, such as `LlamaForCausalLM`. */
   readonly architecture: string;
   /** Family. */
   readonly modelType: ModelType;
@@ -98,4 +75,87 @@ export interface ModelConfig {
   readonly bosTokenId: number | null;
   /** Tokens that end a generation. */
   readonly eosTokenIds: readonly number[];
+}
+
+/** A config as a family reads it; the architecture is known from the family. */
+export type FamilyConfig = Omit<ModelConfig, "architecture">;
+
+/** One family: the class that its config.json names, the keys it knows, and how it is read. */
+interface ConfigFamily {
+  readonly architecture: string;
+  readonly knownKeys: KnownKeys;
+  read(reader: ConfigReader): FamilyConfig;
+}
+
+const FAMILIES: Readonly<Record<ModelType, ConfigFamily>> = {
+  llama: llamaShaped("llama", "LlamaForCausalLM"),
+  mistral: llamaShaped("mistral", "MistralForCausalLM"),
+  qwen2: llamaShaped("qwen2", "Qwen2ForCausalLM"),
+  qwen3: llamaShaped("qwen3", "Qwen3ForCausalLM"),
+  mixtral: llamaShaped("mixtral", "MixtralForCausalLM"),
+  gpt2: {
+    architecture: "GPT2LMHeadModel",
+    knownKeys: joinKnownKeys(COMMON_KEYS, FAMILY_KEYS.gpt2),
+    read: (reader) => readGpt2Config(reader),
+  },
+};
+
+function llamaShaped(
+  modelType: Exclude<ModelType, "gpt2">,
+  architecture: string,
+): ConfigFamily {
+  return {
+    architecture,
+    knownKeys: joinKnownKeys(COMMON_KEYS, LLAMA_SHAPED_KEYS, FAMILY_KEYS[modelType]),
+    read: (reader) => readLlamaConfig(reader, modelType),
+  };
+}
+
+/** Largest config.json that is read. */
+const MAX_CONFIG_BYTES = 16 * 2 ** 20;
+
+/**
+ * Reads the config.json of the Hugging Face checkpoint in `folder`; throws ModelLoadError as
+ * {@linkcode parseModelConfig} does, and when the file cannot be read.
+ *
+ * @example
+ * ```ts
+ * import { readModelConfig } from "@weft/weft";
+ * console.log(readModelConfig("models/demo").numLayers); // 4
+ * ```
+ */
+export function readModelConfig(folder: string): ModelConfig {
+  const source = `${folder}/config.json`;
+  return parseModelConfig(readJsonFile(source, MAX_CONFIG_BYTES), { source });
+}
+
+/**
+ * Understands a parsed config.json; `source` names it in errors. Every key must be one that the
+ * family uses, one that has no effect, or one at the value where it has none: throws ModelLoadError
+ * naming the key otherwise, and for wrong types, ranges and contradictions.
+ */
+export function parseModelConfig(json: unknown, options: { source: string }): ModelConfig {
+  const { source } = options;
+  if (!isJsonObject(json)) {
+    throw new ModelLoadError(`Cannot load ${source} as it is not a JSON object`, { file: source });
+  }
+  const reader = new ConfigReader(json, { source });
+  const modelType = reader.choice(
+    "model_type",
+    Object.fromEntries(Object.keys(FAMILIES).map((type) => [type, type as ModelType])),
+    "",
+  );
+  const quantization = json.quantization_config;
+  if (isJsonObject(quantization)) {
+    const method = JSON.stringify(quantization.quant_method ?? null);
+    reader.refuse("quantization_config", `asks for quantization method ${method}, not implemented`);
+  }
+  const family = FAMILIES[modelType];
+  const architectures = reader.strings("architectures") ?? [family.architecture];
+  if (architectures.length !== 1 || architectures[0] !== family.architecture) {
+    reader.refuse("architectures", `is implemented only as ${family.architecture}`);
+  }
+  const config = { ...family.read(reader), architecture: family.architecture };
+  reader.finish(family.knownKeys, modelType);
+  return config;
 }
