@@ -109,8 +109,11 @@ export class BlockManager {
       );
     }
     const added: number[] = [];
-    for (let i = 0; i < count; i++) added.push(this.#freeBlocks.pop()!);
-    open.blocks.push(...added);
+    for (let i = 0; i < count; i++) {
+      const block = this.#freeBlocks.pop()!;
+      added.push(block);
+      open.blocks.push(block);
+    }
     return added;
   }
 

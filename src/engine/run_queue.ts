@@ -1,0 +1,117 @@
+/**
+ * Which sequences hold blocks and which wait for them.
+ * @module
+ */
+import type { BlockManager } from "./block_manager.ts";
+import type { Sequence } from "./sequence.ts";
+
+/**
+ * Running and waiting sequences, each in order of arrival. Sequences are admitted first come, first
+ * served, and the latest to arrive is the first to lose its blocks, so every running sequence
+ * arrived before every waiting one, the oldest is never preempted, and the queue always advances.
+ */
+export class RunQueue {
+  readonly #blocks: BlockManager;
+  readonly #running: Sequence[] = [];
+  readonly #waiting: Sequence[] = [];
+  #short = false;
+  #preemptions = 0;
+
+  /** Admits into the blocks and slots of `blocks`. */
+  constructor(blocks: BlockManager) {
+    this.#blocks = blocks;
+  }
+
+  /** Sequences that have work left to plan and hold a slot, in order of arrival. */
+  get running(): readonly Sequence[] {
+    return this.#running;
+  }
+
+  /** Number of sequences that hold no slot and still have work to plan. */
+  get numWaiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Times a sequence lost its blocks to an older one. */
+  get preemptions(): number {
+    return this.#preemptions;
+  }
+
+  /** Queues a sequence that has just arrived. */
+  add(sequence: Sequence): void {
+    this.#waiting.push(sequence);
+  }
+
+  /** Takes a sequence out, wherever it is; what it holds is free when its last plan has retired. */
+  remove(sequence: Sequence): void {
+    if (sequence.table === null) {
+      const place = this.#waiting.indexOf(sequence);
+      if (place >= 0) this.#waiting.splice(place, 1);
+    } else {
+      this.#running.splice(this.#running.indexOf(sequence), 1);
+      this.#release(sequence);
+    }
+  }
+
+  /** Begins a step: nobody has been found short of blocks in it yet. */
+  beginStep(): void {
+    this.#short = false;
+  }
+
+  /**
+   * Positions that a running sequence can be given beyond those it has computed. When there is none,
+   * later arrivals are preempted, unless blocks are about to be free anyway; 0 means it has to wait.
+   */
+  roomFor(sequence: Sequence): number {
+    const { table } = sequence;
+    if (table === null) return 0;
+    for (;;) {
+      const room = this.#blocks.reachOf(table) - sequence.numComputed;
+      if (room > 0) return room;
+      const victim = this.#running[this.#running.length - 1];
+      if (victim === sequence || this.#blocks.numDraining > 0) break;
+      this.#preempt(victim);
+    }
+    this.#short = true;
+    return 0;
+  }
+
+  /**
+   * Admits the first waiting sequence, or returns null: none waits, no slot is free, plans of its
+   * former run are in flight (its tokens are not all known), a running sequence is short of blocks,
+   * or the free ones do not suffice for its known tokens beside what running sequences will take next.
+   */
+  admit(retiredStep: number): Sequence | null {
+    const sequence = this.#waiting.at(0);
+    if (sequence === undefined || this.#short || sequence.lastStep > retiredStep) return null;
+    let needed = this.#blocksWanted(sequence);
+    for (const other of this.#running) {
+      needed += Math.max(0, this.#blocksWanted(other) - (other.table?.blocks.length ?? 0));
+    }
+    if (needed > this.#blocks.numFree) return null;
+    const table = this.#blocks.open();
+    if (table === null) return null;
+    this.#waiting.shift();
+    sequence.admit(table);
+    this.#running.push(sequence);
+    return sequence;
+  }
+
+  /** Blocks that a sequence holds once its known tokens and the next one are computed. */
+  #blocksWanted(sequence: Sequence): number {
+    const next = Math.max(sequence.numKnown, sequence.numComputed) + 1;
+    return this.#blocks.blocksFor(Math.min(next, sequence.numPositions));
+  }
+
+  #preempt(victim: Sequence): void {
+    this.#running.pop();
+    this.#waiting.unshift(victim);
+    this.#release(victim);
+    this.#preemptions++;
+  }
+
+  #release(sequence: Sequence): void {
+    this.#blocks.release(sequence.table!, sequence.lastStep);
+    sequence.table = null;
+  }
+}

@@ -1,0 +1,253 @@
+/**
+ * Decides what each step computes: continuous batching with chunked prefill over paged blocks.
+ * @module
+ */
+import { BlockManager } from "./block_manager.ts";
+import { RunQueue } from "./run_queue.ts";
+import { numPositions, type SchedulerOutput, type SchedulerRequest, Sequence } from "./sequence.ts";
+import { type PlannedStep, StepPlanner } from "./step_planner.ts";
+import type { PlannedSequence, SequenceResult, StepPlan, StepResult } from "./step_plan.ts";
+import { type EngineStats, UnsupportedRequestError } from "./types.ts";
+
+export type { SchedulerOutput, SchedulerRequest, SeededSamplingParams } from "./sequence.ts";
+
+/** Options of {@linkcode Scheduler}. All are positive integers but `lookahead`, which may be 0. */
+export interface SchedulerOptions {
+  /** Requests that hold blocks at once. */
+  readonly maxNumSeqs: number;
+  /** Tokens computed in one step. */
+  readonly maxNumBatchedTokens: number;
+  /** Blocks of the KV cache. */
+  readonly numBlocks: number;
+  /** Tokens in a block. */
+  readonly blockSize: number;
+  /** Positions that a request may take, prompt and output together. */
+  readonly maxModelLen: number;
+  /** Stages that a step passes through, each working on another step. */
+  readonly pipelineStages: number;
+  /** Steps planned beyond the stages, so that a device need not wait for the scheduler. */
+  readonly lookahead: number;
+  /** Entries of the vocabulary. */
+  readonly vocabSize: number;
+}
+
+/**
+ * The scheduler of one replica. Pure: requests and step results in, plans out; no clock, no device, no
+ * randomness, so the same calls give the same plans.
+ *
+ * Up to `pipelineStages + lookahead` plans are under way. A request's tokens do not depend on what
+ * else runs, on how it is cut into chunks or on preemption; only when they come does.
+ *
+ * @example
+ * ```ts ignore
+ * scheduler.add({ id: 1, promptTokenIds: [1, 2, 3], sampling, eosTokenIds: [0] });
+ * for (let plan = scheduler.schedule(); plan !== null; plan = scheduler.schedule()) send(plan);
+ * for (const output of scheduler.update(await oldest.tokens())) deliver(output);
+ * ```
+ */
+export class Scheduler {
+  readonly #options: SchedulerOptions;
+  readonly #blocks: BlockManager;
+  readonly #queue: RunQueue;
+  readonly #planner: StepPlanner;
+  readonly #requests = new Map<number | string, Sequence>();
+  readonly #inFlight: PlannedStep[] = [];
+  #arrivals = 0;
+  #nextStep = 0;
+  #retiredStep = -1;
+  #promptTokens = 0;
+  #generationTokens = 0;
+
+  /** Makes an idle scheduler; throws RangeError naming an option out of range. */
+  constructor(options: SchedulerOptions) {
+    for (const [name, value] of Object.entries(options)) {
+      const least = name === "lookahead" ? 0 : 1;
+      if (!Number.isSafeInteger(value) || value < least) {
+        throw new RangeError(
+          `Cannot schedule as ${name} must be an integer of at least ${least}: current value is ${value}`,
+        );
+      }
+    }
+    this.#options = options;
+    const { numBlocks, blockSize, maxNumSeqs } = options;
+    this.#blocks = new BlockManager({ numBlocks, blockSize, numSlots: maxNumSeqs });
+    this.#queue = new RunQueue(this.#blocks);
+    this.#planner = new StepPlanner({ ...options, blocks: this.#blocks, queue: this.#queue });
+  }
+
+  /** True while a request is live or a plan is in flight. */
+  get hasWork(): boolean {
+    return this.#requests.size > 0 || this.#inFlight.length > 0;
+  }
+
+  /** Plans that were handed out and have not retired. */
+  get plansInFlight(): number {
+    return this.#inFlight.length;
+  }
+
+  /** Counters and gauges as of now. */
+  get stats(): EngineStats {
+    const waiting = this.#queue.numWaiting;
+    return {
+      running: this.#requests.size - waiting,
+      waiting,
+      kvBlocksFree: this.#blocks.numFree,
+      kvBlocksTotal: this.#blocks.numBlocks,
+      preemptions: this.#queue.preemptions,
+      promptTokens: this.#promptTokens,
+      generationTokens: this.#generationTokens,
+      steps: this.#retiredStep + 1,
+    };
+  }
+
+  /**
+   * Queues a request. It fits when `promptLength + maxTokens <= maxModelLen` and the positions that
+   * are ever computed (all but that of the last token) fit the pool alone.
+   *
+   * @throws {UnsupportedRequestError} when it can never run here; `param` is `prompt` or `maxTokens`.
+   * @throws {RangeError} when a live request has the same id.
+   */
+  add(request: SchedulerRequest): void {
+    if (this.#requests.has(request.id)) {
+      throw new RangeError(`Cannot add a request as its id is in use: ${request.id}`);
+    }
+    this.#check(request);
+    const sequence = new Sequence(request, this.#arrivals++);
+    this.#requests.set(request.id, sequence);
+    this.#queue.add(sequence);
+  }
+
+  /**
+   * Ends a request from the next plan on; it gives no further output. Its blocks are free when the
+   * plans in flight have retired. An id that is not live (it may have just ended) is left alone.
+   */
+  abort(id: number | string): void {
+    const sequence = this.#requests.get(id);
+    if (sequence === undefined) return;
+    sequence.finished = true;
+    this.#forget(sequence);
+  }
+
+  /** Plans the next step; null when enough plans are under way or nothing can be computed yet. */
+  schedule(): StepPlan | null {
+    const { pipelineStages, lookahead } = this.#options;
+    if (this.#inFlight.length >= pipelineStages + lookahead) return null;
+    const planned = this.#planner.plan(this.#nextStep, this.#retiredStep);
+    if (planned === null) return null;
+    this.#nextStep++;
+    this.#inFlight.push(planned);
+    return planned.plan;
+  }
+
+  /**
+   * Retires the oldest plan and returns what it added to each request.
+   *
+   * @throws {Error} when the result does not answer the oldest plan; the scheduler is then unchanged.
+   */
+  update(result: StepResult): SchedulerOutput[] {
+    const inFlight = this.#inFlight.at(0);
+    checkResult(inFlight?.plan, result, this.#options.vocabSize);
+    const { plan, sequences } = this.#inFlight.shift()!;
+    this.#retiredStep = plan.step;
+    const outputs: SchedulerOutput[] = [];
+    for (let i = 0; i < sequences.length; i++) {
+      if (sequences[i].finished) continue;
+      const output = this.#accept(sequences[i], plan.sequences[i], result.sequences[i]);
+      if (output !== null) outputs.push(output);
+    }
+    this.#blocks.retire(plan.step);
+    return outputs;
+  }
+
+  /** Throws when a block or slot has two owners or was leaked; for tests, as it visits the whole pool. */
+  checkIntegrity(): void {
+    this.#blocks.checkIntegrity();
+  }
+
+  #check({ promptTokenIds, sampling }: SchedulerRequest): void {
+    const { maxModelLen, vocabSize } = this.#options;
+    const { length } = promptTokenIds;
+    if (length < 1) {
+      throw new UnsupportedRequestError("Cannot generate as the prompt is empty", "prompt");
+    }
+    for (let i = 0; i < length; i++) {
+      const id = promptTokenIds[i];
+      if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
+        throw new UnsupportedRequestError(
+          `Cannot generate as prompt token ${i} lies outside the vocabulary of ${vocabSize}: ${id}`,
+          "prompt",
+        );
+      }
+    }
+    if (length + sampling.maxTokens > maxModelLen) {
+      throw new UnsupportedRequestError(
+        `Cannot generate as prompt and maxTokens exceed the context of ${maxModelLen} tokens: ` +
+          `${length} + ${sampling.maxTokens}`,
+        length < maxModelLen ? "maxTokens" : "prompt",
+      );
+    }
+    const { numBlocks, blockSize } = this.#blocks;
+    if (this.#blocks.blocksFor(numPositions(length, sampling.maxTokens)) > numBlocks) {
+      throw new UnsupportedRequestError(
+        `Cannot generate as prompt and maxTokens exceed the KV cache of ${numBlocks} blocks of ` +
+          `${blockSize} tokens: ${length} + ${sampling.maxTokens}`,
+        this.#blocks.blocksFor(length) <= numBlocks ? "maxTokens" : "prompt",
+      );
+    }
+  }
+
+  #accept(
+    sequence: Sequence,
+    planned: PlannedSequence,
+    result: SequenceResult,
+  ): SchedulerOutput | null {
+    const { startPosition: start, promptTargets } = planned;
+    const end = start + planned.numTokens;
+    this.#promptTokens += sequence.retirePrompt({ start, end });
+    if (promptTargets !== null) {
+      sequence.addPromptLogprobs(promptTargets, result.promptLogprobs ?? []);
+    }
+    // A chunk that draws nothing ends the request only where nothing is ever drawn (maxTokens 0).
+    if (planned.sampling === null && end < sequence.numPositions) return null;
+    const output = planned.sampling === null
+      ? sequence.acceptPromptEnd()
+      : sequence.acceptToken(result);
+    this.#generationTokens += output.tokenIds.length;
+    if (output.finishReason !== null) this.#forget(sequence);
+    return output;
+  }
+
+  #forget(sequence: Sequence): void {
+    this.#requests.delete(sequence.id);
+    this.#queue.remove(sequence);
+  }
+}
+
+/** Throws unless `result` answers `plan` entry by entry. */
+function checkResult(plan: StepPlan | undefined, result: StepResult, vocabSize: number): void {
+  if (plan?.step !== result.step) {
+    throw new Error(
+      `Cannot update as the result answers another step than ${plan?.step}: ${result.step}`,
+    );
+  }
+  if (plan.sequences.length !== result.sequences.length) {
+    throw new Error(
+      `Cannot update as the result of step ${plan.step} must have ${plan.sequences.length} entries: ` +
+        `it has ${result.sequences.length}`,
+    );
+  }
+  plan.sequences.forEach((planned, i) => {
+    const { slot, token, promptLogprobs } = result.sequences[i];
+    const draws = planned.sampling !== null;
+    const inRange = draws
+      ? Number.isInteger(token) && token >= 0 && token < vocabSize
+      : token === -1;
+    const numTargets = planned.promptTargets?.length ?? 0;
+    if (slot !== planned.slot || !inRange || (promptLogprobs?.length ?? 0) !== numTargets) {
+      throw new Error(
+        `Cannot update as entry ${i} of step ${plan.step} does not fit its plan: ` +
+          `slot ${slot}, token ${token}`,
+      );
+    }
+  });
+}

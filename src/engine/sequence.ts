@@ -1,0 +1,231 @@
+/**
+ * One request on its way through the scheduler: what is known of it and how far it was planned.
+ * @module
+ */
+import type { BlockTable } from "./block_manager.ts";
+import type { PlannedSampling, RowLogprobs, SequenceResult } from "./step_plan.ts";
+import type { FinishReason, GenerationChunk, SamplingParams, TokenLogprob } from "./types.ts";
+
+/** Sampling parameters whose seed has been chosen. */
+export type SeededSamplingParams = SamplingParams & { readonly seed: bigint };
+
+/** A request as the scheduler takes it. */
+export interface SchedulerRequest {
+  /** Name of the request in outputs and in `abort`; no other live request has it. */
+  readonly id: number | string;
+  /** Tokens of the prompt, at least one. */
+  readonly promptTokenIds: ArrayLike<number>;
+  /** Complete parameters (`resolveSamplingParams`) with a seed. Stop texts are the caller's affair. */
+  readonly sampling: SeededSamplingParams;
+  /** The model's end tokens. */
+  readonly eosTokenIds: readonly number[];
+  /** Choice index, which takes part in every draw. 0 when left out. */
+  readonly choice?: number;
+}
+
+/** What a retired step added to a request: a {@linkcode GenerationChunk} before its text. */
+export interface SchedulerOutput extends Omit<GenerationChunk, "text"> {
+  /** Name of the request. */
+  readonly id: number | string;
+}
+
+/** A chunk of a sequence's tokens that one plan computes. */
+export interface SequenceChunk {
+  /** First position. */
+  readonly start: number;
+  /** One past the last position. */
+  readonly end: number;
+}
+
+/**
+ * State of one request. Positions `[0, numComputed)` are covered by plans and tokens `[0, numKnown)`
+ * have values; where the first has overtaken the second, the tokens between are drawn by plans in
+ * flight. Preemption takes the first back to 0 and keeps every token, those in flight included.
+ */
+export class Sequence {
+  /** Name of the request. */
+  readonly id: number | string;
+  /** Place in the order of arrival. */
+  readonly arrival: number;
+  /** Tokens of the prompt. */
+  readonly promptLength: number;
+  /**
+   * Positions that are ever computed: nobody attends to the last token drawn, so its keys and values
+   * are not needed.
+   */
+  readonly numPositions: number;
+  /** How its tokens are drawn. */
+  readonly plannedSampling: PlannedSampling;
+  /** Blocks and slot while it runs, else null. */
+  table: BlockTable | null = null;
+  /** Positions that plans cover since it was last admitted. */
+  numComputed = 0;
+  /** End of the known tokens when it was last admitted: up to there it prefills, then it decodes. */
+  prefillEnd = 0;
+  /** Last plan that it is part of, -1 before the first. */
+  lastStep = -1;
+  /** True once it has ended or was aborted: results that arrive later are dropped. */
+  finished = false;
+
+  readonly #sampling: SamplingParams;
+  readonly #eosTokenIds: readonly number[];
+  #tokens: Int32Array;
+  #numKnown: number;
+  #numTargetsPlanned = 0;
+  #numPromptRetired = 0;
+  #promptLogprobs: (TokenLogprob | null)[] | null;
+
+  /** Copies the prompt. `arrival` is unique and grows. */
+  constructor(request: SchedulerRequest, arrival: number) {
+    const { sampling, promptTokenIds } = request;
+    this.id = request.id;
+    this.arrival = arrival;
+    this.promptLength = promptTokenIds.length;
+    this.numPositions = numPositions(this.promptLength, sampling.maxTokens);
+    this.plannedSampling = Object.freeze({
+      temperature: sampling.temperature,
+      topK: sampling.topK,
+      topP: sampling.topP,
+      minP: sampling.minP,
+      seedLow: Number(sampling.seed & 0xffffffffn),
+      seedHigh: Number(sampling.seed >> 32n),
+      choice: request.choice ?? 0,
+      logprobs: sampling.logprobs,
+    });
+    this.#sampling = sampling;
+    this.#eosTokenIds = request.eosTokenIds;
+    this.#tokens = Int32Array.from(promptTokenIds);
+    this.#numKnown = this.promptLength;
+    this.#promptLogprobs = sampling.promptLogprobs === null ? null : [null];
+  }
+
+  /** Tokens whose values are known: the prompt and what has been drawn and has arrived. */
+  get numKnown(): number {
+    return this.#numKnown;
+  }
+
+  /** True while known tokens of its last admission are not yet covered by plans. */
+  get prefilling(): boolean {
+    return this.numComputed < this.prefillEnd;
+  }
+
+  /** True when nothing remains to be planned: only results are awaited. */
+  get fullyPlanned(): boolean {
+    return this.numComputed === this.numPositions;
+  }
+
+  /** Top tokens to report at each prompt target; 0 without prompt log-probabilities. */
+  get promptLogprobsWidth(): number {
+    return this.#sampling.promptLogprobs ?? 0;
+  }
+
+  /** The known tokens of a chunk, without a copy; they never change. */
+  tokensOf(chunk: SequenceChunk): Int32Array {
+    return this.#tokens.subarray(chunk.start, chunk.end);
+  }
+
+  /** True when the chunk ends the known tokens and a token is to be drawn after it. */
+  drawsAfter(chunk: SequenceChunk): boolean {
+    return chunk.end >= this.prefillEnd && this.#sampling.maxTokens > 0;
+  }
+
+  /**
+   * Where a prefill chunk from `start` has to end at the latest. When the sequence is computed anew,
+   * a chunk stops where prompt log-probabilities have already been asked for, so that targets always
+   * begin with a chunk.
+   */
+  chunkLimit(start: number): number {
+    const asked = this.#numTargetsPlanned;
+    return start < asked && asked < this.promptLength - 1 ? asked : this.prefillEnd;
+  }
+
+  /** The prompt tokens that follow those of the chunk and whose log-probabilities are still wanted. */
+  targetsOf(chunk: SequenceChunk): Int32Array | null {
+    if (this.#promptLogprobs === null || chunk.start < this.#numTargetsPlanned) return null;
+    const end = Math.min(chunk.end, this.promptLength - 1);
+    return chunk.start < end ? this.#tokens.subarray(chunk.start + 1, end + 1) : null;
+  }
+
+  /** Begins to run: it has blocks, and all known tokens are to be computed. */
+  admit(table: BlockTable): void {
+    this.table = table;
+    this.numComputed = 0;
+    this.prefillEnd = this.#numKnown;
+  }
+
+  /** Notes that the plan of `step` covers the chunk. */
+  planned(chunk: SequenceChunk, step: number): void {
+    if (this.targetsOf(chunk) !== null) {
+      this.#numTargetsPlanned = Math.min(chunk.end, this.promptLength - 1);
+    }
+    this.numComputed = chunk.end;
+    this.lastStep = step;
+  }
+
+  /** Prompt tokens that this chunk computed for the first time, now that its plan has retired. */
+  retirePrompt(chunk: SequenceChunk): number {
+    const end = Math.min(chunk.end, this.promptLength);
+    const count = Math.max(0, end - this.#numPromptRetired);
+    this.#numPromptRetired += count;
+    return count;
+  }
+
+  /** Keeps the prompt log-probabilities of a retired chunk until the first output. */
+  addPromptLogprobs(targets: ArrayLike<number>, rows: readonly RowLogprobs[]): void {
+    for (let i = 0; i < targets.length; i++) {
+      this.#promptLogprobs?.push(toTokenLogprob(targets[i], rows[i]));
+    }
+  }
+
+  /** Takes the token that a retired plan drew, and says what is new. */
+  acceptToken(result: SequenceResult): SchedulerOutput {
+    const { token } = result;
+    if (this.#numKnown === this.#tokens.length) {
+      const grown = new Int32Array(2 * this.#tokens.length);
+      grown.set(this.#tokens);
+      this.#tokens = grown;
+    }
+    this.#tokens[this.#numKnown++] = token;
+    const output = this.#output([token], this.#finishReasonOf(token));
+    return result.logprobs === null
+      ? output
+      : { ...output, logprobs: [toTokenLogprob(token, result.logprobs)] };
+  }
+
+  /** Ends a request that draws nothing, once its prompt has been computed. */
+  acceptPromptEnd(): SchedulerOutput {
+    return this.#output([], "length");
+  }
+
+  #output(tokenIds: readonly number[], finishReason: FinishReason | null): SchedulerOutput {
+    if (finishReason !== null) this.finished = true;
+    const stopReason = finishReason === "stop" && !this.#endsModel(tokenIds[0])
+      ? tokenIds[0]
+      : null;
+    const output = { id: this.id, tokenIds, finishReason, stopReason };
+    if (this.#promptLogprobs === null) return output;
+    const promptLogprobs = this.#promptLogprobs;
+    this.#promptLogprobs = null;
+    return { ...output, promptLogprobs };
+  }
+
+  #finishReasonOf(token: number): FinishReason | null {
+    if (this.#endsModel(token) || this.#sampling.stopTokenIds.includes(token)) return "stop";
+    return this.#numKnown === this.promptLength + this.#sampling.maxTokens ? "length" : null;
+  }
+
+  #endsModel(token: number): boolean {
+    return !this.#sampling.ignoreEos && this.#eosTokenIds.includes(token);
+  }
+}
+
+/** Positions that a request ever computes: its prompt and all drawn tokens but the last. */
+export function numPositions(promptLength: number, maxTokens: number): number {
+  return promptLength + Math.max(0, maxTokens - 1);
+}
+
+function toTokenLogprob(tokenId: number, row: RowLogprobs): TokenLogprob {
+  const top: [number, number][] = [];
+  for (let i = 0; i < row.topIds.length; i++) top.push([row.topIds[i], row.topLogprobs[i]]);
+  return { tokenId, logprob: row.logprob, top };
+}

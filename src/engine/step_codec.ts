@@ -1,0 +1,203 @@
+/**
+ * Packs step plans and step results for the channel between the scheduler and the ranks. Scalars that
+ * need more than 32 bits (step numbers, probabilities) travel as 64-bit floats, everything bit for bit.
+ * The bulk of an array is in the byte order of the machine, which on every supported one is little-endian.
+ * @module
+ */
+import type {
+  PlannedSampling,
+  PlannedSequence,
+  RowLogprobs,
+  SequenceResult,
+  StepPlan,
+  StepResult,
+} from "./step_plan.ts";
+import { intsBytes, WireReader, WireWriter } from "./wire.ts";
+
+/** Stands for a null `logprobs`, whose other values are -1 and up. */
+const NO_LOGPROBS = -2;
+
+const PLAN_HEADER_BYTES = 8 + 4;
+/** Three floats, five integers. */
+const SAMPLING_BYTES = 3 * 8 + 5 * 4;
+/** slot, startPosition, numTokens, inputStep, firstNewBlock, promptLogprobs, has sampling. */
+const SEQUENCE_BYTES = 4 + 4 + 4 + 8 + 4 + 4 + 4;
+const RESULT_HEADER_BYTES = 8 + 4;
+/** slot, token, has logprobs, number of prompt log-probabilities. */
+const SEQUENCE_RESULT_BYTES = 4 * 4;
+/** logprob, number of top tokens. */
+const ROW_BYTES = 8 + 4;
+const TOP_BYTES = 4 + 4;
+
+/** Options of {@linkcode maxPlanBytes}. */
+export interface PlanLimits {
+  /** Sequences in one step at most. */
+  readonly maxNumSeqs: number;
+  /** Tokens in one step at most. */
+  readonly maxNumBatchedTokens: number;
+}
+
+/** Bytes that suffice for every plan within the limits, each of whose new blocks holds a new token. */
+export function maxPlanBytes(limits: PlanLimits): number {
+  const sequences = Math.min(limits.maxNumSeqs, limits.maxNumBatchedTokens);
+  const perSequence = SEQUENCE_BYTES + SAMPLING_BYTES + 3 * intsBytes(0);
+  // Tokens, new blocks and prompt targets number at most one each per token of the step.
+  return PLAN_HEADER_BYTES + sequences * perSequence + 3 * 4 * limits.maxNumBatchedTokens;
+}
+
+/** Packs `plan` at the start of `into` and returns the bytes used; throws RangeError when it is too small. */
+export function encodePlan(plan: StepPlan, into: Uint8Array): number {
+  const out = new WireWriter(into);
+  out.float(plan.step);
+  out.int(plan.sequences.length);
+  for (const sequence of plan.sequences) {
+    out.int(sequence.slot);
+    out.int(sequence.startPosition);
+    out.int(sequence.numTokens);
+    out.float(sequence.inputStep);
+    out.int(sequence.firstNewBlock);
+    out.int(sequence.promptLogprobs);
+    out.int(sequence.sampling === null ? 0 : 1);
+    if (sequence.sampling !== null) writeSampling(out, sequence.sampling);
+    out.ints(sequence.tokens);
+    out.ints(sequence.newBlocks);
+    out.ints(sequence.promptTargets);
+  }
+  return out.length;
+}
+
+/** Reads a plan from exactly the bytes that {@linkcode encodePlan} used; throws RangeError when they are malformed. */
+export function decodePlan(bytes: Uint8Array): StepPlan {
+  const input = new WireReader(bytes);
+  const step = input.float();
+  const count = input.count(SEQUENCE_BYTES + 3 * intsBytes(0));
+  const sequences: PlannedSequence[] = [];
+  for (let i = 0; i < count; i++) {
+    sequences.push({
+      slot: input.int(),
+      startPosition: input.int(),
+      numTokens: input.int(),
+      inputStep: input.float(),
+      firstNewBlock: input.int(),
+      promptLogprobs: input.int(),
+      sampling: input.int() === 0 ? null : readSampling(input),
+      tokens: input.nullableInts(),
+      newBlocks: input.ints(),
+      promptTargets: input.nullableInts(),
+    });
+  }
+  input.end();
+  return { step, sequences };
+}
+
+/** Packs `result` into an array of its own. */
+export function encodeResult(result: StepResult): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(resultBytes(result));
+  const out = new WireWriter(bytes);
+  out.float(result.step);
+  out.int(result.sequences.length);
+  for (const sequence of result.sequences) {
+    out.int(sequence.slot);
+    out.int(sequence.token);
+    out.int(sequence.logprobs === null ? 0 : 1);
+    out.int(sequence.promptLogprobs === null ? -1 : sequence.promptLogprobs.length);
+    if (sequence.logprobs !== null) writeRow(out, sequence.logprobs);
+    for (const row of sequence.promptLogprobs ?? []) writeRow(out, row);
+  }
+  return bytes;
+}
+
+/** Reads a result from exactly the bytes of {@linkcode encodeResult}; throws RangeError when they are malformed. */
+export function decodeResult(bytes: Uint8Array): StepResult {
+  const input = new WireReader(bytes);
+  const step = input.float();
+  const count = input.count(SEQUENCE_RESULT_BYTES);
+  const sequences: SequenceResult[] = [];
+  for (let i = 0; i < count; i++) {
+    const slot = input.int();
+    const token = input.int();
+    const hasLogprobs = input.int() !== 0;
+    const numPromptRows = input.count(ROW_BYTES, true);
+    const logprobs = hasLogprobs ? readRow(input) : null;
+    const promptLogprobs: RowLogprobs[] = [];
+    for (let row = 0; row < numPromptRows; row++) promptLogprobs.push(readRow(input));
+    sequences.push({
+      slot,
+      token,
+      logprobs,
+      promptLogprobs: numPromptRows < 0 ? null : promptLogprobs,
+    });
+  }
+  input.end();
+  return { step, sequences };
+}
+
+function writeSampling(out: WireWriter, sampling: PlannedSampling): void {
+  out.float(sampling.temperature);
+  out.float(sampling.topP);
+  out.float(sampling.minP);
+  out.int(sampling.topK);
+  // Halves of a seed are unsigned; their bits are the same.
+  out.int(sampling.seedLow | 0);
+  out.int(sampling.seedHigh | 0);
+  out.int(sampling.choice);
+  out.int(sampling.logprobs ?? NO_LOGPROBS);
+}
+
+function readSampling(input: WireReader): PlannedSampling {
+  const temperature = input.float();
+  const topP = input.float();
+  const minP = input.float();
+  const topK = input.int();
+  const seedLow = input.int() >>> 0;
+  const seedHigh = input.int() >>> 0;
+  const choice = input.int();
+  const logprobs = input.int();
+  return {
+    temperature,
+    topK,
+    topP,
+    minP,
+    seedLow,
+    seedHigh,
+    choice,
+    logprobs: logprobs === NO_LOGPROBS ? null : logprobs,
+  };
+}
+
+function writeRow(out: WireWriter, row: RowLogprobs): void {
+  if (row.topIds.length !== row.topLogprobs.length) {
+    throw new RangeError(
+      `Cannot pack log-probabilities as ids and values differ in number: ` +
+        `${row.topIds.length} and ${row.topLogprobs.length}`,
+    );
+  }
+  out.float(row.logprob);
+  out.int(row.topIds.length);
+  out.elements(row.topIds);
+  out.elements(row.topLogprobs);
+}
+
+function readRow(input: WireReader): RowLogprobs {
+  const logprob = input.float();
+  const count = input.count(TOP_BYTES);
+  return {
+    logprob,
+    topIds: input.int32Elements(count),
+    topLogprobs: input.float32Elements(count),
+  };
+}
+
+function resultBytes(result: StepResult): number {
+  let bytes = RESULT_HEADER_BYTES;
+  for (const { logprobs, promptLogprobs } of result.sequences) {
+    bytes += SEQUENCE_RESULT_BYTES;
+    if (logprobs !== null) bytes += rowBytes(logprobs);
+    for (const row of promptLogprobs ?? []) bytes += rowBytes(row);
+  }
+  return bytes;
+}
+
+function rowBytes(row: RowLogprobs): number {
+  return ROW_BYTES + TOP_BYTES * row.topIds.length;
+}
