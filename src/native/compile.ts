@@ -102,8 +102,11 @@ export function compileSources(
   return path;
 }
 
-interface Compiler {
+/** A C compiler. */
+export interface Compiler {
+  /** Its name on the PATH. */
   readonly command: string;
+  /** First line of what it says of its version. */
   readonly version: string;
 }
 
@@ -141,7 +144,8 @@ function sourceHash(
   return hash.digest("hex");
 }
 
-function findCompiler(): Compiler {
+/** The C compiler that is used; throws an error that says how to install one when there is none. */
+export function findCompiler(): Compiler {
   for (const command of COMPILERS) {
     try {
       const { success, stdout } = new Deno.Command(command, {
@@ -172,7 +176,11 @@ function checkPlatform(): void {
   }
 }
 
-function cacheFolder(): string {
+/**
+ * Folder for what this machine need not make or fetch twice; made when it is not there. Throws when
+ * other users can write to it.
+ */
+export function cacheFolder(): string {
   const folder = cachePath();
   Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
   const { uid, mode } = Deno.statSync(folder);
