@@ -1,0 +1,133 @@
+/**
+ * Talks to an engine's scheduling thread.
+ * @module
+ */
+import type { EngineConfig } from "./engine_config.ts";
+import type { EngineCommand, EngineEvent } from "./engine_protocol.ts";
+import { OutputStream } from "./output_stream.ts";
+import type { SchedulerOutput, SchedulerRequest } from "./scheduler.ts";
+import { EngineDeadError, type EngineStats, UnsupportedRequestError } from "./types.ts";
+
+/** What a started engine says of itself. */
+export type EngineReady = Extract<EngineEvent, { type: "ready" }>;
+
+/**
+ * The engine thread as seen from its user's thread: starts it, sends requests, and hands every output
+ * to the stream of its request. When the engine dies every stream fails and later requests are refused.
+ */
+export class EngineClient implements AsyncDisposable {
+  readonly #worker: Worker;
+  readonly #streams = new Map<number, OutputStream<SchedulerOutput>>();
+  readonly #onLoading: (fraction: number) => void;
+  readonly #ready = Promise.withResolvers<EngineReady>();
+  readonly #stopped = Promise.withResolvers<void>();
+  #stats: EngineStats | null = null;
+  #failure: string | null = null;
+  #nextId = 0;
+
+  private constructor(config: EngineConfig, onLoading: (fraction: number) => void) {
+    this.#onLoading = onLoading;
+    this.#worker = new Worker(new URL("./engine_worker.ts", import.meta.url), {
+      type: "module",
+      name: "weft engine",
+    });
+    this.#worker.onmessage = (event: MessageEvent<EngineEvent>) => this.#receive(event.data);
+    this.#worker.onerror = (event) => {
+      event.preventDefault(); // an error of this engine must not end the process
+      this.#die(event.message);
+      this.#stopped.resolve();
+    };
+    this.#send({ type: "start", config });
+  }
+
+  /** Starts an engine; rejects with the reason when its ranks cannot start. */
+  static async start(
+    config: EngineConfig,
+    options: { onLoading: (fraction: number) => void },
+  ): Promise<{ client: EngineClient; ready: EngineReady }> {
+    const client = new EngineClient(config, options.onLoading);
+    try {
+      return { client, ready: await client.#ready.promise };
+    } catch (error) {
+      await client[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Why the engine has died, or null. */
+  get failure(): string | null {
+    return this.#failure;
+  }
+
+  /** Latest counters; null before the engine is ready. */
+  get stats(): EngineStats | null {
+    return this.#stats;
+  }
+
+  /** Sends a request and returns its number and its outputs. */
+  add(
+    request: Omit<SchedulerRequest, "id">,
+  ): { id: number; outputs: OutputStream<SchedulerOutput> } {
+    if (this.#failure !== null) throw deadError(this.#failure);
+    const id = this.#nextId++;
+    const outputs = new OutputStream<SchedulerOutput>();
+    this.#streams.set(id, outputs);
+    this.#send({ type: "add", request: { ...request, id } });
+    return { id, outputs };
+  }
+
+  /** Forgets a request; `abort` it first if it may still run. */
+  release(id: number): void {
+    this.#streams.delete(id);
+  }
+
+  /** Ends a request from the next step on. */
+  abort(id: number): void {
+    if (this.#failure === null) this.#send({ type: "abort", id });
+  }
+
+  #send(command: EngineCommand): void {
+    this.#worker.postMessage(command);
+  }
+
+  #receive(event: EngineEvent): void {
+    switch (event.type) {
+      case "loading":
+        return this.#onLoading(event.fraction);
+      case "ready":
+        this.#stats = event.stats;
+        return this.#ready.resolve(event);
+      case "progress":
+        this.#stats = event.stats;
+        for (const output of event.outputs) this.#streams.get(output.id as number)?.push(output);
+        return;
+      case "rejected": {
+        const error = new UnsupportedRequestError(event.message, event.param);
+        return this.#streams.get(event.id as number)?.fail(error);
+      }
+      case "dead":
+        return this.#die(event.reason);
+      case "stopped":
+        return this.#stopped.resolve();
+    }
+  }
+
+  #die(reason: string): void {
+    if (this.#failure !== null) return;
+    this.#failure = reason;
+    this.#ready.reject(new Error(reason));
+    for (const stream of this.#streams.values()) stream.fail(deadError(reason));
+  }
+
+  /** Stops the ranks and the engine thread; requests that still run fail. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#die("the engine was stopped");
+    this.#send({ type: "stop" });
+    await this.#stopped.promise;
+    this.#worker.terminate();
+  }
+}
+
+function deadError(reason: string): EngineDeadError {
+  return new EngineDeadError(`Cannot generate as the engine has stopped: ${reason}`);
+}

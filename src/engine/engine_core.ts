@@ -1,0 +1,81 @@
+/**
+ * The loop between scheduler and ranks.
+ * @module
+ */
+import type { Executor } from "./executor.ts";
+import type { Scheduler, SchedulerOutput, SchedulerRequest } from "./scheduler.ts";
+import type { StepHandle } from "./step_plan.ts";
+import type { EngineStats } from "./types.ts";
+
+/** Where a core's news go. */
+export interface EngineCoreEvents {
+  /** A step has retired, or a request came or went: outputs, and the counters after it. */
+  progress(outputs: readonly SchedulerOutput[], stats: EngineStats): void;
+  /** The engine can't go on. Called once. */
+  dead(reason: string): void;
+}
+
+/**
+ * Keeps the ranks busy: hands out plans as long as the scheduler has any, and feeds each result back.
+ * Nothing here waits for a device; everything happens when a request arrives or a step retires.
+ */
+export class EngineCore {
+  readonly #scheduler: Scheduler;
+  readonly #executor: Executor;
+  readonly #events: EngineCoreEvents;
+  #dead = false;
+
+  /** Connects a scheduler to its ranks. */
+  constructor(scheduler: Scheduler, executor: Executor, events: EngineCoreEvents) {
+    this.#scheduler = scheduler;
+    this.#executor = executor;
+    this.#events = events;
+    executor.failed.then((reason) => this.#die(reason));
+  }
+
+  /** Counters as of now. */
+  get stats(): EngineStats {
+    return this.#scheduler.stats;
+  }
+
+  /** Queues a request; throws UnsupportedRequestError when it can never run here. */
+  add(request: SchedulerRequest): void {
+    this.#scheduler.add(request);
+    this.#planSteps();
+    this.#events.progress([], this.stats);
+  }
+
+  /** Ends a request from the next plan on. */
+  abort(id: number): void {
+    this.#scheduler.abort(id);
+    this.#planSteps();
+    this.#events.progress([], this.stats);
+  }
+
+  #planSteps(): void {
+    if (this.#dead) return;
+    try {
+      for (let plan = this.#scheduler.schedule(); plan; plan = this.#scheduler.schedule()) {
+        this.#retire(this.#executor.execute(plan));
+      }
+    } catch (error) {
+      this.#die(String(error));
+    }
+  }
+
+  async #retire(handle: StepHandle): Promise<void> {
+    try {
+      const outputs = this.#scheduler.update(await handle.tokens());
+      this.#planSteps();
+      this.#events.progress(outputs, this.stats);
+    } catch (error) {
+      this.#die(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #die(reason: string): void {
+    if (this.#dead) return;
+    this.#dead = true;
+    this.#events.dead(reason);
+  }
+}
