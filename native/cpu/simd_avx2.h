@@ -205,3 +205,16 @@ static inline float f32x16_hmax(f32x16 a) {
   const __m128 d = _mm_max_ps(c, _mm_movehl_ps(c, c));
   return _mm_cvtss_f32(_mm_max_ss(d, _mm_movehdup_ps(d)));
 }
+
+// Keeps a in a register: without it a compiler may load it again for each use.
+static inline void f32x16_keep(f32x16* a) { __asm__("" : "+x"(a->lo), "+x"(a->hi)); }
+
+// Accumulators that a register tile may hold.
+#define WEFT_TILE 4
+
+// Lane j is f32x16_sum(a[j]).
+static inline f32x16 f32x16_sum16(const f32x16 a[16]) {
+  float sums[16];
+  for (int j = 0; j < 16; j++) sums[j] = f32x16_sum(a[j]);
+  return f32x16_load(sums);
+}

@@ -124,3 +124,38 @@ static inline float f32x16_hmax(f32x16 a) {
   const __m128 d = _mm_max_ps(c, _mm_movehl_ps(c, c));
   return _mm_cvtss_f32(_mm_max_ss(d, _mm_movehdup_ps(d)));
 }
+
+// Keeps a in a register: without it a compiler may load it again for each use.
+static inline void f32x16_keep(f32x16* a) { __asm__("" : "+v"(*a)); }
+
+// Accumulators that a register tile may hold.
+#define WEFT_TILE 16
+
+// Lane j is f32x16_sum(a[j]): sixteen sums at once, each with the additions of f32x16_sum.
+static inline f32x16 f32x16_sum16(const f32x16 a[16]) {
+  f32x16 eighths[8], quarters[4];
+  // Lanes i and i + 8 of two vectors; four lanes are written as one quarter q of the register.
+#define WEFT_FOLD_8(a, b)                                        \
+  _mm512_add_ps(_mm512_shuffle_f32x4(a, b, _MM_SHUFFLE(1, 0, 1, 0)), \
+                _mm512_shuffle_f32x4(a, b, _MM_SHUFFLE(3, 2, 3, 2)))
+#define WEFT_FOLD_4(a, b)                                        \
+  _mm512_add_ps(_mm512_shuffle_f32x4(a, b, _MM_SHUFFLE(2, 0, 2, 0)), \
+                _mm512_shuffle_f32x4(a, b, _MM_SHUFFLE(3, 1, 3, 1)))
+#define WEFT_FOLD_2(a, b)                                   \
+  _mm512_add_ps(_mm512_shuffle_ps(a, b, _MM_SHUFFLE(1, 0, 1, 0)), \
+                _mm512_shuffle_ps(a, b, _MM_SHUFFLE(3, 2, 3, 2)))
+#define WEFT_FOLD_1(a, b)                                   \
+  _mm512_add_ps(_mm512_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0)), \
+                _mm512_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)))
+  for (int i = 0; i < 4; i++) {
+    eighths[2 * i] = WEFT_FOLD_8(a[i], a[i + 4]);
+    eighths[2 * i + 1] = WEFT_FOLD_8(a[i + 8], a[i + 12]);
+    // The quarters hold four lanes each of a[i], a[i + 4], a[i + 8], a[i + 12].
+    quarters[i] = WEFT_FOLD_4(eighths[2 * i], eighths[2 * i + 1]);
+  }
+  return WEFT_FOLD_1(WEFT_FOLD_2(quarters[0], quarters[1]), WEFT_FOLD_2(quarters[2], quarters[3]));
+#undef WEFT_FOLD_8
+#undef WEFT_FOLD_4
+#undef WEFT_FOLD_2
+#undef WEFT_FOLD_1
+}

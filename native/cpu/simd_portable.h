@@ -178,4 +178,17 @@ static inline float f32x16_hmax(f32x16 a) {
   return a.lane[0];
 }
 
+// Keeps a in a register: without it a compiler may load it again for each use.
+static inline void f32x16_keep(f32x16* a) { (void)a; }
+
+// Accumulators that a register tile may hold.
+#define WEFT_TILE 4
+
+// Lane j is f32x16_sum(a[j]).
+static inline f32x16 f32x16_sum16(const f32x16 a[16]) {
+  float sums[16];
+  for (int j = 0; j < 16; j++) sums[j] = f32x16_sum(a[j]);
+  return f32x16_load(sums);
+}
+
 #undef WEFT_LANES

@@ -4,6 +4,8 @@
  */
 // One import and one entry per file, in alphabetical order; headers too.
 import bandwidthC from "../../native/cpu/bandwidth.c" with { type: "text" };
+import linearC from "../../native/cpu/linear.c" with { type: "text" };
+import linearH from "../../native/cpu/linear.h" with { type: "text" };
 import memoryMapC from "../../native/cpu/memory_map.c" with { type: "text" };
 import poolC from "../../native/cpu/pool.c" with { type: "text" };
 import poolH from "../../native/cpu/pool.h" with { type: "text" };
@@ -24,6 +26,8 @@ export interface NativeSource {
 /** Every file of `native/cpu`. */
 export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "bandwidth.c", text: bandwidthC },
+  { name: "linear.c", text: linearC },
+  { name: "linear.h", text: linearH },
   { name: "memory_map.c", text: memoryMapC },
   { name: "pool.c", text: poolC },
   { name: "pool.h", text: poolH },
