@@ -167,6 +167,8 @@ export interface EngineOptions {
   readonly launcher?: "thread" | "process";
   /** Threads of each rank. Default: cores divided by ranks. */
   readonly threads?: number;
+  /** Replicas that share this host: its cores and default KV memory are divided by it. Default 1. */
+  readonly replicasOnHost?: number;
   /** Seed of requests that bring none; random when left out. */
   readonly seed?: bigint;
   /** Called while weights load: fraction of all ranks' work, 0 to 1. */
