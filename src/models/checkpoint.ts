@@ -2,24 +2,225 @@
  * A checkpoint's tensors, whatever files they lie in.
  * @module
  */
-import type { WeightDType } from "../tensor/dtype.ts";
+import type { HostTensor, WeightSource } from "../layers/weight_source.ts";
+import { FileMapper, type MappedFile } from "../native/memory_map.ts";
+import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
+import { readCheckpointFiles, type StoredTensor } from "./checkpoint_files.ts";
+import { ModelLoadError } from "./errors.ts";
+import type { ModelConfig } from "./model_config.ts";
+import {
+  parameterShapes,
+  PLAIN_NAMING,
+  type TensorNaming,
+  tensorNaming,
+} from "./parameter_shapes.ts";
 
-/** A tensor of a checkpoint where it lies in memory (read-only, valid until the checkpoint closes). */
-export interface CheckpointTensor {
-  /** Name in the checkpoint. */
-  readonly name: string;
-  /** Host address of the first element; at least aligned to the element size. */
-  readonly address: bigint;
+/** A tensor where it lies in memory: to be read only, and valid until the checkpoint is disposed. */
+export interface CheckpointTensor extends HostTensor {
   /** Type of the elements. */
   readonly dtype: WeightDType;
-  /** Sizes, outermost first; row-major. */
-  readonly shape: readonly number[];
 }
 
-/** What layers ask of a checkpoint. */
-export interface TensorSource {
-  /** Whether a tensor is there. Doesn't count as reading it. */
-  has(name: string): boolean;
-  /** The tensor `name`; throws ModelLoadError naming file and tensor unless it has `shape` and is f32, f16 or bf16. */
-  tensor(name: string, shape: readonly number[]): CheckpointTensor;
+/** Stored types that a layer can read. */
+const WEIGHT_DTYPES: Readonly<Record<string, WeightDType>> = {
+  F32: "f32",
+  F16: "f16",
+  BF16: "bf16",
+};
+
+/**
+ * The weights of a model folder. Opening it reads and checks the headers of all files; a file is
+ * mapped when a tensor of it is first asked for, and its pages are read when they are first touched.
+ *
+ * @example
+ * ```ts
+ * import { Checkpoint } from "@weft/weft";
+ * using checkpoint = Checkpoint.open("models/demo");
+ * const { dtype } = checkpoint.tensor("model.norm.weight", [256]);
+ * console.log(dtype); // bf16
+ * ```
+ */
+export class Checkpoint implements WeightSource, Disposable {
+  /** The model folder. */
+  readonly folder: string;
+  readonly #tensors = new Map<string, StoredTensor>();
+  readonly #naming: TensorNaming;
+  readonly #read = new Set<string>();
+  readonly #mappings = new Map<string, MappedFile>();
+  readonly #copies = new Map<string, Uint8Array<ArrayBuffer>>();
+  #mapper: FileMapper | null = null;
+  #open = true;
+
+  private constructor(folder: string, naming: TensorNaming) {
+    this.folder = folder;
+    this.#naming = naming;
+    for (const [stored, tensor] of readCheckpointFiles(folder)) {
+      const name = naming.canonical(stored);
+      const other = this.#tensors.get(name);
+      if (other) {
+        throw new ModelLoadError(
+          `Cannot load tensor ${stored} of ${tensor.file} as ${other.name} is the same parameter`,
+          { file: tensor.file, tensor: stored },
+        );
+      }
+      this.#tensors.set(name, tensor);
+    }
+  }
+
+  /**
+   * Opens the checkpoint in `folder`. With `config`, names follow its family (see `tensorNaming`);
+   * without, they are as stored. Throws ModelLoadError when a file is missing or malformed.
+   */
+  static open(folder: string, config?: ModelConfig): Checkpoint {
+    return new Checkpoint(folder, config ? tensorNaming(config) : PLAIN_NAMING);
+  }
+
+  /** Names of all tensors. */
+  names(): string[] {
+    return [...this.#tensors.keys()];
+  }
+
+  /** Whether a tensor is there; does not count as reading it. */
+  has(name: string): boolean {
+    return this.#tensors.has(name);
+  }
+
+  /**
+   * The tensor `name`, mapped into memory. Throws ModelLoadError naming file and tensor when it is
+   * absent, has another shape, or is not f32, f16 or bf16.
+   */
+  tensor(name: string, shape: readonly number[]): CheckpointTensor {
+    const { stored, dtype } = this.#find(name, shape);
+    const address = this.#address(name, stored, dtype);
+    this.#read.add(name);
+    return { address, dtype, shape: stored.shape };
+  }
+
+  /**
+   * Checks, from the headers alone, that the checkpoint is the one that `config` describes: every
+   * parameter there with its shape and a type that can be read, and no tensor that nothing would read.
+   * Throws ModelLoadError naming file and tensor.
+   */
+  verify(config: ModelConfig): void {
+    const expected = new Set<string>();
+    for (const { name, shape } of parameterShapes(config)) {
+      this.#find(name, shape);
+      expected.add(name);
+    }
+    for (const [name, { file }] of this.#tensors) {
+      if (!expected.has(name) && !this.#naming.isIgnorable(name)) {
+        throw new ModelLoadError(
+          `Cannot load tensor ${name} of ${file} as config.json announces no such parameter`,
+          { file, tensor: name },
+        );
+      }
+    }
+  }
+
+  /** Tensors that nobody has asked for, leaving out those that may be ignored. */
+  unread(): string[] {
+    return this.names().filter((name) => !this.#read.has(name) && !this.#naming.isIgnorable(name));
+  }
+
+  /** Elements of all tensors that are not ignorable. */
+  get parameterCount(): number {
+    return this.#total(({ shape }) => shape.reduce((product, size) => product * size, 1));
+  }
+
+  /** Bytes of all tensors that are not ignorable. */
+  get byteLength(): number {
+    return this.#total(({ byteLength }) => byteLength);
+  }
+
+  /** The weight type that most bytes have, null when none has one. */
+  get dtype(): WeightDType | null {
+    const bytes = new Map<WeightDType, number>();
+    for (const { dtype, byteLength } of this.#tensors.values()) {
+      if (!Object.hasOwn(WEIGHT_DTYPES, dtype)) continue;
+      const type = WEIGHT_DTYPES[dtype];
+      bytes.set(type, (bytes.get(type) ?? 0) + byteLength);
+    }
+    return [...bytes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? null;
+  }
+
+  #total(measure: (tensor: StoredTensor) => number): number {
+    let total = 0;
+    for (const [name, tensor] of this.#tensors) {
+      if (!this.#naming.isIgnorable(name)) total += measure(tensor);
+    }
+    return total;
+  }
+
+  #find(name: string, shape: readonly number[]): { stored: StoredTensor; dtype: WeightDType } {
+    const stored = this.#tensors.get(name);
+    if (!stored) {
+      throw new ModelLoadError(`Cannot load tensor ${name} of ${this.folder} as it is missing`, {
+        file: this.folder,
+        tensor: name,
+      });
+    }
+    const refuse = (reason: string): never => {
+      throw new ModelLoadError(`Cannot load tensor ${stored.name} of ${stored.file} as ${reason}`, {
+        file: stored.file,
+        tensor: stored.name,
+      });
+    };
+    if (
+      stored.shape.length !== shape.length || stored.shape.some((size, i) => size !== shape[i])
+    ) {
+      return refuse(`its shape must be [${shape.join(", ")}]: it is [${stored.shape.join(", ")}]`);
+    }
+    if (!Object.hasOwn(WEIGHT_DTYPES, stored.dtype)) {
+      return refuse(`its type must be F32, F16 or BF16: it is ${stored.dtype}`);
+    }
+    return { stored, dtype: WEIGHT_DTYPES[stored.dtype] };
+  }
+
+  #address(name: string, stored: StoredTensor, dtype: WeightDType): bigint {
+    const mapping = this.#map(stored);
+    const address = mapping.address + BigInt(stored.byteOffset);
+    if (address % BigInt(dtypeBytes(dtype)) === 0n) return address;
+    // Files of early writers have headers of any length; C code may assume aligned elements.
+    let copy = this.#copies.get(name);
+    if (!copy) {
+      // An ArrayBuffer of its own never moves; a small slice() could.
+      copy = new Uint8Array(new ArrayBuffer(stored.byteLength));
+      copy.set(mapping.bytes(stored.byteOffset, stored.byteLength));
+      this.#copies.set(name, copy);
+    }
+    return BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(copy)));
+  }
+
+  #map(stored: StoredTensor): MappedFile {
+    if (!this.#open) throw new Error(`Cannot read ${stored.file} as its checkpoint was disposed`);
+    const known = this.#mappings.get(stored.file);
+    if (known) return known;
+    this.#mapper ??= new FileMapper();
+    let mapping: MappedFile;
+    try {
+      mapping = this.#mapper.map(stored.file);
+    } catch (cause) {
+      throw new ModelLoadError((cause as Error).message, { file: stored.file, cause });
+    }
+    if (mapping.byteLength !== stored.fileBytes) {
+      mapping[Symbol.dispose]();
+      throw new ModelLoadError(
+        `Cannot load ${stored.file} as its size changed while it was loaded: ` +
+          `${stored.fileBytes} bytes became ${mapping.byteLength}`,
+        { file: stored.file },
+      );
+    }
+    this.#mappings.set(stored.file, mapping);
+    return mapping;
+  }
+
+  /** Unmaps the files; addresses of tensors are invalid from here on. */
+  [Symbol.dispose](): void {
+    this.#open = false;
+    for (const mapping of this.#mappings.values()) mapping[Symbol.dispose]();
+    this.#mappings.clear();
+    this.#copies.clear();
+    this.#mapper?.[Symbol.dispose]();
+    this.#mapper = null;
+  }
 }
