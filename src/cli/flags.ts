@@ -21,7 +21,10 @@ const DTYPES = {
 
 /** Flags that lay out an engine; common to serve, generate, bench and inspect. */
 export const ENGINE_FLAGS = {
-  "model": text({ placeholder: "DIR", help: "Folder of a Hugging Face checkpoint" }),
+  "model": text({
+    placeholder: "DIR",
+    help: "Folder of a Hugging Face checkpoint; serve and generate have a built-in demo model",
+  }),
   "tensor-parallel-size": integer({
     min: 1,
     max: 1024,
@@ -110,7 +113,12 @@ export const GENERATE_FLAGS = {
     repeatable: true,
     help: "Token ids to continue; may be repeated",
   }),
-  "max-tokens": integer({ min: 0, max: COUNT, fallback: 16, help: "Tokens to generate at most" }),
+  "max-tokens": integer({
+    min: 0,
+    max: COUNT,
+    shownDefault: "16",
+    help: "Tokens to generate at most; 0 needs --prompt-logprobs",
+  }),
   "temperature": number({
     min: 0,
     max: 1e6,

@@ -3,46 +3,23 @@ import { engineOptions } from "../../../src/cli/engine_options.ts";
 import { ENGINE_FLAGS } from "../../../src/cli/flags.ts";
 import { parseFlags } from "../../../src/cli/parse_flags.ts";
 
-const machine = { cores: 8, freeMemory: 64e9 };
-
 function options(...args: string[]) {
   const { values } = parseFlags(args, { table: ENGINE_FLAGS, env: () => undefined });
-  return engineOptions(values, { model: "folder", machine });
+  return engineOptions(values, "folder");
 }
 
-Deno.test("replicas and ranks share the cores, and replicas the default KV memory", () => {
-  const { threads, kvCacheMemory } = options(
-    "--tensor-parallel-size=2",
-    "--data-parallel-size=2",
-  );
-  assertEquals([threads, kvCacheMemory], [2, 8e9]);
-});
-
-Deno.test("a rank has at least one thread", () => {
-  assertEquals(options("--pipeline-parallel-size=16").threads, 1);
-});
-
-Deno.test("flags win over what the machine would give", () => {
-  assertEquals(options("--threads=3", "--kv-cache-memory=1GiB").threads, 3);
-  assertEquals(options("--kv-cache-memory=1GiB").kvCacheMemory, 2 ** 30);
-});
-
-Deno.test("a number of blocks replaces the KV memory", () => {
-  const { numKvBlocks, kvCacheMemory } = options("--num-kv-blocks=100");
-  assertEquals([numKvBlocks, kvCacheMemory], [100, undefined]);
-});
-
-Deno.test("every engine flag but the number of replicas reaches the engine", () => {
+Deno.test("every engine flag reaches the engine", () => {
   const given = options(
-    ...["--tensor-parallel-size=2", "--pipeline-parallel-size=3", "--max-model-len=100"],
-    ...["--max-num-seqs=5", "--max-num-batched-tokens=77", "--device=cpu", "--dtype=half"],
-    ...["--launcher=process", "--threads=1", "--seed=9", "--num-kv-blocks=6"],
-    "--kv-cache-memory=4096",
+    ...["--tensor-parallel-size=2", "--pipeline-parallel-size=3", "--data-parallel-size=4"],
+    ...["--max-model-len=100", "--max-num-seqs=5", "--max-num-batched-tokens=77"],
+    ...["--device=cpu", "--dtype=half", "--launcher=process", "--threads=1", "--seed=9"],
+    ...["--num-kv-blocks=6", "--kv-cache-memory=4096"],
   );
   assertEquals(given, {
     model: "folder",
     tensorParallelSize: 2,
     pipelineParallelSize: 3,
+    replicasOnHost: 4,
     maxModelLen: 100,
     maxNumSeqs: 5,
     maxNumBatchedTokens: 77,
@@ -54,4 +31,14 @@ Deno.test("every engine flag but the number of replicas reaches the engine", () 
     threads: 1,
     seed: 9n,
   });
+  const flags = Object.keys(ENGINE_FLAGS).filter((name) => name !== "model");
+  assertEquals(Object.keys(given).length - 1, flags.length);
+});
+
+Deno.test("what no flag gives is left to the engine", () => {
+  const { threads, numKvBlocks, kvCacheMemory, maxModelLen, seed } = options();
+  assertEquals(
+    [threads, numKvBlocks, kvCacheMemory, maxModelLen, seed],
+    Array(5).fill(undefined),
+  );
 });

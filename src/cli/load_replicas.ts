@@ -1,0 +1,58 @@
+/**
+ * Loads the replicas that a command's flags ask for.
+ * @module
+ */
+import { LlmEngine } from "../engine/llm_engine.ts";
+import type { CliHost } from "./command.ts";
+import { type EngineFlagValues, engineOptions } from "./engine_options.ts";
+import { createProgress } from "./progress.ts";
+
+/**
+ * Loads `--data-parallel-size` engines of the model, one after the other, and shows the progress
+ * and what was chosen. The first engine's tokenizer serves them all. When one cannot be loaded,
+ * those before it are disposed.
+ */
+export async function loadReplicas(
+  values: EngineFlagValues,
+  options: { readonly model: string; readonly host: CliHost },
+): Promise<readonly [LlmEngine, ...LlmEngine[]]> {
+  const { model, host } = options;
+  const count = values["data-parallel-size"];
+  const engines: LlmEngine[] = [];
+  const progress = createProgress({
+    label: "Loading weights",
+    terminal: host.terminal,
+    write: host.writeError,
+  });
+  const load = (text?: LlmEngine["text"]) =>
+    LlmEngine.load({
+      ...engineOptions(values, model),
+      text,
+      onProgress: (fraction) => progress((engines.length + fraction) / count),
+    });
+  try {
+    const first = await load();
+    engines.push(first);
+    while (engines.length < count) engines.push(await load(first.text));
+    progress(1);
+    describe(first, host);
+    return [first, ...engines.slice(1)];
+  } catch (error) {
+    await disposeAll(engines);
+    throw error;
+  }
+}
+
+/** Disposes engines that {@linkcode loadReplicas} returned; the first, which owns the tokenizer, last. */
+export async function disposeAll(engines: readonly LlmEngine[]): Promise<void> {
+  for (const engine of engines.toReversed()) await engine[Symbol.asyncDispose]();
+}
+
+function describe(engine: LlmEngine, host: CliHost): void {
+  const { info, stats } = engine;
+  host.log.info(
+    `model: ${info.architecture}, vocabulary ${info.vocabSize}, ${info.maxModelLen} positions`,
+  );
+  for (const [part, chosen] of Object.entries(info.backend)) host.log.info(`${part}: ${chosen}`);
+  host.log.info(`KV blocks of a replica: ${stats.kvBlocksTotal}`);
+}
