@@ -2,6 +2,7 @@
  * Finds stop strings in text that arrives piece by piece.
  * @module
  */
+import { TextError } from "./text_error.ts";
 
 /** What a {@linkcode StopMatcher} lets through. */
 export interface StopMatch {
@@ -57,6 +58,20 @@ export class StopMatcher {
     const held = this.#held;
     this.#held = "";
     return held;
+  }
+}
+
+/**
+ * Refuses stop strings that cannot be searched for.
+ *
+ * @throws {TextError} when one is empty or not valid Unicode.
+ */
+export function checkStopStrings(stop: readonly string[]): void {
+  for (const text of stop) {
+    if (text === "") throw new TextError("Cannot stop at an empty text", "input");
+    if (!text.isWellFormed()) {
+      throw new TextError("Cannot stop at a text that is not valid Unicode", "input");
+    }
   }
 }
 

@@ -6,7 +6,9 @@ import { Tokenizer } from "@huggingface/tokenizers";
 import { type ChatMessage, toPlainMessages } from "./chat_message.ts";
 import { ChatTemplate, type RenderChatOptions } from "./chat_template.ts";
 import { Detokenizer } from "./detokenizer.ts";
+import { checkStopStrings } from "./stop_matcher.ts";
 import { messageOf, TextError } from "./text_error.ts";
+import { DEFAULT_MAX_INPUT_CHARACTERS } from "./text_protocol.ts";
 import { byteLevelBytes, fallbackByte, type TokenText } from "./token_bytes.ts";
 import { readTokenizerFiles, type TokenizerFiles } from "./tokenizer_files.ts";
 
@@ -52,8 +54,6 @@ export interface RenderedChat {
   readonly tokenIds: number[];
 }
 
-/** Default of {@linkcode TextModelOptions.maxInputCharacters}. */
-export const DEFAULT_MAX_INPUT_CHARACTERS = 1 << 20;
 /** Stands for the text where the post-processor is asked what it puts around it. */
 const BODY = "\uE0F0body\uE0F1";
 
@@ -222,20 +222,6 @@ export class TextModel {
       return id;
     });
     return [ids.slice(0, at), ids.slice(at + 1)];
-  }
-}
-
-/**
- * Refuses stop strings that cannot be searched for.
- *
- * @throws {TextError} when one is empty or not valid Unicode.
- */
-export function checkStopStrings(stop: readonly string[]): void {
-  for (const text of stop) {
-    if (text === "") throw new TextError("Cannot stop at an empty text", "input");
-    if (!text.isWellFormed()) {
-      throw new TextError("Cannot stop at a text that is not valid Unicode", "input");
-    }
   }
 }
 

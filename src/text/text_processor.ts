@@ -5,12 +5,8 @@
 import { type ChatMessage, toPlainMessages } from "./chat_message.ts";
 import type { RenderChatOptions } from "./chat_template.ts";
 import { messageOf, TextError } from "./text_error.ts";
-import {
-  DEFAULT_MAX_INPUT_CHARACTERS,
-  type RenderedChat,
-  type TextInfo,
-  type TextStreamOptions,
-} from "./text_model.ts";
+import type { RenderedChat, TextInfo, TextStreamOptions } from "./text_model.ts";
+import { DEFAULT_MAX_INPUT_CHARACTERS } from "./text_protocol.ts";
 import { type TextStream, TextStreamRegistry } from "./text_stream.ts";
 import type { TokenText } from "./token_bytes.ts";
 import { WorkerChannel } from "./worker_channel.ts";
@@ -131,7 +127,10 @@ export class TextProcessor implements Disposable {
     const { addGenerationPrompt, continueFinalMessage, templateVariables } = options;
     const variables = toJson(templateVariables ?? {});
     this.#checkLength(
-      plain.reduce((sum, message) => sum + message.content.length, variables.length),
+      plain.reduce(
+        (sum, { role, name, content }) => sum + role.length + (name?.length ?? 0) + content.length,
+        variables.length,
+      ),
     );
     return await this.#prompts.call<RenderedChat>({
       kind: "renderChat",

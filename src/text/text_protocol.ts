@@ -7,6 +7,9 @@ import type { RenderChatOptions } from "./chat_template.ts";
 import type { TextInfo, TextModelOptions, TextStreamOptions } from "./text_model.ts";
 import type { TextErrorReason } from "./text_error.ts";
 
+/** Characters of one text when nothing else is asked for. */
+export const DEFAULT_MAX_INPUT_CHARACTERS = 1 << 20;
+
 /** One call to the worker. */
 export type TextCall =
   | { readonly kind: "encode"; readonly text: string; readonly addSpecialTokens: boolean }

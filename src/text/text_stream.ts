@@ -4,7 +4,8 @@
  */
 import type { TextDelta } from "./detokenizer.ts";
 import { TextError } from "./text_error.ts";
-import { checkStopStrings, type TextStreamOptions } from "./text_model.ts";
+import { checkStopStrings } from "./stop_matcher.ts";
+import type { TextStreamOptions } from "./text_model.ts";
 import type { TextCall } from "./text_protocol.ts";
 import type { WorkerChannel } from "./worker_channel.ts";
 

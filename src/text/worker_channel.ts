@@ -58,7 +58,7 @@ export class WorkerChannel implements Disposable {
   #queue: Pending[] = [];
   #inFlight: Pending[] = [];
   #watch: Watch | null = null;
-  #timer: number | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #scheduled = false;
   #closed = false;
 
