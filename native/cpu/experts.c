@@ -1,0 +1,198 @@
+// Mixture of experts: routing, products grouped by expert, and the weighted sum in order of expert
+// number (NUMERICS.md 7).
+#include <math.h>
+#include <string.h>
+
+#include "linear.h"
+#include "pool.h"
+#include "simd.h"
+
+enum { MAX_EXPERTS = 1024 };  // a multiple of 16, checked by the caller
+
+typedef struct {
+  float* weights;
+  int32_t* experts;
+  const float* logits;
+  int64_t stride;
+  int32_t num_experts;
+  int32_t top_k;
+  int32_t normalize;
+} routing;
+
+// Softmax of one row, in fixed order.
+static void softmax_row(const float* logits, int count, float* probabilities) {
+  const f32x16 low = f32x16_set1(-INFINITY);
+  f32x16 largest = low;
+  for (int i = 0; i < count; i += 16) {
+    const int n = count - i < 16 ? count - i : 16;
+    const f32x16 x = f32x16_select(mask16_first(n), f32x16_load_n(logits + i, n), low);
+    f32x16_store(probabilities + i, x);
+    largest = f32x16_max(largest, x);
+  }
+  const f32x16 m = f32x16_set1(f32x16_hmax(largest));
+  f32x16 sum = f32x16_zero();
+  for (int i = 0; i < count; i += 16) {
+    const f32x16 e = f32x16_exp(f32x16_sub(f32x16_load(probabilities + i), m));
+    f32x16_store(probabilities + i, e);
+    sum = f32x16_add(sum, e);
+  }
+  const f32x16 total = f32x16_set1(f32x16_sum(sum));
+  for (int i = 0; i < count; i += 16) {
+    f32x16_store(probabilities + i, f32x16_div(f32x16_load(probabilities + i), total));
+  }
+}
+
+static void route_rows(void* context, int64_t begin, int64_t end) {
+  const routing* a = context;
+  for (int64_t row = begin; row < end; row++) {
+    float probabilities[MAX_EXPERTS];
+    uint8_t chosen[MAX_EXPERTS] = {0};
+    softmax_row(a->logits + row * a->stride, a->num_experts, probabilities);
+    for (int choice = 0; choice < a->top_k; choice++) {
+      int best = -1;
+      for (int e = 0; e < a->num_experts; e++) {
+        if (!chosen[e] && (best < 0 || probabilities[e] > probabilities[best])) best = e;
+      }
+      chosen[best] = 1;
+    }
+    float* weights = a->weights + row * a->top_k;
+    int32_t* experts = a->experts + row * a->top_k;
+    float sum = 0;
+    for (int e = 0, j = 0; e < a->num_experts; e++) {
+      if (!chosen[e]) continue;
+      experts[j] = e;
+      weights[j++] = probabilities[e];
+      sum += probabilities[e];
+    }
+    for (int j = 0; a->normalize && j < a->top_k; j++) weights[j] /= sum;
+  }
+}
+
+// weights and experts [rows][top_k], by expert number: the top_k largest of softmax(logits), ties to the
+// lower expert, divided by their sum when `normalize`.
+void weft_route_experts(weft_pool* pool, float* weights, int32_t* experts, const float* logits,
+                        int32_t stride, int32_t rows, int32_t num_experts, int32_t top_k,
+                        int32_t normalize) {
+  routing a = {weights, experts, logits, stride, num_experts, top_k, normalize};
+  weft_pool_run(pool, route_rows, &a, rows, 16);
+}
+
+// Sorts `pairs` pair numbers by expert, stably: order[offsets[e]] is the first pair of expert e. Returns
+// -1, or the first pair whose expert does not exist.
+int32_t weft_sort_by_expert(int32_t* order, int32_t* offsets, const int32_t* experts, int32_t pairs,
+                            int32_t num_experts) {
+  int32_t next[MAX_EXPERTS] = {0};
+  for (int i = 0; i < pairs; i++) {
+    if (experts[i] < 0 || experts[i] >= num_experts) return i;
+    next[experts[i]]++;
+  }
+  int32_t offset = 0;
+  for (int e = 0; e < num_experts; e++) {
+    offsets[e] = offset;
+    offset += next[e];
+    next[e] = offsets[e];
+  }
+  offsets[num_experts] = offset;
+  for (int i = 0; i < pairs; i++) order[next[experts[i]]++] = i;
+  return -1;
+}
+
+// The products of one expert with its pairs, cut into pieces of rows by tokens.
+typedef struct {
+  weft_linear_job job;
+  int64_t tokens;
+  int64_t row_chunk;
+  int64_t token_chunk;
+  int64_t token_chunks;
+  int64_t first_piece;  // over all experts
+} expert_product;
+
+static void multiply_pieces(void* context, int64_t begin, int64_t end) {
+  const expert_product* e = context;
+  for (int64_t item = begin; item < end; item++) {
+    // The list ends with a product that no piece belongs to.
+    while (item >= e[1].first_piece) e++;
+    const int64_t piece = item - e->first_piece;
+    const int64_t row = piece / e->token_chunks * e->row_chunk;
+    const int64_t token = piece % e->token_chunks * e->token_chunk;
+    const int64_t row_end = row + e->row_chunk, token_end = token + e->token_chunk;
+    const int64_t out_features = e->job.weight->out_features;
+    weft_linear_part(&e->job, row, row_end < out_features ? row_end : out_features, token,
+                     token_end < e->tokens ? token_end : e->tokens);
+  }
+}
+
+// out[i] = x[source(i)] weights[e]^T for i in [offsets[e], offsets[e + 1]), where source(i) is
+// order[i] / input_divisor, or i when input_divisor is 0.
+void weft_grouped_linear(weft_pool* pool, float* out, int32_t out_stride, const float* x,
+                         int32_t x_stride, const weft_weight* const* weights, const int32_t* order,
+                         const int32_t* offsets, int32_t num_experts, int32_t input_divisor,
+                         int32_t block_size) {
+  expert_product products[MAX_EXPERTS + 1];
+  int64_t pieces = 0;
+  int count = 0;
+  for (int e = 0; e < num_experts; e++) {
+    const int64_t first = offsets[e], tokens = offsets[e + 1] - first;
+    if (tokens <= 0) continue;
+    expert_product* p = &products[count++];
+    *p = (expert_product){
+        .job = {.out = out + first * out_stride,
+                .out_stride = out_stride,
+                .x = input_divisor > 0 ? x : x + first * x_stride,
+                .x_stride = x_stride,
+                .x_rows = input_divisor > 0 ? order + first : NULL,
+                .x_divisor = input_divisor,
+                .weight = weights[e],
+                .bias = NULL,
+                .block_size = block_size},
+        .tokens = tokens,
+        .row_chunk = weft_linear_row_chunk(weights[e], tokens, weft_pool_threads(pool)),
+        .token_chunk = weft_linear_token_chunk(weights[e]),
+        .first_piece = pieces,
+    };
+    p->token_chunks = (tokens + p->token_chunk - 1) / p->token_chunk;
+    pieces += (weights[e]->out_features + p->row_chunk - 1) / p->row_chunk * p->token_chunks;
+  }
+  products[count].first_piece = pieces;
+  weft_pool_run(pool, multiply_pieces, products, pieces, 1);
+}
+
+typedef struct {
+  float* out;
+  int64_t out_stride;
+  const float* y;
+  int64_t y_stride;
+  const float* weights;
+  const int32_t* order;
+  int32_t pairs;
+  int32_t top_k;
+  int32_t size;
+} combination;
+
+enum { COMBINE_COLUMNS = 256 };
+
+// A range of columns of every row. In sorted order the pairs of a row come by expert, as in its own.
+static void combine_columns(void* context, int64_t begin, int64_t end) {
+  const combination* a = context;
+  const int64_t last = end * COMBINE_COLUMNS < a->size ? end * COMBINE_COLUMNS : a->size;
+  for (int i = 0; i < a->pairs; i++) {
+    const int32_t pair = a->order[i];
+    const int first_choice = pair % a->top_k == 0;
+    const f32x16 weight = f32x16_set1(a->weights[pair]);
+    const float* y = a->y + i * a->y_stride;
+    float* out = a->out + pair / a->top_k * a->out_stride;
+    for (int64_t column = begin * COMBINE_COLUMNS; column < last; column += 16) {
+      const int n = last - column < 16 ? (int)(last - column) : 16;
+      const f32x16 before = first_choice ? f32x16_zero() : f32x16_load_n(out + column, n);
+      f32x16_store_n(out + column, f32x16_fma(weight, f32x16_load_n(y + column, n), before), n);
+    }
+  }
+}
+
+// out[t] = sum over j of weights[t, j] * y[i] with order[i] = t * top_k + j, in order of j.
+void weft_combine_experts(weft_pool* pool, float* out, int32_t out_stride, const float* y,
+                          int32_t y_stride, const float* weights, const int32_t* order, int32_t rows,
+                          int32_t top_k, int32_t size) {
+  combination a = {out, out_stride, y, y_stride, weights, order, rows * top_k, top_k, size};
+  weft_pool_run(pool, combine_columns, &a, (size + COMBINE_COLUMNS - 1) / COMBINE_COLUMNS, 1);
+}

@@ -1,0 +1,127 @@
+// Draws tokens by the Gumbel-max trick: argmax of x / T + g, with g independent Gumbel variables, is a
+// draw from softmax(x / T). g depends on (seed, choice, position, token id) alone (NUMERICS.md 9), so
+// neither the batch nor the cut of the vocabulary over ranks changes a draw, and the draw of a truncated
+// distribution needs no sum.
+#include <math.h>
+
+#include "philox.h"
+#include "pool.h"
+#include "simd.h"
+
+// Last word of the counter: keeps the draws of tokens apart from other uses of a seed.
+enum { TOKEN_STREAM = 0 };
+
+typedef struct {
+  float* values;
+  int32_t* ids;
+  const float* logits;
+  int64_t stride;
+  int32_t size;
+  int32_t first_id;
+  const float* temperatures;
+  const uint32_t* seeds;
+  const int32_t* choices;
+  const int32_t* positions;
+  const float* thresholds;
+} gumbel_draw;
+
+// The best value of each lane, and the number of the vector where it stood (exact below 2^24).
+typedef struct {
+  f32x16 value;
+  f32x16 place;
+} lane_best;
+
+static inline void keep_best(lane_best* best, f32x16 value, float place) {
+  const mask16 better = f32x16_gt(value, best->value);
+  best->value = f32x16_select(better, value, best->value);
+  best->place = f32x16_select(better, f32x16_set1(place), best->place);
+}
+
+// -ln(-ln(u)) for u = 1 - v uniform in (0, 1), v = (word + 1/2) / 2^32. What decides is small -ln(u),
+// which a float u near 1 cannot tell apart; so the error of u is divided out (Kahan's log1p).
+static inline f32x16 gumbel(const float* word) {
+  const f32x16 one = f32x16_set1(1.0f);
+  f32x16 v = f32x16_fma(f32x16_load(word), f32x16_set1(0x1p-32f), f32x16_set1(0x1p-33f));
+  v = f32x16_min(v, f32x16_set1(0x1.fffffep-1f));
+  const f32x16 u = f32x16_sub(one, v);
+  const f32x16 rounded = f32x16_sub(one, u);
+  const f32x16 corrected = f32x16_mul(f32x16_neg(f32x16_log(u)), f32x16_div(v, rounded));
+  const f32x16 e = f32x16_select(f32x16_gt(rounded, f32x16_zero()), corrected, v);
+  return f32x16_neg(f32x16_log(e));
+}
+
+// NaN counts as -inf: it never wins over a number.
+static inline f32x16 load_logits(const float* p) {
+  return f32x16_max(f32x16_load(p), f32x16_set1(-INFINITY));
+}
+
+// One group of 64 consecutive ids from a multiple of 64.
+static void draw_group(const gumbel_draw* g, int64_t row, int32_t id, const float* logits,
+                       float place, lane_best* best) {
+  const f32x16 low = f32x16_set1(-INFINITY), threshold = f32x16_set1(g->thresholds[row]);
+  const f32x16 temperature = f32x16_set1(g->temperatures[row]);
+  const int greedy = g->temperatures[row] == 0;
+  float noise[PHILOX_WORDS];
+  if (!greedy) {
+    uint32_t words[PHILOX_WORDS];
+    philox_words((uint32_t)id / 4, (uint32_t)g->positions[row], (uint32_t)g->choices[row],
+                 TOKEN_STREAM, g->seeds[2 * row], g->seeds[2 * row + 1], words);
+    for (int i = 0; i < PHILOX_WORDS; i++) noise[i] = (float)words[i];
+  }
+  for (int v = 0; v < PHILOX_WORDS / 16; v++) {
+    const f32x16 x = load_logits(logits + 16 * v);
+    const f32x16 y = greedy ? x : f32x16_add(f32x16_div(x, temperature), gumbel(noise + 16 * v));
+    keep_best(best, f32x16_select(f32x16_ge(x, threshold), y, low), place + (float)v);
+  }
+}
+
+static void draw_row(const gumbel_draw* g, int64_t row) {
+  const float* logits = g->logits + row * g->stride;
+  const int64_t end = (int64_t)g->first_id + g->size, base = g->first_id / PHILOX_WORDS * PHILOX_WORDS;
+  lane_best best = {f32x16_set1(-INFINITY), f32x16_zero()};
+  float place = 0;
+  for (int64_t id = base; id < end; id += PHILOX_WORDS, place += PHILOX_WORDS / 16) {
+    if (id >= g->first_id && id + PHILOX_WORDS <= end) {
+      draw_group(g, row, (int32_t)id, logits + (id - g->first_id), place, &best);
+      continue;
+    }
+    float part[PHILOX_WORDS];
+    for (int i = 0; i < PHILOX_WORDS; i++) {
+      const int64_t column = id + i - g->first_id;
+      part[i] = column >= 0 && column < g->size ? logits[column] : -INFINITY;
+    }
+    draw_group(g, row, (int32_t)id, part, place, &best);
+  }
+
+  // Ties take the lower id; so do rows in which nothing takes part.
+  float value[16], places[16];
+  f32x16_store(value, best.value);
+  f32x16_store(places, best.place);
+  g->values[row] = -INFINITY;
+  g->ids[row] = g->first_id;
+  for (int lane = 0; lane < 16; lane++) {
+    const int32_t id = (int32_t)(base + 16 * (int64_t)places[lane] + lane);
+    const int tied = value[lane] == g->values[row] && id < g->ids[row];
+    if (value[lane] > g->values[row] || (tied && value[lane] != -INFINITY)) {
+      g->values[row] = value[lane];
+      g->ids[row] = id;
+    }
+  }
+}
+
+static void draw_rows(void* context, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; row++) draw_row(context, row);
+}
+
+// values[t], ids[t]: the best of x / temperature + g, or of x where the temperature is 0, over logits
+// x = logits[t, i] >= thresholds[t] of ids first_id + i; ties to the lower id. -inf and first_id where
+// there is none. The draw of id takes word id % 4 of the Philox block with key `seeds[t]` and counter
+// {id / 4, position, choice, 0}.
+void weft_gumbel_argmax(weft_pool* pool, float* values, int32_t* ids, const float* logits,
+                        int32_t stride, int32_t rows, int32_t size, int32_t first_id,
+                        const float* temperatures, const uint32_t* seeds, const int32_t* choices,
+                        const int32_t* positions, const float* thresholds) {
+  gumbel_draw g = {values,       ids,   logits,  stride,    size,      first_id,
+                   temperatures, seeds, choices, positions, thresholds};
+  weft_pool_run(pool, draw_rows, &g, rows, 1);
+}
