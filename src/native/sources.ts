@@ -3,6 +3,7 @@
  * @module
  */
 // One import and one entry per file, in alphabetical order; headers too.
+import activationC from "../../native/cpu/activation.c" with { type: "text" };
 import attentionC from "../../native/cpu/attention.c" with { type: "text" };
 import attentionPartitionC from "../../native/cpu/attention_partition.c" with { type: "text" };
 import attentionPartitionH from "../../native/cpu/attention_partition.h" with { type: "text" };
@@ -10,6 +11,8 @@ import bandwidthC from "../../native/cpu/bandwidth.c" with { type: "text" };
 import byteRingC from "../../native/cpu/byte_ring.c" with { type: "text" };
 import byteRingH from "../../native/cpu/byte_ring.h" with { type: "text" };
 import collectivesC from "../../native/cpu/collectives.c" with { type: "text" };
+import elementwiseC from "../../native/cpu/elementwise.c" with { type: "text" };
+import embeddingC from "../../native/cpu/embedding.c" with { type: "text" };
 import expertsC from "../../native/cpu/experts.c" with { type: "text" };
 import gumbelC from "../../native/cpu/gumbel.c" with { type: "text" };
 import kvCacheC from "../../native/cpu/kv_cache.c" with { type: "text" };
@@ -18,10 +21,13 @@ import linearC from "../../native/cpu/linear.c" with { type: "text" };
 import linearH from "../../native/cpu/linear.h" with { type: "text" };
 import logSumExpC from "../../native/cpu/log_sum_exp.c" with { type: "text" };
 import logitHistogramC from "../../native/cpu/logit_histogram.c" with { type: "text" };
+import memoryC from "../../native/cpu/memory.c" with { type: "text" };
 import memoryMapC from "../../native/cpu/memory_map.c" with { type: "text" };
+import normC from "../../native/cpu/norm.c" with { type: "text" };
 import philoxH from "../../native/cpu/philox.h" with { type: "text" };
 import poolC from "../../native/cpu/pool.c" with { type: "text" };
 import poolH from "../../native/cpu/pool.h" with { type: "text" };
+import ropeC from "../../native/cpu/rope.c" with { type: "text" };
 import sharedMemoryC from "../../native/cpu/shared_memory.c" with { type: "text" };
 import sharedMemoryH from "../../native/cpu/shared_memory.h" with { type: "text" };
 import simdH from "../../native/cpu/simd.h" with { type: "text" };
@@ -29,6 +35,7 @@ import simdAvx2H from "../../native/cpu/simd_avx2.h" with { type: "text" };
 import simdAvx512H from "../../native/cpu/simd_avx512.h" with { type: "text" };
 import simdMathH from "../../native/cpu/simd_math.h" with { type: "text" };
 import simdPortableH from "../../native/cpu/simd_portable.h" with { type: "text" };
+import softmaxC from "../../native/cpu/softmax.c" with { type: "text" };
 import topKC from "../../native/cpu/top_k.c" with { type: "text" };
 import treeReduceH from "../../native/cpu/tree_reduce.h" with { type: "text" };
 
@@ -42,6 +49,7 @@ export interface NativeSource {
 
 /** Every file of `native/cpu`. */
 export const CPU_SOURCES: readonly NativeSource[] = [
+  { name: "activation.c", text: activationC },
   { name: "attention.c", text: attentionC },
   { name: "attention_partition.c", text: attentionPartitionC },
   { name: "attention_partition.h", text: attentionPartitionH },
@@ -49,6 +57,8 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "byte_ring.c", text: byteRingC },
   { name: "byte_ring.h", text: byteRingH },
   { name: "collectives.c", text: collectivesC },
+  { name: "elementwise.c", text: elementwiseC },
+  { name: "embedding.c", text: embeddingC },
   { name: "experts.c", text: expertsC },
   { name: "gumbel.c", text: gumbelC },
   { name: "kv_cache.c", text: kvCacheC },
@@ -57,10 +67,13 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "linear.h", text: linearH },
   { name: "log_sum_exp.c", text: logSumExpC },
   { name: "logit_histogram.c", text: logitHistogramC },
+  { name: "memory.c", text: memoryC },
   { name: "memory_map.c", text: memoryMapC },
+  { name: "norm.c", text: normC },
   { name: "philox.h", text: philoxH },
   { name: "pool.c", text: poolC },
   { name: "pool.h", text: poolH },
+  { name: "rope.c", text: ropeC },
   { name: "shared_memory.c", text: sharedMemoryC },
   { name: "shared_memory.h", text: sharedMemoryH },
   { name: "simd.h", text: simdH },
@@ -68,6 +81,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "simd_avx512.h", text: simdAvx512H },
   { name: "simd_math.h", text: simdMathH },
   { name: "simd_portable.h", text: simdPortableH },
+  { name: "softmax.c", text: softmaxC },
   { name: "top_k.c", text: topKC },
   { name: "tree_reduce.h", text: treeReduceH },
 ];
