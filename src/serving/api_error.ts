@@ -3,6 +3,7 @@
  * @module
  */
 import { EngineDeadError, UnsupportedRequestError } from "../engine/types.ts";
+import { TextError } from "../text/text_error.ts";
 
 /** The `type` of an error, as OpenAI's clients know them. */
 export type ApiErrorType =
@@ -77,12 +78,15 @@ export function badRequest(message: string, param: string | null, code?: string)
   return new ApiError(message, { status: 400, param, code });
 }
 
-/** What to answer for an error of the engine; null when the error is unexpected. */
+/** What to answer for an error of the engine or the tokenizer; null when the error is unexpected. */
 export function toApiError(error: unknown): ApiError | null {
   if (error instanceof ApiError) return error;
   if (error instanceof UnsupportedRequestError) return badRequest(error.message, error.param);
   if (error instanceof EngineDeadError) {
     return new ApiError(error.message, { status: 503, code: "engine_dead" });
+  }
+  if (error instanceof TextError) {
+    return new ApiError(error.message, { status: 503, code: "text_unavailable" });
   }
   return null;
 }

@@ -10,11 +10,14 @@ import { z } from "@hono/zod-openapi";
  */
 export function neutral(...values: readonly unknown[]): z.ZodType<unknown> {
   const allowed = new Set([null, ...values].map((value) => JSON.stringify(value)));
+  const named = values.length === 0
+    ? "null"
+    : values.map((value) => JSON.stringify(value)).join(" or ");
   return z.unknown().optional().superRefine((value, context) => {
     if (value === undefined || allowed.has(JSON.stringify(value))) return;
     context.addIssue({
       code: "custom",
-      message: `only ${[...allowed].join(" or ")} is supported so far: current value is ${
+      message: `only ${named} is supported so far: current value is ${
         abbreviate(JSON.stringify(value))
       }`,
     });

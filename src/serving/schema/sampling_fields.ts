@@ -6,7 +6,9 @@ import { z } from "@hono/zod-openapi";
 import { MAX_STOP_LENGTH, MAX_STOP_TOKEN_IDS, MAX_STOPS } from "./limits.ts";
 import { neutral } from "./neutral.ts";
 
-const stopText = z.string().min(1).max(MAX_STOP_LENGTH);
+const stopText = z.string().min(1).max(MAX_STOP_LENGTH).refine((text) => text.isWellFormed(), {
+  error: "it holds half of a surrogate pair",
+});
 
 /** Implemented fields. Null means the same as absent throughout, as in OpenAI's API. */
 export const samplingFields = {

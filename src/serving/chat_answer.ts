@@ -1,0 +1,141 @@
+/**
+ * From generated chunks to the answer of `/v1/chat/completions`.
+ * @module
+ */
+import type { GenerationChunk } from "../engine/types.ts";
+import { chatLogprobs, type ChatTokenLogprob } from "./chat_logprobs.ts";
+import type { Generation, Usage } from "./generation.ts";
+import type { Prompt } from "./prompts.ts";
+import type { ChatRequest } from "./schema/chat_request.ts";
+import type { ServerContext } from "./server_context.ts";
+
+interface ChatLogprobs {
+  readonly content: ChatTokenLogprob[];
+  readonly refusal: null;
+}
+
+interface ChatEnd {
+  finish_reason: string | null;
+  stop_reason: string | number | null;
+}
+
+interface ChatChoice extends ChatEnd {
+  readonly index: 0;
+  readonly message: { readonly role: "assistant"; content: string; readonly refusal: null };
+  readonly logprobs: ChatLogprobs | null;
+  readonly prompt_token_ids?: readonly number[];
+  readonly token_ids?: number[];
+}
+
+interface ChatChunkChoice extends ChatEnd {
+  readonly index: 0;
+  readonly delta: { readonly role?: "assistant"; readonly content?: string };
+  readonly logprobs: ChatLogprobs | null;
+  readonly prompt_token_ids?: readonly number[];
+  readonly token_ids?: readonly number[];
+}
+
+interface ChatHead<Kind extends string> {
+  readonly id: string;
+  readonly object: Kind;
+  readonly created: number;
+  readonly model: string;
+  readonly system_fingerprint: string;
+}
+
+interface ChatBody extends ChatHead<"chat.completion"> {
+  readonly choices: readonly [ChatChoice];
+  readonly usage: Usage;
+}
+
+interface ChatChunkBody extends ChatHead<"chat.completion.chunk"> {
+  readonly choices: readonly ChatChunkChoice[];
+  readonly usage?: Usage | null;
+}
+
+/** Formats the generation of one chat request. */
+export class ChatAnswer {
+  readonly #context: ServerContext;
+  readonly #request: ChatRequest;
+  readonly #prompt: Prompt;
+  readonly #id = `chatcmpl-${crypto.randomUUID().replaceAll("-", "")}`;
+  readonly #created = Math.floor(Date.now() / 1000);
+
+  /** Formats for `request`, whose conversation was rendered as `prompt`. */
+  constructor(
+    context: ServerContext,
+    options: { readonly request: ChatRequest; readonly prompt: Prompt },
+  ) {
+    this.#context = context;
+    this.#request = options.request;
+    this.#prompt = options.prompt;
+  }
+
+  /** The answer in one piece. */
+  async whole(generation: Generation): Promise<ChatBody> {
+    const choice: ChatChoice = {
+      index: 0,
+      message: { role: "assistant", content: "", refusal: null },
+      logprobs: this.#request.logprobs ? { content: [], refusal: null } : null,
+      finish_reason: null,
+      stop_reason: null,
+      ...this.#request.return_token_ids
+        ? { prompt_token_ids: this.#prompt.tokenIds, token_ids: [] }
+        : {},
+    };
+    for await (const { chunk } of generation.events()) {
+      choice.message.content += chunk.text;
+      choice.finish_reason = chunk.finishReason;
+      choice.stop_reason = chunk.stopReason;
+      choice.token_ids?.push(...chunk.tokenIds);
+      const logprobs = await this.#logprobs(chunk);
+      choice.logprobs?.content.push(...logprobs?.content ?? []);
+    }
+    return { ...this.#head("chat.completion"), choices: [choice], usage: generation.usage };
+  }
+
+  /** The answer as server-sent events: the role at once, then one event per chunk of the engine. */
+  async *events(generation: Generation): AsyncGenerator<ChatChunkBody, void> {
+    const head = this.#head("chat.completion.chunk");
+    const withUsage = this.#request.stream_options?.include_usage === true;
+    const usage = withUsage ? { usage: null } : {};
+    const returnTokenIds = this.#request.return_token_ids === true;
+    const start: ChatChunkChoice = {
+      index: 0,
+      delta: { role: "assistant", content: "" },
+      logprobs: null,
+      finish_reason: null,
+      stop_reason: null,
+      ...returnTokenIds ? { prompt_token_ids: this.#prompt.tokenIds } : {},
+    };
+    yield { ...head, choices: [start], ...usage };
+    for await (const { chunk } of generation.events()) {
+      const choice: ChatChunkChoice = {
+        index: 0,
+        delta: chunk.text === "" && chunk.finishReason !== null ? {} : { content: chunk.text },
+        logprobs: await this.#logprobs(chunk),
+        finish_reason: chunk.finishReason,
+        stop_reason: chunk.stopReason,
+        ...returnTokenIds ? { token_ids: chunk.tokenIds } : {},
+      };
+      yield { ...head, choices: [choice], ...usage };
+    }
+    if (withUsage) yield { ...head, choices: [], usage: generation.usage };
+  }
+
+  #head<Kind extends string>(object: Kind): ChatHead<Kind> {
+    return {
+      id: this.#id,
+      object,
+      created: this.#created,
+      model: this.#context.modelNames[0],
+      system_fingerprint: this.#context.systemFingerprint,
+    };
+  }
+
+  async #logprobs(chunk: GenerationChunk): Promise<ChatLogprobs | null> {
+    if (this.#request.logprobs !== true) return null;
+    const content = await chatLogprobs(this.#context.text, chunk.logprobs ?? []);
+    return { content, refusal: null };
+  }
+}

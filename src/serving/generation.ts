@@ -1,0 +1,135 @@
+/**
+ * The running generations of one HTTP request.
+ * @module
+ */
+import { EngineDeadError, type GenerationChunk, type SamplingParams } from "../engine/types.ts";
+import { ApiError } from "./api_error.ts";
+import { mergeStreams } from "./merge_streams.ts";
+import type { Prompt } from "./prompts.ts";
+import type { Dispatch } from "./replica_router.ts";
+import type { ServerContext } from "./server_context.ts";
+
+/** Options of {@linkcode Generation}. */
+export interface GenerationOptions {
+  /** One generation each. */
+  readonly prompts: readonly Prompt[];
+  /** The same for all of them. */
+  readonly sampling: Partial<SamplingParams>;
+  /** Fires when the client has gone. */
+  readonly signal: AbortSignal;
+  /** When the request arrived (`performance.now()`). */
+  readonly arrival: number;
+}
+
+/** Tokens that a request has used, in OpenAI's spelling. */
+export interface Usage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+  readonly prompt_tokens_details: { readonly cached_tokens: number };
+}
+
+/** A step of one of the generations. */
+export interface GenerationEvent {
+  /** Number of the prompt. */
+  readonly choice: number;
+  /** What the step gave. */
+  readonly chunk: GenerationChunk;
+}
+
+/**
+ * The generations of one HTTP request, one per prompt. They are dispatched by the constructor, so
+ * that a request which no engine takes is refused before an answer begins. Disposing cancels what
+ * still runs, and so does the client's going and the end of the server's drain.
+ */
+export class Generation implements Disposable {
+  readonly #context: ServerContext;
+  readonly #options: GenerationOptions;
+  readonly #cancel = new AbortController();
+  readonly #dispatches: Dispatch[] = [];
+  readonly #onAbort = (): void => this.#cancel.abort();
+  #completionTokens = 0;
+
+  /** Throws UnsupportedRequestError or EngineDeadError when an engine refuses at once. */
+  constructor(context: ServerContext, options: GenerationOptions) {
+    this.#context = context;
+    this.#options = options;
+    for (const signal of this.#signals()) {
+      if (signal.aborted) this.#cancel.abort();
+      signal.addEventListener("abort", this.#onAbort, { once: true });
+    }
+    try {
+      for (const { tokenIds } of options.prompts) {
+        const request = {
+          promptTokenIds: tokenIds,
+          sampling: options.sampling,
+          signal: this.#cancel.signal,
+        };
+        this.#dispatches.push(context.router.dispatch(request));
+      }
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Tokens used so far. */
+  get usage(): Usage {
+    const promptTokens = this.#options.prompts
+      .reduce((total, { tokenIds }) => total + tokenIds.length, 0);
+    return {
+      prompt_tokens: promptTokens,
+      completion_tokens: this.#completionTokens,
+      total_tokens: promptTokens + this.#completionTokens,
+      prompt_tokens_details: { cached_tokens: 0 },
+    };
+  }
+
+  /** The steps of all generations as they arrive; to be iterated once. */
+  async *events(): AsyncGenerator<GenerationEvent, void> {
+    for await (
+      const [choice, chunk] of mergeStreams(this.#dispatches.map((d) => this.#observe(d)))
+    ) {
+      this.#completionTokens += chunk.tokenIds.length;
+      if (chunk.finishReason === "abort") {
+        throw new ApiError("Cannot finish the generation as it was cancelled", {
+          status: 503,
+          code: "cancelled",
+        });
+      }
+      yield { choice, chunk };
+    }
+  }
+
+  /** Cancels what still runs. */
+  [Symbol.dispose](): void {
+    for (const signal of this.#signals()) signal.removeEventListener("abort", this.#onAbort);
+    this.#cancel.abort();
+    // One that was never iterated must not count as active in the router.
+    for (const dispatch of this.#dispatches) dispatch.return?.().catch(() => {});
+  }
+
+  #signals(): readonly AbortSignal[] {
+    return [this.#options.signal, this.#context.gate.signal];
+  }
+
+  async *#observe(dispatch: Dispatch): AsyncGenerator<GenerationChunk, void> {
+    const { metrics } = this.#context;
+    const seconds = (): number => (performance.now() - this.#options.arrival) / 1000;
+    let started = false;
+    let ended = false;
+    for await (const chunk of dispatch) {
+      if (!started && chunk.tokenIds.length > 0) {
+        started = true;
+        metrics.observeFirstToken(dispatch.engine, seconds());
+      }
+      if (chunk.finishReason !== null) {
+        ended = true;
+        metrics.observeEnd(dispatch.engine, chunk.finishReason, seconds());
+      }
+      yield chunk;
+    }
+    // An answer that merely stops must never look complete.
+    if (!ended) throw new EngineDeadError("Cannot finish the generation as the engine fell silent");
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * The OpenAI-compatible server: an app that can be served or mounted, and the router over replicas.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from "@weft/weft/server";
+ * import { LlmEngine, TextProcessor } from "@weft/weft";
+ * import { Hono } from "hono";
+ * await using replica = await LlmEngine.load({ model: "models/demo" });
+ * using text = await TextProcessor.load("models/demo");
+ * const app = new Hono();
+ * app.route("/llm", createServer({ replica, text, modelName: "demo" }));
+ * Deno.serve(app.fetch);
+ * ```
+ * @module
+ */
+export { type BalancingPolicy, LeastLoadedPolicy, type ReplicaLoad } from "./balancing_policy.ts";
+export { HttpListener, listen, type ListenOptions } from "./listen.ts";
+export { type Dispatch, ReplicaRouter, type ReplicaRouterOptions } from "./replica_router.ts";
+export { RequestGate, type RequestGateOptions } from "./request_gate.ts";
+export { createServer, type ServerOptions } from "./server.ts";
+export type { TextService } from "./text_service.ts";

@@ -1,0 +1,102 @@
+/**
+ * From prompts as they were sent to token ids that fit the model.
+ * @module
+ */
+import { TextError, type TextErrorReason } from "../text/text_error.ts";
+import { badRequest } from "./api_error.ts";
+import type { PromptInput } from "./schema/prompt.ts";
+import type { ServerContext } from "./server_context.ts";
+
+/** A text that takes too long to process is as much the request's fault as a malformed one. */
+const REQUEST_FAULTS: ReadonlySet<TextErrorReason> = new Set(["input", "template", "timeout"]);
+
+/** A prompt that is ready for the engine. */
+export interface Prompt {
+  /** Its tokens. */
+  readonly tokenIds: readonly number[];
+  /** Its text as it was sent; null when token ids were sent. */
+  readonly text: string | null;
+}
+
+/** Tokenizes what is text and checks what is token ids; throws ApiError 400. */
+export function resolvePrompts(
+  context: ServerContext,
+  inputs: readonly PromptInput[],
+  options: { readonly addSpecialTokens: boolean },
+): Promise<Prompt[]> {
+  const { text } = context;
+  const { vocabSize } = context.router.info;
+  return Promise.all(inputs.map(async (input): Promise<Prompt> => {
+    if (typeof input !== "string") {
+      const outside = input.find((id) => id >= vocabSize);
+      if (outside === undefined) return { tokenIds: input, text: null };
+      throw badRequest(
+        `Cannot accept token ${outside} as the vocabulary is smaller: ${vocabSize}`,
+        "prompt",
+      );
+    }
+    if (text === null) {
+      throw badRequest(
+        "Cannot tokenize the prompt as the model has no tokenizer: send token ids",
+        "prompt",
+      );
+    }
+    const tokenIds = await blamingText("prompt", () => text.encode(input, options));
+    return { tokenIds, text: input };
+  }));
+}
+
+/** Runs a text operation; what is the request's fault becomes ApiError 400 that blames `param`. */
+export async function blamingText<T>(param: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    const ofRequest = error instanceof TextError && REQUEST_FAULTS.has(error.reason);
+    throw ofRequest ? badRequest(error.message, param) : error;
+  }
+}
+
+/** Names of the fields that a length error blames. */
+export interface LengthParams {
+  /** The field that holds the prompt. */
+  readonly prompt: string;
+  /** The field that limits the output. */
+  readonly maxTokens: string;
+}
+
+/**
+ * Tokens to generate at most, so that prompts and outputs fit the context. `requested` is refused
+ * when it does not fit; null takes `fallback`, or less where the context ends earlier.
+ */
+export function fitContext(
+  context: ServerContext,
+  prompts: readonly Prompt[],
+  options: {
+    readonly requested: number | null;
+    readonly fallback: number;
+    readonly params: LengthParams;
+  },
+): number {
+  const { maxModelLen } = context.router.info;
+  const { requested, fallback, params } = options;
+  const longest = Math.max(...prompts.map((prompt) => prompt.tokenIds.length));
+  if (prompts.some((prompt) => prompt.tokenIds.length === 0)) {
+    throw badRequest("Cannot continue an empty prompt: it has no tokens", params.prompt);
+  }
+  const room = maxModelLen - longest;
+  if (room < (requested === 0 ? 0 : 1)) {
+    throw badRequest(
+      `Cannot fit the prompt into the context as it has ${longest} tokens: the context has ${maxModelLen}`,
+      params.prompt,
+      "context_length_exceeded",
+    );
+  }
+  if (requested !== null && requested > room) {
+    throw badRequest(
+      `Cannot fit ${requested} new tokens after a prompt of ${longest}: the context has ${maxModelLen}`,
+      params.maxTokens,
+      "context_length_exceeded",
+    );
+  }
+  return requested ?? Math.min(fallback, room);
+}

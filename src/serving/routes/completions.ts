@@ -1,0 +1,64 @@
+/**
+ * `POST /v1/completions`
+ * @module
+ */
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { CompletionAnswer } from "../completion_answer.ts";
+import { fitContext, resolvePrompts } from "../prompts.ts";
+import { toSamplingParams } from "../sampling.ts";
+import { completionRequestSchema } from "../schema/completion_request.ts";
+import { generationErrors } from "../schema/error.ts";
+import { checkModel, type ServerContext } from "../server_context.ts";
+import { validate } from "../validation.ts";
+import { type PreparedRequest, serveGeneration } from "./generation_route.ts";
+
+/** OpenAI's default. */
+const DEFAULT_MAX_TOKENS = 16;
+
+const route = createRoute({
+  method: "post",
+  path: "/v1/completions",
+  summary: "Continue prompts",
+  request: { body: { content: { "application/json": { schema: completionRequestSchema } } } },
+  responses: {
+    200: {
+      description: "One choice per prompt",
+      content: {
+        "application/json": { schema: z.looseObject({ object: z.literal("text_completion") }) },
+        "text/event-stream": { schema: z.string() },
+      },
+    },
+    ...generationErrors,
+  },
+});
+
+/** Adds the route. */
+export function addCompletions(app: OpenAPIHono, context: ServerContext): void {
+  app.openAPIRegistry.registerPath(route);
+  app.post(route.path, (c) => serveGeneration(c, context, (body) => prepare(context, body)));
+}
+
+async function prepare(context: ServerContext, body: unknown): Promise<PreparedRequest> {
+  const request = validate(completionRequestSchema, body);
+  checkModel(context, request.model);
+  const prompts = await resolvePrompts(context, request.prompt, {
+    addSpecialTokens: request.add_special_tokens ?? true,
+  });
+  const maxTokens = fitContext(context, prompts, {
+    requested: request.max_tokens ?? null,
+    fallback: DEFAULT_MAX_TOKENS,
+    params: { prompt: "prompt", maxTokens: "max_tokens" },
+  });
+  const logprobs = request.logprobs ?? null;
+  return {
+    prompts,
+    sampling: toSamplingParams(context, {
+      ...request,
+      maxTokens,
+      logprobs,
+      promptLogprobs: request.echo ? logprobs : null,
+    }),
+    stream: request.stream === true,
+    answer: new CompletionAnswer(context, { request, prompts }),
+  };
+}

@@ -1,0 +1,45 @@
+/**
+ * What both generating routes do with a request.
+ * @module
+ */
+import type { Context } from "hono";
+import { Generation, type GenerationOptions } from "../generation.ts";
+import { readJsonBody } from "../request_body.ts";
+import type { ServerContext } from "../server_context.ts";
+import { sseResponse } from "../sse.ts";
+
+/** A validated request: what to generate, and how to answer. */
+export interface PreparedRequest extends Pick<GenerationOptions, "prompts" | "sampling"> {
+  /** Whether the answer is streamed. */
+  readonly stream: boolean;
+  /** Formats the answer. */
+  readonly answer: {
+    whole(generation: Generation): Promise<object>;
+    events(generation: Generation): AsyncIterator<object, void>;
+  };
+}
+
+/**
+ * Admits a request, reads its body, generates, and answers. The place at the gate and the
+ * generation are given up when the last byte of the answer has left, or the client has.
+ */
+export async function serveGeneration(
+  c: Context,
+  context: ServerContext,
+  prepare: (body: unknown) => Promise<PreparedRequest>,
+): Promise<Response> {
+  const arrival = performance.now();
+  using resources = new DisposableStack();
+  resources.use(context.gate.enter());
+  const prepared = await prepare(await readJsonBody(c.req.raw, context.limits));
+  const { prompts, sampling, stream, answer } = prepared;
+  const generation = resources.use(
+    new Generation(context, { prompts, sampling, arrival, signal: c.req.raw.signal }),
+  );
+  if (!stream) return c.json(await answer.whole(generation));
+  return sseResponse(answer.events(generation), {
+    resources: resources.move(),
+    stallTimeoutMs: context.limits.stallTimeoutMs,
+    onError: context.onError,
+  });
+}

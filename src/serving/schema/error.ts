@@ -1,0 +1,27 @@
+/**
+ * Answers as the OpenAPI document describes them.
+ * @module
+ */
+import { z } from "@hono/zod-openapi";
+
+/** The body of every error answer. */
+export const errorSchema = z.object({
+  error: z.object({
+    message: z.string(),
+    type: z.string(),
+    param: z.string().nullable(),
+    code: z.string().nullable(),
+  }),
+}).openapi("Error");
+
+const error = { "application/json": { schema: errorSchema } };
+
+/** Error answers of the generating routes. */
+export const generationErrors = {
+  400: { description: "The request is wrong; `param` names the field", content: error },
+  404: { description: "The model is not served here", content: error },
+  413: { description: "The body is too large", content: error },
+  415: { description: "The body is not JSON", content: error },
+  429: { description: "Too many requests are queued", content: error },
+  503: { description: "No engine can serve, or the server is draining", content: error },
+} as const;

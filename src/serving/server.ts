@@ -1,0 +1,146 @@
+/**
+ * The OpenAI-compatible server as a Hono app.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { methodNotAllowed } from "hono/method-not-allowed";
+import type { EngineInfo, Replica } from "../engine/types.ts";
+import { ApiError, internalError, toApiError } from "./api_error.ts";
+import { requireApiKey } from "./authentication.ts";
+import { ServerMetrics } from "./metrics.ts";
+import { ReplicaRouter } from "./replica_router.ts";
+import { RequestGate } from "./request_gate.ts";
+import { addChatCompletions } from "./routes/chat_completions.ts";
+import { addCompletions } from "./routes/completions.ts";
+import { addHealth } from "./routes/health.ts";
+import { addMetrics } from "./routes/metrics.ts";
+import { addModels } from "./routes/models.ts";
+import type { ServerContext } from "./server_context.ts";
+import type { TextService } from "./text_service.ts";
+
+/** Options of {@linkcode createServer}. */
+export interface ServerOptions {
+  /** What generates: an engine, or a {@linkcode ReplicaRouter} over several. The caller disposes it. */
+  readonly replica: Replica;
+  /** Tokenizer and chat template; null when the model has none: prompts are token ids then. */
+  readonly text: TextService | null;
+  /** Name of the model in answers. */
+  readonly modelName: string;
+  /** Further names by which requests may ask for it. */
+  readonly aliases?: readonly string[];
+  /** Asked of every request, `/health` and `/metrics` included, as `Authorization: Bearer`. */
+  readonly apiKey?: string;
+  /** Admission; share it with {@linkcode listen} so that a shutdown drains. Default: one of its own. */
+  readonly gate?: RequestGate;
+  /** Bytes of a request body at most. Default 8 MiB. */
+  readonly maxBodyBytes?: number;
+  /** Time in which a request body must arrive, in milliseconds. Default 30000. */
+  readonly bodyTimeoutMs?: number;
+  /** Time that a streaming client may leave an event unread, in milliseconds. Default 120000. */
+  readonly stallTimeoutMs?: number;
+  /** Fingerprint in answers. Default: a hash of what the engine says about itself. */
+  readonly systemFingerprint?: string;
+  /** Receives unexpected errors, which clients see as a 500 without details. */
+  readonly onError?: (error: unknown) => void;
+}
+
+/**
+ * An OpenAI-compatible app: `/v1/completions`, `/v1/chat/completions`, `/v1/models`, `/health`,
+ * `/metrics` and `/openapi.json`. It can be served as it is or mounted in another Hono app.
+ *
+ * Throws RangeError when a name or the API key is empty, or a limit is not a positive count.
+ *
+ * @example
+ * ```ts
+ * import { createServer, listen, RequestGate } from "@weft/weft/server";
+ * import { LlmEngine, TextProcessor } from "@weft/weft";
+ * await using replica = await LlmEngine.load({ model: "models/demo" });
+ * using text = await TextProcessor.load("models/demo");
+ * const gate = new RequestGate();
+ * const app = createServer({ replica, text, modelName: "demo", gate });
+ * await using server = listen({ fetch: app.fetch, gate, port: 8000 });
+ * console.log(server.url);
+ * ```
+ */
+export function createServer(options: ServerOptions): OpenAPIHono {
+  const context = createContext(options);
+  const app = new OpenAPIHono();
+  app.onError((error) => {
+    const known = toApiError(error);
+    if (known === null) context.onError(error);
+    return (known ?? internalError()).response;
+  });
+  app.notFound((c) => notFound(c.req.method, c.req.path).response);
+  if (options.apiKey !== undefined) {
+    if (options.apiKey === "") {
+      throw new RangeError("Cannot protect the server as the API key is empty");
+    }
+    app.use(requireApiKey(options.apiKey));
+  }
+  app.use(methodNotAllowed({
+    app,
+    onMethodNotAllowed: (c, methods) => notAllowed(c.req.method, methods).response,
+  }));
+  addCompletions(app, context);
+  addChatCompletions(app, context);
+  addModels(app, context);
+  addHealth(app, context);
+  addMetrics(app, context);
+  app.doc31("/openapi.json", {
+    openapi: "3.1.0",
+    info: { title: "weft", version: "1", description: "OpenAI-compatible inference" },
+  });
+  return app;
+}
+
+function createContext(options: ServerOptions): ServerContext {
+  const { replica, modelName, aliases = [] } = options;
+  if ([modelName, ...aliases].includes("")) {
+    throw new RangeError("Cannot name the model as the name is empty");
+  }
+  const router = replica instanceof ReplicaRouter ? replica : new ReplicaRouter([replica]);
+  return {
+    router,
+    text: options.text,
+    modelNames: [modelName, ...aliases],
+    created: Math.floor(Date.now() / 1000),
+    systemFingerprint: options.systemFingerprint ?? fingerprint(replica.info),
+    gate: options.gate ?? new RequestGate(),
+    metrics: new ServerMetrics(router, { modelName }),
+    limits: {
+      maxBodyBytes: positive("maxBodyBytes", options.maxBodyBytes ?? 8 * 1024 * 1024),
+      bodyTimeoutMs: positive("bodyTimeoutMs", options.bodyTimeoutMs ?? 30_000),
+      stallTimeoutMs: positive("stallTimeoutMs", options.stallTimeoutMs ?? 120_000),
+    },
+    onError: options.onError ?? (() => {}),
+  };
+}
+
+function positive(name: string, value: number): number {
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new RangeError(`Cannot limit requests as ${name} is not a positive count: ${value}`);
+}
+
+/** Equal for engines that give equal bits: the layout does not enter (NUMERICS). */
+function fingerprint({ architecture, vocabSize, backend }: EngineInfo): string {
+  const entries = Object.entries(backend).sort(([a], [b]) => a < b ? -1 : 1);
+  const text = JSON.stringify([architecture, vocabSize, entries]);
+  return `fp_${createHash("sha256").update(text).digest("hex").slice(0, 12)}`;
+}
+
+function notFound(method: string, path: string): ApiError {
+  return new ApiError(`Cannot find the route: ${method} ${path.slice(0, 200)}`, {
+    status: 404,
+    code: "route_not_found",
+  });
+}
+
+function notAllowed(method: string, methods: readonly string[]): ApiError {
+  const allow = methods.join(", ");
+  return new ApiError(`Cannot use the method on this route: ${method} (allowed: ${allow})`, {
+    status: 405,
+    code: "method_not_allowed",
+    headers: { allow },
+  });
+}
