@@ -14,7 +14,6 @@ export class RunQueue {
   readonly #blocks: BlockManager;
   readonly #running: Sequence[] = [];
   readonly #waiting: Sequence[] = [];
-  #short = false;
   #preemptions = 0;
 
   /** Admits into the blocks and slots of `blocks`. */
@@ -53,11 +52,6 @@ export class RunQueue {
     }
   }
 
-  /** Begins a step: nobody has been found short of blocks in it yet. */
-  beginStep(): void {
-    this.#short = false;
-  }
-
   /**
    * Positions that a running sequence can be given beyond those it has computed. When there is none,
    * later arrivals are preempted, unless blocks are about to be free anyway; 0 means it has to wait.
@@ -69,21 +63,19 @@ export class RunQueue {
       const room = this.#blocks.reachOf(table) - sequence.numComputed;
       if (room > 0) return room;
       const victim = this.#running[this.#running.length - 1];
-      if (victim === sequence || this.#blocks.numDraining > 0) break;
+      if (victim === sequence || this.#blocks.numDraining > 0) return 0;
       this.#preempt(victim);
     }
-    this.#short = true;
-    return 0;
   }
 
   /**
    * Admits the first waiting sequence, or returns null: none waits, no slot is free, plans of its
-   * former run are in flight (its tokens are not all known), a running sequence is short of blocks,
-   * or the free ones do not suffice for its known tokens beside what running sequences will take next.
+   * former run are in flight (its tokens are not all known), or the free blocks do not suffice for
+   * its known tokens beside what the running sequences take next: it would soon be preempted.
    */
   admit(retiredStep: number): Sequence | null {
     const sequence = this.#waiting.at(0);
-    if (sequence === undefined || this.#short || sequence.lastStep > retiredStep) return null;
+    if (sequence === undefined || sequence.lastStep > retiredStep) return null;
     let needed = this.#blocksWanted(sequence);
     for (const other of this.#running) {
       needed += Math.max(0, this.#blocksWanted(other) - (other.table?.blocks.length ?? 0));
@@ -95,6 +87,17 @@ export class RunQueue {
     sequence.admit(table);
     this.#running.push(sequence);
     return sequence;
+  }
+
+  /** Throws when a sequence is out of order of arrival, runs without a table, or waits with one. */
+  checkIntegrity(): void {
+    const all = [...this.#running, ...this.#waiting];
+    all.forEach((sequence, i) => {
+      const runs = i < this.#running.length;
+      if ((i > 0 && sequence.arrival <= all[i - 1].arrival) || runs !== (sequence.table !== null)) {
+        throw new Error(`A sequence is out of place in the queue: ${sequence.id}`);
+      }
+    });
   }
 
   /** Blocks that a sequence holds once its known tokens and the next one are computed. */

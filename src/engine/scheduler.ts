@@ -159,8 +159,12 @@ export class Scheduler {
     return outputs;
   }
 
-  /** Throws when a block or slot has two owners or was leaked; for tests, as it visits the whole pool. */
+  /**
+   * Throws when a block or slot has two owners or was leaked, or a sequence is out of order; for
+   * tests, as it visits the whole pool.
+   */
   checkIntegrity(): void {
+    this.#queue.checkIntegrity();
     this.#blocks.checkIntegrity();
   }
 

@@ -49,9 +49,8 @@ export class StepPlanner {
 
   /** Plans `step`, given that the plans up to `retiredStep` have retired; null when it would be empty. */
   plan(step: number, retiredStep: number): PlannedStep | null {
-    const { queue, maxNumBatchedTokens } = this.#options;
+    const { maxNumBatchedTokens } = this.#options;
     const draft: StepDraft = { step, planned: [], sequences: [], tokensLeft: maxNumBatchedTokens };
-    queue.beginStep();
     this.#planDecodes(draft);
     this.#planPrefills(draft, retiredStep);
     if (draft.planned.length === 0) return null;

@@ -170,6 +170,19 @@ Deno.test("Scheduler keeps a decoding sequence in one flight and balances the fl
   simulation.check();
 });
 
+Deno.test("Scheduler gives decoding sequences their turns when plans are not overlapped", () => {
+  const simulation = new Simulation({ pipelineStages: 2 });
+  for (let id = 0; id < 4; id++) simulation.add(request(id, 3, { maxTokens: 20 }));
+  const turns: number[][] = [];
+  for (let i = 0; i < 5; i++) {
+    turns.push(simulation.send()?.sequences.map(({ slot }) => slot) ?? []);
+    simulation.retire();
+  }
+  assertEquals(turns, [[0, 1, 2, 3], [0, 1], [2, 3], [0, 1], [2, 3]]);
+  simulation.drain();
+  simulation.check();
+});
+
 Deno.test("Scheduler lets prefill chunks of one sequence follow each other in a pipeline", () => {
   const simulation = new Simulation({ pipelineStages: 3, maxNumBatchedTokens: 4 });
   simulation.add(request(1, 12, { maxTokens: 3 }));
@@ -226,6 +239,38 @@ Deno.test("Scheduler preempts the latest arrival, computes it again, and gives t
   assertEquals(finished, [1, 2, 3]);
   assertEquals(simulation.scheduler.stats.promptTokens, 9);
   simulation.check();
+});
+
+Deno.test("Scheduler waits for blocks that are about to be free rather than preempting more", () => {
+  const simulation = new Simulation({ numBlocks: 9, blockSize: 2, lookahead: 2 });
+  for (const id of [1, 2, 3]) simulation.add(request(id, 4, { maxTokens: 14 }));
+  const { scheduler } = simulation;
+  while (scheduler.stats.preemptions === 0) {
+    simulation.fill();
+    simulation.retire();
+  }
+  simulation.fill();
+  assertEquals([scheduler.stats.preemptions, scheduler.stats.waiting], [1, 1]);
+  simulation.drain();
+  simulation.check();
+});
+
+Deno.test("Scheduler admits nobody whose blocks the running sequences are about to take", () => {
+  // 1 holds 2 blocks and its next token takes a third; 2 has a prompt of 4: together 7 of 6 blocks.
+  const prefills = new Simulation({ numBlocks: 6, blockSize: 2, maxNumBatchedTokens: 4 });
+  prefills.add(request(1, 4, { maxTokens: 3 }));
+  prefills.add(request(2, 7, { maxTokens: 1 }));
+  prefills.drain();
+  prefills.check();
+  assertEquals(prefills.scheduler.stats.preemptions, 0);
+  // 1 is computed in chunks: the blocks of its later chunks are not given to 2 meanwhile.
+  const chunks = new Simulation({ numBlocks: 6, blockSize: 2, maxNumBatchedTokens: 5 });
+  chunks.add(request(1, 3, { maxTokens: 3 }));
+  chunks.add(request(2, 6, { maxTokens: 1 }));
+  chunks.add(request(3, 4, { maxTokens: 1 }));
+  chunks.drain();
+  chunks.check();
+  assertEquals(chunks.scheduler.stats.preemptions, 0);
 });
 
 Deno.test("Scheduler keeps tokens in flight of a preempted sequence, and reuses no block before", () => {
