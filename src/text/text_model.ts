@@ -79,10 +79,8 @@ export class TextModel {
       tokenizer.added_tokens.filter((token) => token.special).map((token) => token.id),
     );
     const idOf = (role: string) => this.#tokenizer.token_to_id(String(specialTokens[role])) ?? null;
-    let vocabSize = 0;
-    for (const id of this.#tokenizer.get_vocab().values()) vocabSize = Math.max(vocabSize, id + 1);
     this.info = {
-      vocabSize,
+      vocabSize: files.vocabSize,
       bosTokenId: idOf("bos_token"),
       eosTokenId: idOf("eos_token"),
       padTokenId: idOf("pad_token"),

@@ -91,7 +91,7 @@ export class TextProcessor implements Disposable {
     });
     const decoder = new WorkerChannel({
       ...common,
-      model: { maxInputCharacters, decodeOnly: true },
+      model: { decodeOnly: true },
       maxBatch: MAX_STREAM_BATCH,
       restore: () => streams.restoreCalls(),
     });

@@ -23,6 +23,8 @@ export interface TokenizerFiles {
   readonly tokenizer: JsonObject & { added_tokens: AddedTokenEntry[] };
   /** tokenizer_config.json; empty when there is none. */
   readonly config: JsonObject;
+  /** Highest id of the vocabulary and the added tokens, plus one. */
+  readonly vocabSize: number;
   /** Special tokens by role: `bos_token`, `eos_token`, ..., `additional_special_tokens`. */
   readonly specialTokens: Readonly<Record<string, string | string[]>>;
   /** Source of the chat template, null when there is none. */
@@ -82,6 +84,7 @@ export function readTokenizerFiles(folder: string): TokenizerFiles {
       added_tokens: added,
     },
     config,
+    vocabSize: added.reduce((size, { id }) => Math.max(size, id + 1), vocabulary.size),
     specialTokens,
     chatTemplate,
     chatTemplateFile,
@@ -121,8 +124,15 @@ function readJson(folder: string, name: FileName): JsonObject | null {
   return value;
 }
 
-/** Checks the ids of the model's vocabulary and returns it as a lookup. */
-function checkVocabulary(tokenizer: JsonObject, folder: string): (token: string) => number | null {
+interface Vocabulary {
+  /** Highest id plus one. */
+  readonly size: number;
+  /** Id of a token's text, null when it is not listed. */
+  readonly idOf: (token: string) => number | null;
+}
+
+/** Checks the ids of the model's vocabulary. */
+function checkVocabulary(tokenizer: JsonObject, folder: string): Vocabulary {
   const model = tokenizer.model;
   const vocab = isObject(model) ? model.vocab : undefined;
   const refuse = (what: string) =>
@@ -132,15 +142,17 @@ function checkVocabulary(tokenizer: JsonObject, folder: string): (token: string)
       throw refuse("its vocabulary has an entry that is not [text, score]");
     }
     const ids = new Map(vocab.map(([token], id) => [token as string, id]));
-    return (token) => ids.get(token) ?? null;
+    return { size: vocab.length, idOf: (token) => ids.get(token) ?? null };
   }
   if (!isObject(vocab)) throw refuse("its model has no vocabulary");
-  for (const token in vocab) {
-    if (!isTokenId(vocab[token])) {
-      throw refuse(`the id of token ${JSON.stringify(token)} is not valid: ${vocab[token]}`);
+  let size = 0;
+  for (const [token, id] of Object.entries(vocab)) {
+    if (!isTokenId(id)) {
+      throw refuse(`the id of token ${JSON.stringify(token)} is not valid: ${id}`);
     }
+    size = Math.max(size, id + 1);
   }
-  return (token) => Object.hasOwn(vocab, token) ? vocab[token] as number : null;
+  return { size, idOf: (token) => Object.hasOwn(vocab, token) ? vocab[token] as number : null };
 }
 
 function checkAddedTokens(tokenizer: JsonObject, folder: string): AddedTokenEntry[] {
@@ -194,7 +206,7 @@ function completeAddedTokens(
   sources: {
     readonly config: JsonObject;
     readonly specialTokens: Readonly<Record<string, string | string[]>>;
-    readonly vocabulary: (token: string) => number | null;
+    readonly vocabulary: Vocabulary;
   },
 ): void {
   const byContent = new Map(added.map((entry) => [entry.content, entry]));
@@ -217,7 +229,7 @@ function completeAddedTokens(
       known.special = true;
       continue;
     }
-    const id = sources.vocabulary(content);
+    const id = sources.vocabulary.idOf(content);
     if (id !== null) add({ id, content, special: true, normalized: false });
   }
 }
