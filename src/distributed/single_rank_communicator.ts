@@ -1,0 +1,129 @@
+/**
+ * The communicator of a rank that is alone.
+ * @module
+ */
+import { type DType, dtypeBytes } from "../tensor/dtype.ts";
+import { type Communicator, CommunicatorError, type ReduceOp } from "./communicator.ts";
+import {
+  checkCount,
+  checkPeer,
+  checkRank,
+  checkReduction,
+  checkSplit,
+} from "./transfer_arguments.ts";
+
+/** Options of {@linkcode SingleRankCommunicator}. */
+export interface SingleRankOptions {
+  /** Copies `byteLength` bytes inside the rank's device, such as `Device.copy`. */
+  readonly copy: (destination: bigint, source: bigint, byteLength: number) => void;
+}
+
+/**
+ * A group of one rank: in-place operations leave their buffer alone, the others copy.
+ *
+ * @example
+ * ```ts
+ * import { openDevice, SingleRankCommunicator } from "@weft/weft";
+ * using device = openDevice({ kind: "cpu" });
+ * using world = new SingleRankCommunicator({
+ *   copy: (to, from, byteLength) => device.copy(to, from, byteLength),
+ * });
+ * console.log(world.size); // 1
+ * ```
+ */
+export class SingleRankCommunicator implements Communicator {
+  /** Always 0. */
+  readonly rank = 0;
+  /** Always 1. */
+  readonly size = 1;
+  /** Always `single`. */
+  readonly kind = "single";
+  readonly #copy: SingleRankOptions["copy"];
+  #aborted: string | null = null;
+
+  /** A group of one rank whose buffers `copy` can reach. */
+  constructor(options: SingleRankOptions) {
+    this.#copy = options.copy;
+  }
+
+  /** Leaves the buffer as it is. */
+  allReduce(
+    _buffer: bigint,
+    count: number,
+    options: { dtype?: DType; op?: ReduceOp } = {},
+  ): void {
+    checkCount("allReduce", count);
+    checkReduction("allReduce", options.dtype ?? "f32", options.op ?? "sum");
+    this.#check("allReduce");
+  }
+
+  /** Copies `input` to `output`. */
+  allGather(output: bigint, input: bigint, count: number, options: { dtype?: DType } = {}): void {
+    checkCount("allGather", count);
+    this.#check("allGather");
+    this.#move(output, input, count * dtypeBytes(options.dtype ?? "f32"));
+  }
+
+  /** Copies `input` to `output`. */
+  reduceScatter(
+    output: bigint,
+    input: bigint,
+    count: number,
+    options: { dtype?: DType; op?: ReduceOp } = {},
+  ): void {
+    const { dtype = "f32", op = "sum" } = options;
+    checkCount("reduceScatter", count);
+    checkReduction("reduceScatter", dtype, op);
+    this.#check("reduceScatter");
+    this.#move(output, input, count * dtypeBytes(dtype));
+  }
+
+  /** Leaves the buffer as it is. */
+  broadcast(_buffer: bigint, count: number, options: { root: number; dtype?: DType }): void {
+    checkCount("broadcast", count);
+    checkRank("broadcast", options.root, 1);
+    this.#check("broadcast");
+  }
+
+  /** Throws RangeError: there is no peer. */
+  send(_buffer: bigint, _count: number, options: { peer: number; dtype?: DType }): void {
+    checkPeer("send", options.peer, this);
+  }
+
+  /** Throws RangeError: there is no peer. */
+  recv(_buffer: bigint, _count: number, options: { peer: number; dtype?: DType }): void {
+    checkPeer("recv", options.peer, this);
+  }
+
+  /** Returns at once. */
+  barrier(): void {
+    this.#check("barrier");
+  }
+
+  /** Another group of this rank alone. */
+  split(color: number, key: number): SingleRankCommunicator {
+    checkSplit(color, key);
+    this.#check("split");
+    return new SingleRankCommunicator({ copy: this.#copy });
+  }
+
+  /** Makes later operations fail with `reason`; the first reason stays. */
+  abort(reason: string): void {
+    this.#aborted ??= reason;
+  }
+
+  #move(output: bigint, input: bigint, byteLength: number): void {
+    if (output !== input && byteLength > 0) this.#copy(output, input, byteLength);
+  }
+
+  #check(operation: string): void {
+    if (this.#aborted === null) return;
+    throw new CommunicatorError(
+      `Cannot complete ${operation} on rank 0 of 1 as the group was aborted: ${this.#aborted}`,
+      { operation, rank: 0 },
+    );
+  }
+
+  /** Holds nothing that must be freed. */
+  [Symbol.dispose](): void {}
+}
