@@ -1,0 +1,158 @@
+/**
+ * Writes checkpoints with random weights, for benchmarks and tests.
+ * @module
+ */
+import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
+import type { JsonObject } from "./json_file.ts";
+import { parseModelConfig } from "./model_config.ts";
+import { type ParameterShape, parameterShapes } from "./parameter_shapes.ts";
+import { encodeWeights, RandomWeights } from "./random_weights.ts";
+import { type SafetensorsTensor, SafetensorsWriter } from "./safetensors_writer.ts";
+
+/** Options of {@linkcode initCheckpoint}. */
+export interface InitCheckpointOptions {
+  /** A config.json, such as `presetConfig("tiny")`. */
+  readonly config: JsonObject;
+  /** Unsigned 64-bit seed: same seed, same bytes. */
+  readonly seed: bigint;
+  /** Storage of the weights. */
+  readonly dtype: WeightDType;
+  /** Folder to write to; made when it isn't there. */
+  readonly out: string;
+  /** Bytes of a file at most, unless a single tensor is larger. Default 4 GB. */
+  readonly maxShardBytes?: number;
+  /** Called while writing with the fraction that is done. */
+  readonly onProgress?: (fraction: number) => void;
+}
+
+/** What {@linkcode initCheckpoint} wrote. */
+export interface InitializedCheckpoint {
+  /** Number of parameters. */
+  readonly parameters: number;
+  /** Bytes of all tensors. */
+  readonly bytes: number;
+  /** Names of the safetensors files. */
+  readonly files: readonly string[];
+}
+
+interface Parameter extends ParameterShape, SafetensorsTensor {}
+
+const STORED_NAMES = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
+const TORCH_NAMES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as const;
+
+/** Weights written at a time: a few hundred kilobytes, which stay in the cache. */
+const CHUNK_WEIGHTS = 1 << 18;
+
+/**
+ * Writes a Hugging Face folder (config.json and safetensors, no tokenizer) with random weights: norms
+ * 1, all else normal with the config's `initializer_range` (0.02 when absent), biases included so that
+ * a lost bias shows. Weights are streamed, never whole in memory. Throws ModelLoadError when the config
+ * is not one that weft loads, and Error when the folder holds a checkpoint already.
+ *
+ * @example
+ * ```ts
+ * import { initCheckpoint, presetConfig } from "@weft/weft";
+ * const out = await Deno.makeTempDir();
+ * initCheckpoint({ config: presetConfig("tiny"), seed: 1n, dtype: "bf16", out });
+ * ```
+ */
+export function initCheckpoint(options: InitCheckpointOptions): InitializedCheckpoint {
+  const { out, dtype, onProgress, maxShardBytes = 4e9 } = options;
+  const { dtype: _, ...config } = options.config;
+  config.torch_dtype = TORCH_NAMES[dtype];
+  const parameters = parameterShapes(parseModelConfig(config, { source: "the given config" }))
+    .map((parameter): Parameter => {
+      const count = parameter.shape.reduce((product, size) => product * size, 1);
+      const byteLength = count * dtypeBytes(dtype);
+      return { ...parameter, dtype: STORED_NAMES[dtype], byteLength };
+    });
+  const random = new RandomWeights(dtype, {
+    seed: options.seed,
+    standardDeviation: typeof config.initializer_range === "number"
+      ? config.initializer_range
+      : 0.02,
+  });
+  prepareFolder(out);
+
+  const bytes = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const shards = splitShards(parameters, maxShardBytes);
+  const files = shards.map((_, index) => shardName(index, shards.length));
+  let done = 0;
+  shards.forEach((shard, index) => {
+    using writer = new SafetensorsWriter(`${out}/${files[index]}`, {
+      tensors: shard,
+      metadata: { format: "pt" },
+    });
+    for (const parameter of shard) {
+      writeParameter(writer, parameter, random);
+      done += parameter.byteLength;
+      onProgress?.(done / bytes);
+    }
+    writer.finish();
+  });
+  if (shards.length > 1) {
+    writeIndex(`${out}/model.safetensors.index.json`, { shards, files, bytes });
+  }
+  // Last, so that an interrupted folder is not taken for a model.
+  Deno.writeTextFileSync(`${out}/config.json`, `${JSON.stringify(config, null, 2)}\n`);
+  return { parameters: bytes / dtypeBytes(dtype), bytes, files };
+}
+
+function prepareFolder(out: string): void {
+  Deno.mkdirSync(out, { recursive: true });
+  for (const { name } of Deno.readDirSync(out)) {
+    if (name === "config.json" || /\.safetensors(\.index\.json)?$/.test(name)) {
+      throw new Error(`Cannot write a checkpoint to ${out} as it holds one already: ${name}`);
+    }
+  }
+}
+
+function splitShards(parameters: readonly Parameter[], maxShardBytes: number): Parameter[][] {
+  const shards: Parameter[][] = [];
+  let room = 0;
+  for (const parameter of parameters) {
+    if (shards.length === 0 || parameter.byteLength > room) {
+      shards.push([]);
+      room = maxShardBytes;
+    }
+    shards[shards.length - 1].push(parameter);
+    room -= parameter.byteLength;
+  }
+  return shards;
+}
+
+function shardName(index: number, count: number): string {
+  if (count === 1) return "model.safetensors";
+  const digits = (number: number) => String(number).padStart(5, "0");
+  return `model-${digits(index + 1)}-of-${digits(count)}.safetensors`;
+}
+
+function writeParameter(
+  writer: SafetensorsWriter,
+  parameter: Parameter,
+  random: RandomWeights,
+): void {
+  const width = dtypeBytes(random.dtype);
+  const count = parameter.byteLength / width;
+  const chunk = width === 2
+    ? new Uint16Array(Math.min(count + count % 2, CHUNK_WEIGHTS))
+    : new Uint32Array(Math.min(count + count % 2, CHUNK_WEIGHTS));
+  const stream = random.stream(parameter.name);
+  if (parameter.kind === "norm") chunk.fill(encodeWeights(Float64Array.of(1), random.dtype)[0]);
+  for (let written = 0; written < count; written += chunk.length) {
+    if (parameter.kind !== "norm") stream.fill(chunk);
+    writer.write(chunk.subarray(0, count - written));
+  }
+}
+
+function writeIndex(
+  path: string,
+  options: { shards: readonly (readonly Parameter[])[]; files: readonly string[]; bytes: number },
+): void {
+  const { shards, files, bytes } = options;
+  const weightMap = Object.fromEntries(
+    shards.flatMap((shard, index) => shard.map(({ name }) => [name, files[index]])),
+  );
+  const index = { metadata: { total_size: bytes }, weight_map: weightMap };
+  Deno.writeTextFileSync(path, `${JSON.stringify(index, null, 2)}\n`);
+}
