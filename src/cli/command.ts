@@ -40,6 +40,6 @@ export interface Command<Table extends FlagTable> {
   readonly example: string;
   /** Its flags. */
   readonly flags: Table;
-  /** Does the work; resolves with the exit status. */
-  readonly run: (invocation: Invocation<Table>) => Promise<number>;
+  /** Does the work; returns the exit status. */
+  readonly run: (invocation: Invocation<Table>) => Promise<number> | number;
 }

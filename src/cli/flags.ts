@@ -23,7 +23,8 @@ const DTYPES = {
 export const ENGINE_FLAGS = {
   "model": text({
     placeholder: "DIR",
-    help: "Folder of a Hugging Face checkpoint; serve and generate have a built-in demo model",
+    shownDefault: "a built-in demo model",
+    help: "Folder of a Hugging Face checkpoint",
   }),
   "tensor-parallel-size": integer({
     min: 1,
@@ -193,4 +194,8 @@ export const BENCH_FLAGS = {
 export const INSPECT_FLAGS = {
   "json": onOff({ help: "Print one JSON object" }),
   ...ENGINE_FLAGS,
+  "model": text({
+    placeholder: "DIR",
+    help: "Folder of a Hugging Face checkpoint; without one the machine alone is described",
+  }),
 } satisfies FlagTable;

@@ -33,8 +33,8 @@ async function generate({ values, given, host }: Invocation<Flags>): Promise<num
     throw new UsageError("Cannot print log-probabilities as text: add --json");
   }
   const sampling = samplingParams(values, given);
-  const model = await modelFolder(values.model, host);
-  const engines = await loadReplicas(values, { model, host });
+  const { folder } = await modelFolder(values.model, host);
+  const engines = await loadReplicas(values, { model: folder, host });
   const cancel = new AbortController();
   try {
     const router = new ReplicaRouter(engines);
@@ -56,10 +56,12 @@ async function generate({ values, given, host }: Invocation<Flags>): Promise<num
 
 /** Prompts in the order in which they were given: texts, and lists of token ids. */
 export function readPrompts(given: readonly GivenFlag[]): (string | number[])[] {
-  return given.flatMap(({ name, value }) => {
-    if (name === "prompt") return [value as string];
-    return name === "prompt-ids" ? [readTokenIds(value as string)] : [];
-  });
+  const prompts: (string | number[])[] = [];
+  for (const { name, value } of given) {
+    if (name === "prompt") prompts.push(value as string);
+    if (name === "prompt-ids") prompts.push(readTokenIds(value as string));
+  }
+  return prompts;
 }
 
 function readTokenIds(text: string): number[] {

@@ -1,0 +1,132 @@
+/**
+ * `weft bench throughput`: prefill and decode speed of a model on this machine.
+ * @module
+ */
+import { resolveEngineConfig } from "../engine/engine_config.ts";
+import { measureReadBandwidth } from "../native/memory_bandwidth.ts";
+import { ReplicaRouter } from "../serving/replica_router.ts";
+import type { Command, Invocation } from "./command.ts";
+import { bytesReadPerToken, storedWeights } from "./decode_traffic.ts";
+import { engineOptions } from "./engine_options.ts";
+import { BENCH_FLAGS } from "./flags.ts";
+import { disposeAll, loadReplicas } from "./load_replicas.ts";
+import { modelFolder } from "./model_folder.ts";
+import { UsageError } from "./parse_flags.ts";
+import { peakMemory } from "./peak_memory.ts";
+import { median, randomPrompts, timeDecode, timePrefill } from "./throughput.ts";
+
+type Flags = typeof BENCH_FLAGS;
+
+const WARM_UP_DECODE_TOKENS = 4;
+
+/** The command `bench throughput`. */
+export const benchThroughputCommand: Command<Flags> = {
+  name: "bench throughput",
+  summary: "Measure prefill and decode speed of a model on this machine",
+  example: "weft bench throughput --model DIR --prompt-tokens 512 --decode-tokens 128 --json",
+  flags: BENCH_FLAGS,
+  run: benchThroughput,
+};
+
+async function benchThroughput({ values, host }: Invocation<Flags>): Promise<number> {
+  const { batch, repetitions } = values;
+  const { "prompt-tokens": promptTokens, "decode-tokens": decodeTokens } = values;
+  const replicas = values["data-parallel-size"];
+  if (batch < replicas) {
+    throw new UsageError(`Cannot keep ${replicas} replicas busy as --batch is smaller: ${batch}`);
+  }
+  const { folder: model } = await modelFolder(values.model, host);
+  const config = resolveEngineConfig(engineOptions(values, model));
+  if (promptTokens + decodeTokens + 1 > config.maxModelLen) {
+    throw new UsageError(
+      `Cannot time ${promptTokens} + ${decodeTokens} tokens as the context is shorter: ` +
+        `${config.maxModelLen} positions`,
+    );
+  }
+
+  const loadStart = performance.now();
+  const engines = await loadReplicas(values, { model, host });
+  const loadSeconds = (performance.now() - loadStart) / 1000;
+  const prefill: number[] = [];
+  const decode: number[] = [];
+  let peakMemoryBytes: number;
+  let preemptions: number;
+  try {
+    const router = new ReplicaRouter(engines);
+    const { vocabSize, maxModelLen } = engines[0].info;
+    const prompts = (seed: number) =>
+      randomPrompts({ count: batch, length: promptTokens, vocabSize, seed });
+    await timeDecode(router, prompts(0), { decodeTokens: WARM_UP_DECODE_TOKENS, maxModelLen });
+    const preemptionsBefore = router.stats.preemptions;
+    for (let repetition = 1; repetition <= repetitions; repetition++) {
+      const prefilled = await timePrefill(router, prompts(2 * repetition - 1));
+      prefill.push(prefilled.tokens / prefilled.seconds);
+      const decoded = await timeDecode(router, prompts(2 * repetition), {
+        decodeTokens,
+        maxModelLen,
+      });
+      decode.push(decoded.tokens / decoded.seconds);
+      host.log.info(
+        `run ${repetition} of ${repetitions}: prefill ${prefill.at(-1)!.toFixed(1)} tokens/s, ` +
+          `decode ${decode.at(-1)!.toFixed(1)} tokens/s`,
+      );
+    }
+    preemptions = router.stats.preemptions - preemptionsBefore;
+    peakMemoryBytes = peakMemory(engines.flatMap(({ pids }) => pids));
+  } finally {
+    await disposeAll(engines);
+  }
+  if (preemptions > 0) {
+    host.log.warn(`${preemptions} preemptions fell into the timed runs: raise --kv-cache-memory`);
+  }
+
+  // After the engines have gone, so that nobody else reads and the peak is theirs.
+  const ranks = config.tensorParallelSize * config.pipelineParallelSize * replicas;
+  const bandwidth = measureReadBandwidth({ threads: Math.min(1024, config.threads * ranks) });
+  const bytesPerToken = bytesReadPerToken(
+    config.modelConfig,
+    storedWeights(model, config.modelConfig),
+    {
+      batch: batch / replicas,
+      context: promptTokens + decodeTokens / 2,
+      tensorParallelSize: config.tensorParallelSize,
+      format: config.format,
+    },
+  );
+  const decodeRate = median(decode);
+  const result = {
+    model,
+    architecture: config.modelConfig.architecture,
+    tensor_parallel_size: config.tensorParallelSize,
+    pipeline_parallel_size: config.pipelineParallelSize,
+    data_parallel_size: replicas,
+    launcher: config.launcher,
+    threads_per_rank: config.threads,
+    dtype: values.dtype,
+    prompt_tokens: promptTokens,
+    decode_tokens: decodeTokens,
+    batch,
+    repetitions,
+    prefill_tokens_per_second: median(prefill),
+    decode_tokens_per_second: decodeRate,
+    bytes_read_per_token: bytesPerToken,
+    memory_bandwidth_bytes_per_second: bandwidth,
+    memory_bandwidth_share: decodeRate * bytesPerToken / bandwidth,
+    load_seconds: loadSeconds,
+    peak_memory_bytes: peakMemoryBytes,
+    preemptions,
+    backend: engines[0].info.backend,
+  };
+  host.print(values.json ? JSON.stringify(result) : formatResult(result));
+  return 0;
+}
+
+function formatResult(result: Readonly<Record<string, unknown>>): string {
+  const shown = (value: unknown) =>
+    typeof value === "number" && !Number.isInteger(value)
+      ? value.toPrecision(4)
+      : typeof value === "object"
+      ? JSON.stringify(value)
+      : String(value);
+  return Object.entries(result).map(([name, value]) => `${name}: ${shown(value)}`).join("\n");
+}

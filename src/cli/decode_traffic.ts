@@ -1,0 +1,73 @@
+/**
+ * How many bytes decoding reads: what its speed is held against.
+ * @module
+ */
+import { kvBlockBytes } from "../engine/engine_config.ts";
+import { readCheckpointFiles } from "../models/checkpoint_files.ts";
+import type { ModelConfig } from "../models/model_config.ts";
+import { tensorNaming } from "../models/parameter_shapes.ts";
+import { KV_BLOCK_SIZE } from "../tensor/device.ts";
+import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
+
+/** Tables of which a step reads a row a token, unless the first is the output head too. */
+const TOKEN_TABLES = ["model.embed_tokens.weight", "transformer.wte.weight"];
+const POSITION_TABLE = "transformer.wpe.weight";
+
+/** A weight as it is stored. */
+export interface StoredWeight {
+  /** Name that the model's code uses. */
+  readonly name: string;
+  /** Number of elements. */
+  readonly elements: number;
+  /** Bytes in the file. */
+  readonly bytes: number;
+}
+
+/** The weights of a checkpoint that the model reads. */
+export function storedWeights(folder: string, config: ModelConfig): StoredWeight[] {
+  const naming = tensorNaming(config);
+  return [...readCheckpointFiles(folder)]
+    .map(([stored, { shape, byteLength }]) => ({
+      name: naming.canonical(stored),
+      elements: shape.reduce((product, size) => product * size, 1),
+      bytes: byteLength,
+    }))
+    .filter(({ name }) => !naming.isIgnorable(name));
+}
+
+/** What a decode step looks like. */
+export interface DecodeStep {
+  /** Sequences that decode together on one replica. */
+  readonly batch: number;
+  /** Cached positions of each sequence. */
+  readonly context: number;
+  /** Ranks that share each layer. */
+  readonly tensorParallelSize: number;
+  /** Storage of linear weights; null keeps the checkpoint's. */
+  readonly format: WeightDType | null;
+}
+
+/**
+ * Bytes that one generated token costs: its share of the weights that the step reads, and its
+ * cached keys and values. Of a mixture's experts, as many count as the batch can visit at most.
+ */
+export function bytesReadPerToken(
+  config: ModelConfig,
+  weights: readonly StoredWeight[],
+  step: DecodeStep,
+): number {
+  const { experts, tieWordEmbeddings } = config;
+  let weightBytes = 0;
+  for (const { name, elements, bytes } of weights) {
+    if (name === POSITION_TABLE) continue;
+    if (TOKEN_TABLES.includes(name) && !tieWordEmbeddings) continue;
+    // A wider format is made in registers; a narrower one is what lies in memory.
+    const read = step.format === null ? bytes : Math.min(bytes, elements * dtypeBytes(step.format));
+    const visited = experts && name.includes(".experts.")
+      ? Math.min(1, step.batch * experts.expertsPerToken / experts.numExperts)
+      : 1;
+    weightBytes += read * visited;
+  }
+  const kvBytes = kvBlockBytes(config, step) / KV_BLOCK_SIZE;
+  return weightBytes / step.batch + kvBytes * step.context;
+}

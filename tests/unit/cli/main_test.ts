@@ -1,0 +1,82 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { createLogger } from "../../../src/cli/log.ts";
+import { main } from "../../../src/cli/main.ts";
+
+/** Runs a command line on a host that only takes notes. */
+async function run(...args: string[]): Promise<{ status: number; out: string; log: string }> {
+  let [out, log] = ["", ""];
+  const status = await main(args, {
+    print: (line) => out += `${line}\n`,
+    writeError: (text) => log += text,
+    terminal: false,
+    log: createLogger((line) => log += `${line}\n`),
+    env: () => undefined,
+  });
+  return { status, out, log };
+}
+
+Deno.test("help lists every command, and each command has its own", async () => {
+  const { status, out } = await run("--help");
+  assertEquals(status, 0);
+  const names = [...out.matchAll(/^ {2}([a-z][a-z -]*?) {2,}/gm)].map((match) => match[1]);
+  assertEquals(names, ["serve", "generate", "bench throughput", "inspect", "init-model"]);
+  for (const name of names) {
+    const help = await run(...name.split(" "), "--help");
+    assertEquals([help.status, help.log], [0, ""], name);
+    assertStringIncludes(help.out, `Usage: weft ${name}`);
+    assertMatch(help.out, /--seed N/);
+  }
+  assertStringIncludes((await run("bench", "--help")).out, "Usage: weft bench throughput");
+});
+
+Deno.test("help shows default and meaning of a flag", async () => {
+  const { out } = await run("serve", "--help");
+  assertMatch(out, /--port N +Port to listen on.*\(default: 8000\)/);
+  assertMatch(out, /WEFT_MAX_MODEL_LEN/);
+});
+
+Deno.test("no command shows the help as an error, and the version is one line", async () => {
+  assertEquals((await run()).status, 2);
+  assertMatch((await run("--version")).out, /^weft \d+\.\d+\.\d+\n$/);
+});
+
+Deno.test("a wrong command or flag is one line with a suggestion, and status 2", async () => {
+  const command = await run("serv");
+  assertEquals([command.status, command.out], [2, ""]);
+  assertMatch(command.log, /ERROR Unknown command serv: did you mean serve\n$/);
+  const flag = await run("generate", "--promt", "a");
+  assertEquals(flag.status, 2);
+  assertMatch(flag.log, /ERROR Unknown flag --promt: did you mean --prompt\n$/);
+});
+
+Deno.test("what fails before anything is loaded is one line, and status 1 or 2", async () => {
+  const noPrompt = await run("generate");
+  assertEquals(noPrompt.status, 2);
+  assertMatch(noPrompt.log, /no prompt was given/);
+  const noFolder = await run("generate", "--prompt", "a", "--model", "no/such/folder");
+  assertEquals([noFolder.status, noFolder.out], [1, ""]);
+  assertMatch(noFolder.log, /^\S+ ERROR Cannot find the model folder: no\/such\/folder\n$/);
+  const asText = await run("generate", "--prompt", "a", "--logprobs", "3");
+  assertMatch(asText.log, /add --json/);
+  const ids = await run("generate", "--prompt-ids", "1,x");
+  assertMatch(ids.log, /--prompt-ids.*current value is 1,x/);
+});
+
+Deno.test("init-model writes a checkpoint, once", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const args = ["init-model", "--preset", "tiny", "--seed", "3", "--out", `${folder}/tiny`];
+    const first = await run(...args);
+    assertEquals(first.status, 0, first.log);
+    assertMatch(first.out, /tiny: \d+ parameters, \d+ bytes in model\.safetensors/);
+    assert((await Deno.stat(`${folder}/tiny/config.json`)).isFile);
+    const second = await run(...args);
+    assertEquals(second.status, 1);
+    assertMatch(second.log, /holds one already/);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+  assertMatch((await run("init-model", "--preset", "tiny")).log, /give --out/);
+  assertMatch((await run("init-model", "--out", "x")).log, /one of --preset and --config/);
+  assertMatch((await run("init-model", "--out", "x", "--preset", "y")).log, /smollm-135m/);
+});
