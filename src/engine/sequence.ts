@@ -59,13 +59,13 @@ export class Sequence {
   /** Blocks and slot while it runs, else null. */
   table: BlockTable | null = null;
   /** Positions that plans cover since it was last admitted. */
-  numComputed = 0;
+  numComputed: number = 0;
   /** End of the known tokens when it was last admitted: up to there it prefills, then it decodes. */
-  prefillEnd = 0;
+  prefillEnd: number = 0;
   /** Last plan that it is part of, -1 before the first. */
-  lastStep = -1;
+  lastStep: number = -1;
   /** True once it has ended or was aborted: results that arrive later are dropped. */
-  finished = false;
+  finished: boolean = false;
 
   readonly #sampling: SamplingParams;
   readonly #eosTokenIds: readonly number[];

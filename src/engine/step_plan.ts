@@ -13,8 +13,9 @@ export interface PlannedSampling {
   readonly topP: number;
   /** 0 keeps all. */
   readonly minP: number;
-  /** Low and high 32 bits of the seed. */
+  /** Low 32 bits of the seed, unsigned. */
   readonly seedLow: number;
+  /** High 32 bits of the seed, unsigned. */
   readonly seedHigh: number;
   /** Choice index of the request. */
   readonly choice: number;
