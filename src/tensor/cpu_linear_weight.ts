@@ -1,0 +1,166 @@
+/**
+ * Weights of linear layers as the CPU kernels read them.
+ * @module
+ */
+import type { CpuContext } from "./cpu_context.ts";
+import type { CpuMemory } from "./cpu_memory.ts";
+import type { HostMatrix, LinearWeight } from "./device.ts";
+import { type DType, dtypeBytes, type WeightDType } from "./dtype.ts";
+import { MAX_KERNEL_INTEGER } from "./kernel_arguments.ts";
+
+// WEFT_F32, WEFT_F16 and WEFT_BF16 of native/cpu/simd.h.
+const FORMATS: Readonly<Record<WeightDType, number>> = { f32: 0, f16: 1, bf16: 2 };
+
+/** The kernels' number for a stored type; throws TypeError where it is not one for weights. */
+export function weightFormat(dtype: DType): number {
+  if (dtype !== "f32" && dtype !== "f16" && dtype !== "bf16") {
+    throw new TypeError(`Cannot read a weight as its type is not f32, f16 or bf16: ${dtype}`);
+  }
+  return FORMATS[dtype];
+}
+
+interface Segment {
+  readonly address: bigint;
+  readonly rows: number;
+  readonly rowStride: number;
+  readonly format: number;
+}
+
+/**
+ * A weight of row-stacked segments. A part stays where it lies (usually a mapped file, which must
+ * outlive the weight) when its stored type is the wanted one, or when f32 is wanted: the kernels widen
+ * f16 and bf16 in registers. Other parts, and transposed ones, are copied once.
+ */
+export class CpuLinearWeight implements LinearWeight {
+  readonly format: WeightDType;
+  readonly outFeatures: number;
+  readonly inFeatures: number;
+  /** Address of the kernels' `weft_weight` (native/cpu/linear.h). */
+  readonly descriptor: bigint;
+  readonly #memory: CpuMemory;
+  readonly #owned: readonly bigint[];
+
+  private constructor(
+    memory: CpuMemory,
+    format: WeightDType,
+    shape: { outFeatures: number; inFeatures: number },
+    allocations: { descriptor: bigint; owned: readonly bigint[] },
+  ) {
+    this.#memory = memory;
+    this.format = format;
+    this.outFeatures = shape.outFeatures;
+    this.inFeatures = shape.inFeatures;
+    this.descriptor = allocations.descriptor;
+    this.#owned = allocations.owned;
+  }
+
+  /** Stacks `parts`, which have the same number of columns. */
+  static from(
+    context: CpuContext,
+    parts: readonly HostMatrix[],
+    format: WeightDType,
+  ): CpuLinearWeight {
+    if (parts.length === 0) throw new RangeError("Cannot make a weight as it has no parts");
+    for (const part of parts) checkPart(part, parts[0].columns);
+    const outFeatures = parts.reduce((sum, { rows }) => sum + rows, 0);
+    const inFeatures = parts[0].columns;
+    if (outFeatures > MAX_KERNEL_INTEGER) {
+      throw new RangeError(`Cannot make a weight as it has too many rows: ${outFeatures}`);
+    }
+    const owned: bigint[] = [];
+    try {
+      const segments = parts.map((part) => toSegment(context, part, format, owned));
+      const descriptor = writeDescriptor(context.memory, segments, { outFeatures, inFeatures });
+      return new CpuLinearWeight(context.memory, format, { outFeatures, inFeatures }, {
+        descriptor,
+        owned: [...owned, descriptor],
+      });
+    } catch (error) {
+      for (const address of owned) context.memory.free(address);
+      throw error;
+    }
+  }
+
+  /** Frees the copies; mapped parts are left alone. */
+  [Symbol.dispose](): void {
+    for (const address of this.#owned) this.#memory.free(address);
+  }
+}
+
+/** Address of a weight's `weft_weight`; throws TypeError for a weight that another device made. */
+export function descriptorOf(weight: LinearWeight): bigint {
+  if (!(weight instanceof CpuLinearWeight)) {
+    throw new TypeError("Cannot run a CPU kernel as the weight belongs to another device");
+  }
+  return weight.descriptor;
+}
+
+function checkPart(part: HostMatrix, columns: number): void {
+  weightFormat(part.dtype);
+  const { rows, rowStride, transposed = false } = part;
+  const storedColumns = transposed ? rows : part.columns;
+  const sizes = [rows, part.columns, rowStride];
+  if (sizes.some((size) => !Number.isInteger(size) || size < 0 || size > MAX_KERNEL_INTEGER)) {
+    throw new RangeError(`Cannot make a weight as a part's size is not a count: ${sizes}`);
+  }
+  if (part.columns !== columns) {
+    throw new RangeError(
+      `Cannot stack weight parts as their columns differ: ${columns} and ${part.columns}`,
+    );
+  }
+  if (rowStride < storedColumns) {
+    throw new RangeError(
+      `Cannot make a weight as its rows overlap: stride ${rowStride} for ${storedColumns} elements`,
+    );
+  }
+}
+
+function toSegment(
+  context: CpuContext,
+  part: HostMatrix,
+  format: WeightDType,
+  owned: bigint[],
+): Segment {
+  const { rows, columns, rowStride, transposed = false } = part;
+  const stored = weightFormat(part.dtype);
+  if (!transposed && (part.dtype === format || format === "f32")) {
+    return { address: part.address, rows, rowStride, format: stored };
+  }
+  // A transposed f16 or bf16 part that is wanted as f32 is copied as it is: half the bytes to read.
+  const kept = format === "f32" ? part.dtype : format;
+  const address = context.memory.allocate(rows * columns * dtypeBytes(kept));
+  owned.push(address);
+  context.kernels.weft_convert_matrix(
+    context.pool,
+    address,
+    weightFormat(kept),
+    part.address,
+    stored,
+    rows,
+    columns,
+    transposed ? 1 : rowStride,
+    transposed ? rowStride : 1,
+  );
+  return { address, rows, rowStride: columns, format: weightFormat(kept) };
+}
+
+// A weft_weight, then its weft_segments: fields of 8 bytes each.
+function writeDescriptor(
+  memory: CpuMemory,
+  segments: readonly Segment[],
+  shape: { outFeatures: number; inFeatures: number },
+): bigint {
+  const fields = new BigInt64Array(4 + 4 * segments.length);
+  const descriptor = memory.allocate(fields.byteLength);
+  fields.set([
+    descriptor + 32n,
+    BigInt(segments.length),
+    BigInt(shape.outFeatures),
+    BigInt(shape.inFeatures),
+  ]);
+  segments.forEach(({ address, rows, rowStride, format }, i) => {
+    fields.set([address, BigInt(rows), BigInt(rowStride), BigInt(format)], 4 + 4 * i);
+  });
+  memory.upload(descriptor, fields);
+  return descriptor;
+}
