@@ -88,14 +88,14 @@ static void attend_tiles(void* context, int64_t begin, int64_t end) {
     query_row rows[TILE_ROWS];
     load_rows(a, t, rows);
     const kv_view kv = kv_of(a, t);
-    attend_partition(&kv, rows, t->rows, t->first_partition, a->scale, totals);
+    weft_attend_partition(&kv, rows, t->rows, t->first_partition, a->scale, totals);
     for (int p = 1; p < t->partitions; p++) {
-      attend_partition(&kv, rows, t->rows, t->first_partition + p, a->scale, partials);
+      weft_attend_partition(&kv, rows, t->rows, t->first_partition + p, a->scale, partials);
       for (int i = 0; i < t->rows; i++) {
-        merge_partial(totals + i * size, partials + i * size, a->head_dim);
+        weft_merge_partial(totals + i * size, partials + i * size, a->head_dim);
       }
     }
-    for (int i = 0; i < t->rows; i++) store_result(rows[i].out, totals + i * size, a->head_dim);
+    for (int i = 0; i < t->rows; i++) weft_store_attention(rows[i].out, totals + i * size, a->head_dim);
   }
 }
 
@@ -109,7 +109,7 @@ static void attend_units(void* context, int64_t begin, int64_t end) {
     load_rows(a, t, rows);
     const kv_view kv = kv_of(a, t);
     const int64_t p = unit - t->first_unit;
-    attend_partition(&kv, rows, t->rows, t->first_partition + (int)p, a->scale,
+    weft_attend_partition(&kv, rows, t->rows, t->first_partition + (int)p, a->scale,
                      t->partials + p * t->rows * partial_size(a->head_dim));
   }
 }
@@ -124,9 +124,9 @@ static void merge_tiles(void* context, int64_t begin, int64_t end) {
     for (int i = 0; i < t->rows; i++) {
       float* total = t->partials + i * size;
       for (int p = 1; p < t->partitions; p++) {
-        merge_partial(total, total + (int64_t)p * t->rows * size, a->head_dim);
+        weft_merge_partial(total, total + (int64_t)p * t->rows * size, a->head_dim);
       }
-      store_result(rows[i].out, total, a->head_dim);
+      weft_store_attention(rows[i].out, total, a->head_dim);
     }
   }
 }

@@ -82,12 +82,13 @@ static void exponentials(float* scores, int begin, int end, float scale, float* 
   *l = f32x16_sum(sum);
 }
 
-// Adds keys [begin, end) times their values to elements [first, first + 16 * vectors) of each o.
+// Adds the values of keys [begin, end), weighted, to elements [first, first + 16 * vectors) of each o.
+// Only the first `width` of the last vector exist.
 static inline __attribute__((always_inline)) void add_values(const float (*weights)[PARTITION],
                                                              float* const* o, const int count,
                                                              const float* const* values, int begin,
                                                              int end, int head_dim, int first,
-                                                             const int vectors) {
+                                                             const int vectors, int width) {
   f32x16 sums[GROUP_ROWS][VALUE_VECTORS];
   for (int i = 0; i < count; i++) {
     for (int v = 0; v < vectors; v++) sums[i][v] = f32x16_load(o[i] + first + v * 16);
@@ -97,7 +98,9 @@ static inline __attribute__((always_inline)) void add_values(const float (*weigh
     const float* value = values[key / KV_BLOCK] + key % KV_BLOCK * head_dim + first;
     for (; key < stop; key++, value += head_dim) {
       f32x16 loaded[VALUE_VECTORS];
-      for (int v = 0; v < vectors; v++) loaded[v] = f32x16_load(value + v * 16);
+      for (int v = 0; v < vectors; v++) {
+        loaded[v] = width == 16 ? f32x16_load(value + v * 16) : f32x16_load_n(value, width);
+      }
       for (int i = 0; i < count; i++) {
         const f32x16 weight = f32x16_set1(weights[i][key]);
         for (int v = 0; v < vectors; v++) sums[i][v] = f32x16_fma(weight, loaded[v], sums[i][v]);
@@ -113,13 +116,15 @@ static inline __attribute__((always_inline)) void add_value_range(
     const float (*weights)[PARTITION], float* const* o, const int count, const float* const* values,
     int begin, int end, int head_dim) {
   if (begin >= end) return;
-  const int size = padded_dim(head_dim);
   int first = 0;
-  for (; first + 16 * VALUE_VECTORS <= size; first += 16 * VALUE_VECTORS) {
-    add_values(weights, o, count, values, begin, end, head_dim, first, VALUE_VECTORS);
+  for (; first + 16 * VALUE_VECTORS <= head_dim; first += 16 * VALUE_VECTORS) {
+    add_values(weights, o, count, values, begin, end, head_dim, first, VALUE_VECTORS, 16);
   }
-  for (; first < size; first += 16) {
-    add_values(weights, o, count, values, begin, end, head_dim, first, 1);
+  for (; first + 16 <= head_dim; first += 16) {
+    add_values(weights, o, count, values, begin, end, head_dim, first, 1, 16);
+  }
+  if (first < head_dim) {
+    add_values(weights, o, count, values, begin, end, head_dim, first, 1, head_dim - first);
   }
 }
 
@@ -182,8 +187,8 @@ static inline __attribute__((always_inline)) void attend_group(const kv_view* kv
   }
 }
 
-void attend_partition(const kv_view* kv, const query_row* rows, int count, int partition, float scale,
-                      float* partials) {
+void weft_attend_partition(const kv_view* kv, const query_row* rows, int count, int partition,
+                           float scale, float* partials) {
   const int64_t size = partial_size(kv->head_dim);
   const int origin = partition * PARTITION;
   for (int first = 0; first < count; first += GROUP_ROWS) {
@@ -198,7 +203,7 @@ void attend_partition(const kv_view* kv, const query_row* rows, int count, int p
   }
 }
 
-void merge_partial(float* total, const float* partial, int head_dim) {
+void weft_merge_partial(float* total, const float* partial, int head_dim) {
   const int m = padded_dim(head_dim), l = m + 1;
   if (partial[l] == 0) return;
   if (total[l] == 0) {
@@ -216,7 +221,7 @@ void merge_partial(float* total, const float* partial, int head_dim) {
   total[m] = largest;
 }
 
-void store_result(float* out, const float* total, int head_dim) {
+void weft_store_attention(float* out, const float* total, int head_dim) {
   const f32x16 l = f32x16_set1(total[padded_dim(head_dim) + 1]);
   for (int d = 0; d < head_dim; d += 16) {
     const f32x16 o = f32x16_div(f32x16_load(total + d), l);

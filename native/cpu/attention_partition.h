@@ -36,13 +36,13 @@ static inline int64_t partial_size(int head_dim) { return padded_dim(head_dim) +
 
 // Partial results of `count` rows over the keys that each sees in the partition, to
 // `partials` [count][partial_size].
-void attend_partition(const kv_view* kv, const query_row* rows, int count, int partition, float scale,
-                      float* partials);
+void weft_attend_partition(const kv_view* kv, const query_row* rows, int count, int partition,
+                           float scale, float* partials);
 
 // Appends a later partition's result to `total`.
-void merge_partial(float* total, const float* partial, int head_dim);
+void weft_merge_partial(float* total, const float* partial, int head_dim);
 
 // out = o / l
-void store_result(float* out, const float* total, int head_dim);
+void weft_store_attention(float* out, const float* total, int head_dim);
 
 #endif

@@ -3,8 +3,7 @@
 //   keys   [numBlocks][numKvHeads][headDim][16]   the lanes of a vector are 16 keys
 //   values [numBlocks][numKvHeads][16][headDim]   the lanes of a vector are 16 elements of a head
 //
-// So neither the scores nor the weighted sum of values add across lanes. Both arrays are followed by
-// 64 bytes that may be read: a vector of a values row may run past the row's end, its extra lanes unused.
+// So neither the scores nor the weighted sum of values add across lanes.
 #ifndef WEFT_KV_CACHE_H
 #define WEFT_KV_CACHE_H
 
