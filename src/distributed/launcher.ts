@@ -2,6 +2,7 @@
  * Launchers start the ranks of a group and hand each its communicator.
  * @module
  */
+import type { SharedMemoryHandle } from "../native/shared_memory.ts";
 import type { Communicator } from "./communicator.ts";
 
 /** How ranks are started: a Deno Worker each, or a child process each. */
@@ -34,13 +35,23 @@ export interface LaunchOptions {
   readonly timeoutMs?: number;
   /** Bytes each point-to-point channel buffers; 1 MiB when left out. */
   readonly channelBytes?: number;
+  /**
+   * How long a wait spins before it sleeps, in microseconds. When left out: 50 if every rank has a core
+   * of its own, else 0. Pass 0 when the ranks' threads together outnumber the cores.
+   */
+  readonly spinMicroseconds?: number;
+  /**
+   * Region whose abort flag the ranks obey instead of one of their own, such as a host channel's: then
+   * aborting either ends both.
+   */
+  readonly abortMemory?: SharedMemoryHandle;
 }
 
 /** Running ranks. Disposing kills what still runs. */
 export interface RankGroup<Result = unknown> extends AsyncDisposable {
   /** Resolves with every rank's result in rank order; rejects with the first failure, after the others have stopped. */
   readonly results: Promise<Result[]>;
-  /** Resolves with a reason as soon as a rank has failed or died; stays pending otherwise. */
+  /** Resolves with the first rank to fail or die, and why, as soon as it does; stays pending otherwise. */
   readonly failed: Promise<{ rank: number; reason: string }>;
   /** Process ids of the ranks (`process` launcher), for tests and diagnostics. */
   readonly pids: readonly number[];

@@ -101,6 +101,39 @@ export class SharedMemory implements Disposable {
   }
 }
 
+/** A file in memory without a name in any file system; gone when it is disposed. */
+export class SharedFile implements Disposable {
+  /** Where processes of the same user can open it. */
+  readonly path: string;
+  readonly #library: CommunicationLibrary;
+  #descriptor: number;
+
+  private constructor(library: CommunicationLibrary, descriptor: number) {
+    this.#library = library;
+    this.#descriptor = descriptor;
+    this.path = `/proc/${Deno.pid}/fd/${descriptor}`;
+  }
+
+  /** Makes an empty file; throws Error with the system's reason. */
+  static create(library: CommunicationLibrary): SharedFile {
+    const descriptor = library.symbols.weft_shared_create(cString("weft"), 0n);
+    if (descriptor < 0) throw systemError(library, "Cannot create a file in memory", descriptor);
+    return new SharedFile(library, descriptor);
+  }
+
+  /** Everything that was written to it, as text. */
+  read(): string {
+    return Deno.readTextFileSync(this.path);
+  }
+
+  /** Frees the file. */
+  [Symbol.dispose](): void {
+    if (this.#descriptor < 0) return;
+    this.#library.symbols.weft_shared_close(this.#descriptor);
+    this.#descriptor = -1;
+  }
+}
+
 /** Bytes at the start of a region that its abort flag takes. */
 export const ABORT_FLAG_BYTES = 4096;
 
