@@ -73,7 +73,7 @@ export interface FakeScript {
   readonly failsLate?: Error;
   /** Ends without a finish reason after so many chunks. */
   readonly silentAfter?: number;
-  /** Milliseconds that a request of one token id waits longer, by that token id. */
+  /** Context of the model. Default 200. */
   readonly maxModelLen?: number;
 }
 
