@@ -1,0 +1,175 @@
+import type { Device } from "../../../src/tensor/device.ts";
+import { KV_BLOCK_SIZE } from "../../../src/tensor/device.ts";
+import { Tensor } from "../../../src/tensor/tensor.ts";
+import type { Random } from "./_random.ts";
+
+/** Heads of a layer; query head h reads key/value head `kvHeadOfHead[h]`. */
+export interface Heads {
+  readonly kvHeadOfHead: readonly number[];
+  readonly numKvHeads: number;
+  readonly headDim: number;
+  readonly slidingWindow: number;
+}
+
+/** Queries, keys and values of one sequence, `[length, heads * headDim]` each. */
+export interface Sequence {
+  readonly length: number;
+  readonly queries: Float32Array;
+  readonly keys: Float32Array;
+  readonly values: Float32Array;
+}
+
+/** Positions `[start, start + count)` of a sequence, computed in one step. */
+export interface Chunk {
+  readonly sequence: number;
+  readonly start: number;
+  readonly count: number;
+}
+
+export function randomSequence(random: Random, length: number, heads: Heads): Sequence {
+  const { kvHeadOfHead, numKvHeads, headDim } = heads;
+  return {
+    length,
+    queries: random.normals(length * kvHeadOfHead.length * headDim),
+    keys: random.normals(length * numKvHeads * headDim),
+    values: random.normals(length * numKvHeads * headDim),
+  };
+}
+
+/**
+ * Runs `steps` through the paged cache, each writing its keys and values before it attends, and
+ * returns the outputs `[length, numHeads * headDim]` of each sequence. The cache starts as NaN, its
+ * blocks are dealt out in random order, and blocks that nobody may read are -1 in the tables.
+ */
+export function attend(
+  device: Device,
+  sequences: readonly Sequence[],
+  steps: readonly (readonly Chunk[])[],
+  heads: Heads,
+  random: Random,
+): Float32Array[] {
+  const { kvHeadOfHead, numKvHeads, headDim, slidingWindow } = heads;
+  const width = kvHeadOfHead.length * headDim;
+  const kvWidth = numKvHeads * headDim;
+  const blocksOf = sequences.map(({ length }) => Math.ceil(length / KV_BLOCK_SIZE));
+  const numBlocks = blocksOf.reduce((sum, blocks) => sum + blocks, 0) + 3;
+  const maxBlocks = Math.max(...blocksOf) + 1;
+  const free = [...random.permutation(numBlocks)];
+  const tables = blocksOf.map((blocks) => free.splice(0, blocks));
+  const outputs = sequences.map(({ length }) => new Float32Array(length * width));
+
+  using resources = new DisposableStack();
+  const i32 = (values: ArrayLike<number>, shape = [values.length]) => {
+    const tensor = resources.use(Tensor.allocate(device, { shape, dtype: "i32" }));
+    tensor.upload(Int32Array.from(values));
+    return tensor;
+  };
+  const f32 = (values: Float32Array, columns: number) => {
+    const shape = [values.length / columns, columns];
+    const tensor = resources.use(Tensor.allocate(device, { shape }));
+    tensor.upload(values);
+    return tensor;
+  };
+  const cache = device.kvCache(numBlocks, { numKvHeads, headDim });
+  resources.use(cache.keys).upload(new Float32Array(cache.keys.size).fill(NaN));
+  resources.use(cache.values).upload(new Float32Array(cache.values.size).fill(NaN));
+  const shape = {
+    numHeads: kvHeadOfHead.length,
+    numKvHeads,
+    kvHeadOfHead: i32(kvHeadOfHead),
+    headDim,
+    scale: 1 / Math.sqrt(headDim),
+    slidingWindow,
+  };
+
+  for (const chunks of steps) {
+    const rows = (pick: (sequence: Sequence) => Float32Array, columns: number) => {
+      const parts = chunks.map(({ sequence, start, count }) =>
+        pick(sequences[sequence]).subarray(start * columns, (start + count) * columns)
+      );
+      return f32(Float32Array.from(parts.flatMap((part) => [...part])), columns);
+    };
+    const starts = [0];
+    for (const { count } of chunks) starts.push(starts[starts.length - 1] + count);
+    const tokens = starts[chunks.length];
+    const tokenOf = chunks.flatMap(({ sequence, start, count }) =>
+      Array.from({ length: count }, (_, i) => ({ sequence, position: start + i }))
+    );
+    const slotMapping = i32(
+      tokenOf.map(({ sequence, position }) =>
+        tables[sequence][Math.floor(position / KV_BLOCK_SIZE)] * KV_BLOCK_SIZE +
+        position % KV_BLOCK_SIZE
+      ),
+    );
+    const blockTables = chunks.flatMap(({ sequence, start, count }) => {
+      const firstSeen = slidingWindow > 0 ? Math.max(0, start + 1 - slidingWindow) : 0;
+      return Array.from({ length: maxBlocks }, (_, block) => {
+        const first = block * KV_BLOCK_SIZE;
+        const seen = first + KV_BLOCK_SIZE > firstSeen && first < start + count;
+        return seen ? tables[sequence][block] : -1;
+      });
+    });
+    const queries = rows(({ queries }) => queries, width);
+    const out = f32(new Float32Array(tokens * width).fill(NaN), width);
+    device.writeKvCache(
+      cache,
+      rows(({ keys }) => keys, kvWidth),
+      rows(({ values }) => values, kvWidth),
+      slotMapping,
+      tokens,
+      { numKvHeads, headDim },
+    );
+    const batch = {
+      positions: i32(tokenOf.map(({ position }) => position)),
+      slotMapping,
+      queryStarts: i32(starts),
+      contextStarts: i32(chunks.map(({ start }) => start)),
+      blockTables: i32(blockTables, [chunks.length, maxBlocks]),
+    };
+    device.pagedAttention(out, queries, cache, batch, { tokens, sequences: chunks.length }, shape);
+    const result = out.download(new Float32Array(tokens * width));
+    chunks.forEach(({ sequence, start, count }, i) => {
+      outputs[sequence].set(
+        result.subarray(starts[i] * width, (starts[i] + count) * width),
+        start * width,
+      );
+    });
+  }
+  return outputs;
+}
+
+/** Attention of one query of a sequence in float64, `[headDim]`. */
+export function referenceAttention(
+  sequence: Sequence,
+  query: { position: number; head: number },
+  heads: Heads,
+): Float64Array {
+  const { kvHeadOfHead, numKvHeads, headDim, slidingWindow } = heads;
+  const { position, head } = query;
+  const first = slidingWindow > 0 ? Math.max(0, position + 1 - slidingWindow) : 0;
+  const at = (key: number, d: number) =>
+    key * numKvHeads * headDim + kvHeadOfHead[head] * headDim + d;
+  const scores = Array.from({ length: position + 1 - first }, (_, i) => {
+    let score = 0;
+    for (let d = 0; d < headDim; d++) {
+      score += sequence.queries[(position * kvHeadOfHead.length + head) * headDim + d] *
+        sequence.keys[at(first + i, d)];
+    }
+    return score / Math.sqrt(headDim);
+  });
+  const largest = Math.max(...scores);
+  const weights = scores.map((score) => Math.exp(score - largest));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  return Float64Array.from({ length: headDim }, (_, d) => {
+    let sum = 0;
+    weights.forEach((weight, i) => sum += weight * sequence.values[at(first + i, d)]);
+    return sum / total;
+  });
+}
+
+/** Cuts `[0, length)` of one sequence into steps of `size` positions. */
+export function chunksOf(sequence: number, length: number, size: number): Chunk[][] {
+  return Array.from({ length: Math.ceil(length / size) }, (_, i) => [
+    { sequence, start: i * size, count: Math.min(size, length - i * size) },
+  ]);
+}
