@@ -1,0 +1,94 @@
+import {
+  assert,
+  assertEquals,
+  assertNotEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { compileSources } from "../../../src/native/compile.ts";
+
+const COMPILE_MODULE = new URL("../../../src/native/compile.ts", import.meta.url).href;
+
+/** Runs `compileSources` of one small file in a process with its own environment. */
+function compileInProcess(env: Record<string, string>): { code: number; output: string } {
+  const { code, stdout, stderr } = new Deno.Command(Deno.execPath(), {
+    args: [
+      "eval",
+      `import { compileSources } from ${JSON.stringify(COMPILE_MODULE)};
+       console.log(compileSources([{ name: "one.c", text: "int one(void) { return 1; }\\n" }], []));`,
+    ],
+    env: { ...env, NO_COLOR: "1" },
+  }).outputSync();
+  return { code, output: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
+}
+
+function withFolder(run: (folder: string) => void): void {
+  const folder = Deno.makeTempDirSync({ prefix: "weft-compile-" });
+  try {
+    run(folder);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+Deno.test("compileSources says what to install where there is no compiler", () => {
+  withFolder((folder) => {
+    const { code, output } = compileInProcess({ PATH: folder, WEFT_CACHE_DIR: `${folder}/cache` });
+    assertNotEquals(code, 0);
+    assertStringIncludes(output, "no C compiler is on the PATH: looked for cc, gcc, clang");
+    assertStringIncludes(output, "apt install gcc libc6-dev");
+  });
+});
+
+Deno.test("compileSources keeps one private library and no work folder in the cache", () => {
+  withFolder((folder) => {
+    const cache = `${folder}/cache`;
+    const first = compileInProcess({ WEFT_CACHE_DIR: cache });
+    assertEquals(first.code, 0, first.output);
+    assert(first.output.startsWith(`${cache}/cpu-`), first.output);
+    const built = Deno.statSync(first.output.trim()).mtime;
+    const second = compileInProcess({ WEFT_CACHE_DIR: cache });
+    assertEquals(second, first);
+    assertEquals(Deno.statSync(first.output.trim()).mtime, built);
+    assertEquals([...Deno.readDirSync(cache)].length, 1);
+    assertEquals((Deno.statSync(cache).mode ?? 0) & 0o777, 0o700);
+  });
+});
+
+Deno.test("compileSources takes the cache folder from WEFT_CACHE_DIR, XDG_CACHE_HOME, HOME in turn", () => {
+  withFolder((folder) => {
+    const env = { XDG_CACHE_HOME: `${folder}/xdg`, HOME: `${folder}/home`, WEFT_CACHE_DIR: "" };
+    assertStringIncludes(compileInProcess(env).output, `${folder}/xdg/weft/cpu-`);
+    const home = compileInProcess({ ...env, XDG_CACHE_HOME: "" });
+    assertStringIncludes(home.output, `${folder}/home/.cache/weft/cpu-`);
+  });
+});
+
+Deno.test("compileSources refuses a cache folder that others can write to", () => {
+  withFolder((folder) => {
+    Deno.chmodSync(folder, 0o777);
+    const { code, output } = compileInProcess({ WEFT_CACHE_DIR: folder });
+    assertNotEquals(code, 0);
+    assertStringIncludes(output, "as other users can write to it");
+  });
+});
+
+Deno.test("compileSources reports what the compiler said", () => {
+  const broken = [{ name: "broken.c", text: "int broken(void) { return undeclared_name; }\n" }];
+  const error = assertThrows(() => compileSources(broken, []), Error);
+  assertStringIncludes(error.message, "Cannot compile the CPU kernels with");
+  assertStringIncludes(error.message, "undeclared_name");
+});
+
+Deno.test("compileSources builds another library for other sources and for other flags", () => {
+  const source = (value: number) => [
+    { name: "value.c", text: `int value(void) { return ${value}; }\n` },
+  ];
+  const paths = [
+    compileSources(source(1), []),
+    compileSources(source(2), []),
+    compileSources(source(1), ["-march=x86-64"]),
+  ];
+  assertEquals(new Set(paths).size, 3);
+  for (const path of paths) Deno.removeSync(path);
+});
