@@ -9,6 +9,7 @@ export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObj
 
 /** A JSON object. */
 export interface JsonObject {
+  /** Value of each key. */
   [key: string]: JsonValue;
 }
 

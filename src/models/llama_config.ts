@@ -7,7 +7,8 @@ import { LIMITS, readCommon, readLayerWindows } from "./config_common.ts";
 import type { ExpertsConfig, FamilyConfig, ModelType } from "./model_config.ts";
 import { readRope } from "./rope_config.ts";
 
-type LlamaShaped = Exclude<ModelType, "gpt2">;
+/** Families that share the shape of Llama. */
+export type LlamaShaped = Exclude<ModelType, "gpt2">;
 
 /** What a family takes when a key is absent (the defaults of transformers), and what it never says. */
 interface FamilyDefaults {

@@ -9,7 +9,7 @@ import { ConfigReader, type KnownKeys } from "./config_reader.ts";
 import { ModelLoadError } from "./errors.ts";
 import { readGpt2Config } from "./gpt2_config.ts";
 import { isJsonObject, readJsonFile } from "./json_file.ts";
-import { readLlamaConfig } from "./llama_config.ts";
+import { type LlamaShaped, readLlamaConfig } from "./llama_config.ts";
 
 /** Model families that can be served, by the `model_type` of their config.json. */
 export type ModelType = "llama" | "mistral" | "qwen2" | "qwen3" | "mixtral" | "gpt2";
@@ -101,7 +101,7 @@ const FAMILIES: Readonly<Record<ModelType, ConfigFamily>> = {
 };
 
 function llamaShaped(
-  modelType: Exclude<ModelType, "gpt2">,
+  modelType: LlamaShaped,
   architecture: string,
 ): ConfigFamily {
   return {

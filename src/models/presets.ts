@@ -4,16 +4,16 @@
  */
 import type { JsonObject } from "./json_file.ts";
 
-const LLAMA = {
+const LLAMA: JsonObject = {
   architectures: ["LlamaForCausalLM"],
   model_type: "llama",
   hidden_act: "silu",
   attention_bias: false,
   mlp_bias: false,
   rms_norm_eps: 1e-5,
-} as const;
+};
 
-const SMOLLM = {
+const SMOLLM: JsonObject = {
   ...LLAMA,
   vocab_size: 49152,
   max_position_embeddings: 2048,
@@ -21,25 +21,39 @@ const SMOLLM = {
   tie_word_embeddings: true,
   bos_token_id: 0,
   eos_token_id: 0,
-} as const;
+};
 
-const LLAMA3 = {
+const LLAMA3: JsonObject = {
   ...LLAMA,
   vocab_size: 128256,
   max_position_embeddings: 131072,
   rope_theta: 500000,
   bos_token_id: 128000,
   eos_token_id: 128001,
-} as const;
+};
 
-const LLAMA3_ROPE = {
+const LLAMA3_ROPE: JsonObject = {
   rope_type: "llama3",
   low_freq_factor: 1,
   high_freq_factor: 4,
   original_max_position_embeddings: 8192,
-} as const;
+};
 
-const PRESETS = {
+/** Name of a preset. */
+export type PresetName =
+  | "tiny"
+  | "mixtral-tiny"
+  | "smollm-135m"
+  | "smollm-360m"
+  | "llama-3.2-1b"
+  | "llama-3.2-3b"
+  | "llama-3.1-8b"
+  | "mistral-7b"
+  | "qwen2.5-0.5b"
+  | "qwen3-0.6b"
+  | "gpt2";
+
+const PRESETS: Readonly<Record<PresetName, JsonObject>> = {
   // A Llama of toy size, for tests.
   tiny: {
     ...LLAMA,
@@ -193,10 +207,7 @@ const PRESETS = {
     bos_token_id: 50256,
     eos_token_id: 50256,
   },
-} as const;
-
-/** Name of a preset. */
-export type PresetName = keyof typeof PRESETS;
+};
 
 /** Names of all presets. */
 export const PRESET_NAMES: readonly PresetName[] = Object.keys(PRESETS) as PresetName[];
@@ -208,5 +219,5 @@ export function presetConfig(name: string): JsonObject {
       `Cannot find preset "${name}": the presets are ${PRESET_NAMES.join(", ")}`,
     );
   }
-  return structuredClone(PRESETS[name as PresetName]) as unknown as JsonObject;
+  return structuredClone(PRESETS[name as PresetName]);
 }

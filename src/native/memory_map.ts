@@ -15,11 +15,16 @@ const SYMBOLS = {
   weft_errno_message: { parameters: ["i32", "buffer", "usize"], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** How a range of a mapping will be read next; the values are those of `weft_advise_mapping`. */
-const ADVICES = { normal: 0, sequential: 1, "will-need": 2, "dont-need": 3 } as const;
+/** How a range of a mapping will be read next; `dont-need` lets its pages go. */
+export type MappingAdvice = "normal" | "sequential" | "will-need" | "dont-need";
 
-/** Advice to the operating system about a mapped range. `dont-need` lets its pages go. */
-export type MappingAdvice = keyof typeof ADVICES;
+/** The values of `weft_advise_mapping`. */
+const ADVICES: Readonly<Record<MappingAdvice, number>> = {
+  normal: 0,
+  sequential: 1,
+  "will-need": 2,
+  "dont-need": 3,
+};
 
 /**
  * Maps files. Holds the native library open: dispose it after the files that it mapped.
