@@ -1,0 +1,139 @@
+/**
+ * What each rank of a layout holds, found by building its part of the model on a device that only
+ * measures: the layers that own the sharding say it, so there is no second account of it.
+ * @module
+ */
+import type { Communicator } from "../distributed/communicator.ts";
+import type { DeviceMesh } from "../distributed/device_mesh.ts";
+import { type Device, KV_BLOCK_SIZE } from "../tensor/device.ts";
+import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import type { ModelConfig } from "./model_config.ts";
+import { loadModel, stageOf } from "./registry.ts";
+
+/** Keys and values are cached in this type. */
+const KV_DTYPE = "f32";
+
+/** Options of {@linkcode rankFootprints}. */
+export interface RankFootprintOptions {
+  /** Ranks that share each layer. */
+  readonly tensorParallelSize: number;
+  /** Pipeline stages. */
+  readonly pipelineParallelSize: number;
+  /** Storage of linear weights; null keeps the checkpoint's. */
+  readonly format: WeightDType | null;
+  /** Stored type of each tensor, by the name that the model's code uses. */
+  readonly storedDtype: (name: string) => WeightDType;
+}
+
+/** What one rank holds. */
+export interface RankFootprint {
+  /** Pipeline stage. */
+  readonly pipelineStage: number;
+  /** Place among the ranks that share each layer. */
+  readonly tensorRank: number;
+  /** First layer. */
+  readonly firstLayer: number;
+  /** One past the last layer. */
+  readonly endLayer: number;
+  /** Bytes of weights that the rank reads. */
+  readonly weightBytes: number;
+  /** Bytes of keys and values of one token. */
+  readonly kvBytesPerToken: number;
+}
+
+/**
+ * What each rank of a layout holds, tensor-parallel ranks of the first stage first. Reads no weight.
+ *
+ * @throws {RangeError} when the layout does not fit the model.
+ */
+export function rankFootprints(
+  config: ModelConfig,
+  options: RankFootprintOptions,
+): RankFootprint[] {
+  const footprints: RankFootprint[] = [];
+  for (let stage = 0; stage < options.pipelineParallelSize; stage++) {
+    for (let rank = 0; rank < options.tensorParallelSize; rank++) {
+      footprints.push(measureRank(config, { ...options, stage, rank }));
+    }
+  }
+  return footprints;
+}
+
+function measureRank(
+  config: ModelConfig,
+  options: RankFootprintOptions & { readonly stage: number; readonly rank: number },
+): RankFootprint {
+  const { stage, rank, tensorParallelSize, pipelineParallelSize, storedDtype } = options;
+  const total = { weightBytes: 0, kvBytes: 0 };
+  const mesh: Partial<DeviceMesh> = {
+    tensorParallel: place(rank, tensorParallelSize),
+    pipelineParallel: place(stage, pipelineParallelSize),
+  };
+  const { firstLayer, endLayer } = stageOf(config.numLayers, {
+    rank: stage,
+    stages: pipelineParallelSize,
+  });
+  loadModel({
+    config,
+    weights: {
+      has: () => true,
+      tensor: (name, shape) => ({ address: 0n, dtype: storedDtype(name), shape }),
+    },
+    device: measuringDevice(total),
+    mesh: mesh as DeviceMesh,
+    format: options.format,
+    maxModelLen: 1,
+    maxRows: 1,
+    maxLogitRows: 1,
+    numBlocks: 1,
+  });
+  return {
+    pipelineStage: stage,
+    tensorRank: rank,
+    firstLayer,
+    endLayer,
+    weightBytes: total.weightBytes,
+    kvBytesPerToken: total.kvBytes / KV_BLOCK_SIZE,
+  };
+}
+
+/** A place in a group; building a model asks for no more of a communicator. */
+function place(rank: number, size: number): Communicator {
+  const communicator: Partial<Communicator> = { rank, size };
+  return communicator as Communicator;
+}
+
+/** A device that adds up what is loaded. It has what building a model needs and no kernels. */
+function measuringDevice(total: { weightBytes: number; kvBytes: number }): Device {
+  const device: Partial<Device> = {
+    kind: "cpu",
+    allocate: () => 0n,
+    free: () => {},
+    upload: () => {},
+    copy: () => {},
+    linearWeight(parts, format) {
+      for (const { rows, columns, dtype } of parts) {
+        // A wider format is made in registers, from what is stored.
+        total.weightBytes += rows * columns * Math.min(dtypeBytes(dtype), dtypeBytes(format));
+      }
+      return {
+        format,
+        outFeatures: parts.reduce((sum, { rows }) => sum + rows, 0),
+        inFeatures: parts[0].columns,
+        [Symbol.dispose]() {},
+      };
+    },
+    vector(source) {
+      total.weightBytes += source.length * dtypeBytes("f32");
+      return Tensor.view(device as Device, 0n, { shape: [source.length] });
+    },
+    kvCache(numBlocks, { numKvHeads, headDim }) {
+      const shape = [numBlocks, KV_BLOCK_SIZE, numKvHeads, headDim];
+      const cache = Tensor.view(device as Device, 0n, { shape, dtype: KV_DTYPE });
+      total.kvBytes += 2 * cache.size * dtypeBytes(KV_DTYPE);
+      return { keys: cache, values: cache };
+    },
+  };
+  return device as Device;
+}
