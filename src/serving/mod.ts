@@ -14,9 +14,24 @@
  * ```
  * @module
  */
+export {
+  EngineDeadError,
+  type EngineInfo,
+  type EngineStats,
+  type FinishReason,
+  type GenerateRequest,
+  type GenerationChunk,
+  type Replica,
+  type SamplingParams,
+  type TokenLogprob,
+  UnsupportedRequestError,
+} from "../engine/types.ts";
+export type { ChatContentPart, ChatMessage } from "../text/chat_message.ts";
+export type { RenderChatOptions } from "../text/chat_template.ts";
+export type { TokenText } from "../text/token_bytes.ts";
 export { type BalancingPolicy, LeastLoadedPolicy, type ReplicaLoad } from "./balancing_policy.ts";
 export { HttpListener, listen, type ListenOptions } from "./listen.ts";
 export { type Dispatch, ReplicaRouter, type ReplicaRouterOptions } from "./replica_router.ts";
 export { RequestGate, type RequestGateOptions } from "./request_gate.ts";
-export { createServer, type ServerOptions } from "./server.ts";
+export { createServer, type ServerApp, type ServerOptions } from "./server.ts";
 export type { TextService } from "./text_service.ts";

@@ -45,6 +45,9 @@ export interface ServerOptions {
   readonly onError?: (error: unknown) => void;
 }
 
+/** A Hono app whose routes also describe themselves (`@hono/zod-openapi`). */
+export type ServerApp = OpenAPIHono;
+
 /**
  * An OpenAI-compatible app: `/v1/completions`, `/v1/chat/completions`, `/v1/models`, `/health`,
  * `/metrics` and `/openapi.json`. It can be served as it is or mounted in another Hono app.
@@ -63,7 +66,7 @@ export interface ServerOptions {
  * console.log(server.url);
  * ```
  */
-export function createServer(options: ServerOptions): OpenAPIHono {
+export function createServer(options: ServerOptions): ServerApp {
   const context = createContext(options);
   const app = new OpenAPIHono();
   app.onError((error) => {
