@@ -16,7 +16,7 @@ export function joinKnownKeys(...parts: readonly Partial<KnownKeys>[]): KnownKey
 /** Keys that the transformers library may save with any model. */
 export const COMMON_KEYS: KnownKeys = {
   inert: [
-    // Where the file comes from, and how it was last loaded.
+    // Where the file comes from, and how it was last loaded or converted.
     "_name_or_path",
     "_commit_hash",
     "_from_model_config",
@@ -24,6 +24,9 @@ export const COMMON_KEYS: KnownKeys = {
     "_attn_implementation_autoset",
     "_attn_implementation_internal",
     "_experts_implementation",
+    "_flash_attn_2_enabled",
+    "unsloth_fixed",
+    "unsloth_version",
     "transformers_version",
     "transformers.js_config",
     "tokenizer_class",

@@ -23,7 +23,7 @@ export interface DefaultSampling {
 export interface GenerationConfig {
   /** Token that begins a text, null when it is not said. */
   readonly bosTokenId: number | null;
-  /** Tokens that end a generation; they replace those of config.json unless empty. */
+  /** Tokens that end a generation, besides those of config.json. */
   readonly eosTokenIds: readonly number[];
   /** Defaults for requests that don't say how to sample. */
   readonly sampling: DefaultSampling;
