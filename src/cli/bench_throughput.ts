@@ -6,13 +6,14 @@ import { resolveEngineConfig } from "../engine/engine_config.ts";
 import { measureReadBandwidth } from "../native/memory_bandwidth.ts";
 import { ReplicaRouter } from "../serving/replica_router.ts";
 import type { Command, Invocation } from "./command.ts";
-import { bytesReadPerToken, storedWeights } from "./decode_traffic.ts";
+import { bytesReadPerToken } from "./decode_traffic.ts";
 import { engineOptions } from "./engine_options.ts";
 import { BENCH_FLAGS } from "./flags.ts";
 import { disposeAll, loadReplicas } from "./load_replicas.ts";
 import { modelFolder } from "./model_folder.ts";
 import { UsageError } from "./parse_flags.ts";
 import { peakMemory } from "./peak_memory.ts";
+import { storedWeights } from "./stored_weights.ts";
 import { median, randomPrompts, timeDecode, timePrefill } from "./throughput.ts";
 
 type Flags = typeof BENCH_FLAGS;

@@ -3,37 +3,14 @@
  * @module
  */
 import { kvBlockBytes } from "../engine/engine_config.ts";
-import { readCheckpointFiles } from "../models/checkpoint_files.ts";
 import type { ModelConfig } from "../models/model_config.ts";
-import { tensorNaming } from "../models/parameter_shapes.ts";
 import { KV_BLOCK_SIZE } from "../tensor/device.ts";
 import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
+import type { StoredWeight } from "./stored_weights.ts";
 
 /** Tables of which a step reads a row a token, unless the first is the output head too. */
 const TOKEN_TABLES = ["model.embed_tokens.weight", "transformer.wte.weight"];
 const POSITION_TABLE = "transformer.wpe.weight";
-
-/** A weight as it is stored. */
-export interface StoredWeight {
-  /** Name that the model's code uses. */
-  readonly name: string;
-  /** Number of elements. */
-  readonly elements: number;
-  /** Bytes in the file. */
-  readonly bytes: number;
-}
-
-/** The weights of a checkpoint that the model reads. */
-export function storedWeights(folder: string, config: ModelConfig): StoredWeight[] {
-  const naming = tensorNaming(config);
-  return [...readCheckpointFiles(folder)]
-    .map(([stored, { shape, byteLength }]) => ({
-      name: naming.canonical(stored),
-      elements: shape.reduce((product, size) => product * size, 1),
-      bytes: byteLength,
-    }))
-    .filter(({ name }) => !naming.isIgnorable(name));
-}
 
 /** What a decode step looks like. */
 export interface DecodeStep {

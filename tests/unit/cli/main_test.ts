@@ -80,3 +80,35 @@ Deno.test("init-model writes a checkpoint, once", async () => {
   assertMatch((await run("init-model", "--out", "x")).log, /one of --preset and --config/);
   assertMatch((await run("init-model", "--out", "x", "--preset", "y")).log, /smollm-135m/);
 });
+
+Deno.test("inspect describes a model in a layout, and the machine", async () => {
+  const folder = decodeURIComponent(new URL("../../../models/demo", import.meta.url).pathname);
+  const layout = ["--tensor-parallel-size", "2", "--pipeline-parallel-size", "2"];
+  const { status, out } = await run("inspect", "--json", "--model", folder, ...layout);
+  assertEquals(status, 0);
+  const { machine, model } = JSON.parse(out);
+  assertEquals(machine.platform, "linux x86_64");
+  assertEquals([model.parameters, model.architecture], [3672320, "LlamaForCausalLM"]);
+  assertEquals(model.bytes_by_dtype, { BF16: 7344640 });
+  assertEquals(model.ranks.length, 4);
+  assertMatch(model.communicator, /^shared-memory: /);
+  assertEquals(model.ranks[3].layers, [2, 3]);
+  // A text form of the same.
+  assertMatch((await run("inspect", "--model", folder)).out, /^ {2}parameters: 3672320$/m);
+});
+
+Deno.test("inspect without a model describes the machine, with reasons for what is not there", async () => {
+  const { status, out } = await run("inspect", "--json", "--device", "cuda");
+  assertEquals(status, 0);
+  const { machine, model } = JSON.parse(out);
+  assertEquals(model, null);
+  assertMatch(machine.device, /Cannot open a CUDA device/);
+  assert(machine.cores >= 1 && machine.free_memory_bytes > 0);
+});
+
+Deno.test("inspect refuses a layout that the model does not allow", async () => {
+  const folder = decodeURIComponent(new URL("../../../models/demo", import.meta.url).pathname);
+  const { status, log } = await run("inspect", "--model", folder, "--tensor-parallel-size", "3");
+  assertEquals(status, 1);
+  assertMatch(log, /ERROR Cannot shard attention .* sizes that work: 1, 2, 4, 8/);
+});

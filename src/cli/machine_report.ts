@@ -1,0 +1,72 @@
+/**
+ * What this machine has to compute with, for `weft inspect`.
+ * @module
+ */
+import { availableCores, availableMemory } from "../engine/host_resources.ts";
+import { cacheFolder, findCompiler, nativeArchitectureFlags } from "../native/compile.ts";
+import { openDevice } from "../tensor/open_device.ts";
+
+/** The machine; a part that cannot be used says why instead. */
+export interface MachineReport {
+  /** Operating system and architecture. */
+  readonly platform: string;
+  /** Cores that this process may use. */
+  readonly cores: number;
+  /** Bytes of memory that are free for this process. */
+  readonly free_memory_bytes: number;
+  /** First line of the C compiler's version. */
+  readonly compiler: string;
+  /** Flags that select the instruction set. */
+  readonly compiler_flags: string;
+  /** Folder of compiled kernels. */
+  readonly cache_folder: string;
+  /** Backend that would compute, and why. */
+  readonly backend: string;
+  /** Processor or GPU. */
+  readonly device: string;
+  /** Instruction set of the kernels. */
+  readonly instruction_set: string;
+  /** Hash of the kernel sources, compiler and flags. */
+  readonly kernels: string;
+}
+
+/** Describes the machine and the device that `kind` opens. */
+export function describeMachine(kind: "auto" | "cpu" | "cuda"): MachineReport {
+  const { name, instructionSet, kernelHash } = describeDevice(kind);
+  return {
+    platform: `${Deno.build.os} ${Deno.build.arch}`,
+    cores: availableCores(),
+    free_memory_bytes: availableMemory(),
+    compiler: orReason(() => findCompiler().version),
+    compiler_flags: orReason(() => nativeArchitectureFlags().join(" ")),
+    cache_folder: orReason(cacheFolder),
+    backend: kind === "auto"
+      ? "cpu: --device auto takes the best there is, and this version has no other"
+      : `${kind}: --device asks for it`,
+    device: name,
+    instruction_set: instructionSet,
+    kernels: kernelHash,
+  };
+}
+
+function describeDevice(kind: "auto" | "cpu" | "cuda") {
+  try {
+    using device = openDevice({ kind, threads: 1 });
+    return device.description;
+  } catch (error) {
+    const reason = messageOf(error);
+    return { name: reason, instructionSet: "none", kernelHash: "none" };
+  }
+}
+
+function orReason(read: () => string): string {
+  try {
+    return read();
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,124 @@
+/**
+ * What a checkpoint is and how a layout divides it, for `weft inspect`.
+ * @module
+ */
+import { type EngineConfig, resolveEngineConfig } from "../engine/engine_config.ts";
+import type { EngineOptions } from "../engine/types.ts";
+import type { ModelConfig } from "../models/model_config.ts";
+import { parameterCount } from "../models/parameter_shapes.ts";
+import { type RankFootprint, rankFootprints } from "../models/rank_footprint.ts";
+import { KV_BLOCK_SIZE } from "../tensor/device.ts";
+import type { WeightDType } from "../tensor/dtype.ts";
+import { storedWeights } from "./stored_weights.ts";
+
+/** A checkpoint in a layout. */
+export interface ModelReport {
+  /** Folder. */
+  readonly folder: string;
+  /** First entry of `architectures`. */
+  readonly architecture: string;
+  /** Number of parameters; a tied output head counts once. */
+  readonly parameters: number;
+  /** Decoder layers. */
+  readonly layers: number;
+  /** Entries of the vocabulary. */
+  readonly vocabulary: number;
+  /** Positions that a request may take. */
+  readonly max_model_len: number;
+  /** Bytes of tensors by stored type. */
+  readonly bytes_by_dtype: Readonly<Record<string, number>>;
+  /** Bytes of keys and values of one token, over all ranks. */
+  readonly kv_bytes_per_token: number;
+  /** Blocks of the KV cache of a replica. */
+  readonly kv_blocks: number;
+  /** How ranks are started, and why. */
+  readonly launcher: string;
+  /** What moves data between ranks, and why. */
+  readonly communicator: string;
+  /** Threads of each rank. */
+  readonly threads_per_rank: number;
+  /** Each rank of a replica. */
+  readonly ranks: readonly RankReport[];
+}
+
+/** One rank of a replica. */
+export interface RankReport {
+  /** Pipeline stage. */
+  readonly pipeline_stage: number;
+  /** Place among the ranks that share each layer. */
+  readonly tensor_rank: number;
+  /** First and last layer. */
+  readonly layers: readonly [first: number, last: number];
+  /** Bytes of weights that it reads. */
+  readonly weight_bytes: number;
+  /** Bytes of its KV cache. */
+  readonly kv_cache_bytes: number;
+}
+
+const WEIGHT_DTYPES: Readonly<Record<string, WeightDType>> = {
+  F32: "f32",
+  F16: "f16",
+  BF16: "bf16",
+};
+
+/** Describes the checkpoint of `options`, from its config and headers; throws as loading it would. */
+export function describeModel(options: EngineOptions): ModelReport {
+  const engine = resolveEngineConfig(options);
+  const { modelConfig } = engine;
+  const { bytes, storedDtype } = readStoredTypes(engine.model, modelConfig);
+  const footprints = rankFootprints(modelConfig, { ...engine, storedDtype });
+  return {
+    folder: engine.model,
+    architecture: modelConfig.architecture,
+    parameters: parameterCount(modelConfig),
+    layers: modelConfig.numLayers,
+    vocabulary: modelConfig.vocabSize,
+    max_model_len: engine.maxModelLen,
+    bytes_by_dtype: bytes,
+    kv_bytes_per_token: footprints.reduce((sum, rank) => sum + rank.kvBytesPerToken, 0),
+    kv_blocks: engine.numBlocks,
+    launcher: describeLauncher(engine),
+    communicator: describeCommunicator(footprints.length),
+    threads_per_rank: engine.threads,
+    ranks: footprints.map((footprint) => rankReport(footprint, engine)),
+  };
+}
+
+function readStoredTypes(folder: string, config: ModelConfig) {
+  const bytes: Record<string, number> = {};
+  const types = new Map<string, string>();
+  for (const weight of storedWeights(folder, config)) {
+    bytes[weight.dtype] = (bytes[weight.dtype] ?? 0) + weight.bytes;
+    types.set(weight.name, weight.dtype);
+  }
+  const storedDtype = (name: string): WeightDType => {
+    const dtype = types.get(name) ?? "missing";
+    if (Object.hasOwn(WEIGHT_DTYPES, dtype)) return WEIGHT_DTYPES[dtype];
+    throw new Error(
+      `Cannot load tensor ${name} of ${folder} as its type must be F32, F16 or BF16: it is ${dtype}`,
+    );
+  };
+  return { bytes, storedDtype };
+}
+
+function describeLauncher({ launcher }: EngineConfig): string {
+  return launcher === "thread"
+    ? "thread: each rank is a Worker of this process"
+    : "process: each rank is a child process, as --launcher asks";
+}
+
+function describeCommunicator(ranks: number): string {
+  return ranks === 1
+    ? "single: the replica has one rank"
+    : `shared-memory: the replica's ${ranks} ranks run on this machine`;
+}
+
+function rankReport(footprint: RankFootprint, engine: EngineConfig): RankReport {
+  return {
+    pipeline_stage: footprint.pipelineStage,
+    tensor_rank: footprint.tensorRank,
+    layers: [footprint.firstLayer, footprint.endLayer - 1],
+    weight_bytes: footprint.weightBytes,
+    kv_cache_bytes: footprint.kvBytesPerToken * KV_BLOCK_SIZE * engine.numBlocks,
+  };
+}

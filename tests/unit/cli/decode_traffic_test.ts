@@ -1,0 +1,59 @@
+import { assertAlmostEquals, assertEquals } from "@std/assert";
+import { bytesReadPerToken, type DecodeStep } from "../../../src/cli/decode_traffic.ts";
+import type { StoredWeight } from "../../../src/cli/stored_weights.ts";
+import { parseModelConfig } from "../../../src/models/model_config.ts";
+import { parameterShapes } from "../../../src/models/parameter_shapes.ts";
+import { presetConfig } from "../../../src/models/presets.ts";
+
+const STEP: DecodeStep = { batch: 1, context: 0, tensorParallelSize: 1, format: null };
+
+/** A model of a preset and its weights as bf16. */
+function stored(preset: string, changes: Record<string, boolean> = {}) {
+  const config = parseModelConfig({ ...presetConfig(preset), ...changes }, { source: preset });
+  const weights = parameterShapes(config).map(({ name, shape }): StoredWeight => {
+    const elements = shape.reduce((product, size) => product * size, 1);
+    return { name, dtype: "BF16", elements, bytes: 2 * elements };
+  });
+  const bytes = weights.reduce((sum, weight) => sum + weight.bytes, 0);
+  return { config, weights, bytes };
+}
+
+Deno.test("a tied model reads all its weights, an untied one not its embedding", () => {
+  const tied = stored("tiny", { tie_word_embeddings: true });
+  assertEquals(bytesReadPerToken(tied.config, tied.weights, STEP), tied.bytes);
+  const untied = stored("tiny");
+  const table = 2 * untied.config.vocabSize * untied.config.hiddenSize;
+  assertEquals(bytesReadPerToken(untied.config, untied.weights, STEP), untied.bytes - table);
+});
+
+Deno.test("GPT-2's position table is not streamed", () => {
+  const { config, weights, bytes } = stored("gpt2");
+  const table = 2 * config.maxPositionEmbeddings * config.hiddenSize;
+  assertEquals(bytesReadPerToken(config, weights, STEP), bytes - table);
+});
+
+Deno.test("a batch shares the weights but not the cache", () => {
+  const { config, weights } = stored("tiny");
+  const kvBytes = 4 * 2 * config.numLayers * config.numKvHeads * config.headDim;
+  const alone = bytesReadPerToken(config, weights, { ...STEP, context: 100 });
+  const together = bytesReadPerToken(config, weights, { ...STEP, context: 100, batch: 4 });
+  const weightBytes = bytesReadPerToken(config, weights, STEP);
+  assertAlmostEquals(alone, weightBytes + 100 * kvBytes);
+  assertAlmostEquals(together, weightBytes / 4 + 100 * kvBytes);
+});
+
+Deno.test("a wider format is made in registers, a narrower one halves the bytes", () => {
+  const { config, weights, bytes } = stored("tiny", { tie_word_embeddings: true });
+  assertEquals(bytesReadPerToken(config, weights, { ...STEP, format: "f32" }), bytes);
+  const wide = weights.map((weight) => ({ ...weight, bytes: 2 * weight.bytes }));
+  assertEquals(bytesReadPerToken(config, wide, { ...STEP, format: "f16" }), bytes);
+});
+
+Deno.test("a mixture reads the experts that the batch can visit, never more than there are", () => {
+  const { config, weights } = stored("mixtral-tiny");
+  const experts = weights.filter(({ name }) => name.includes(".experts."))
+    .reduce((sum, weight) => sum + weight.bytes, 0);
+  const step = (batch: number) => batch * bytesReadPerToken(config, weights, { ...STEP, batch });
+  assertAlmostEquals(step(2) - step(1), experts * 2 / 8, 1e-3);
+  assertAlmostEquals(step(8) - step(4), 0, 1e-3);
+});
