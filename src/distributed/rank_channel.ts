@@ -1,0 +1,233 @@
+/**
+ * A rank's end of the host channel between a replica's leader and its ranks.
+ * @module
+ */
+import {
+  type CommunicationLibrary,
+  openCommunicationLibrary,
+  STATUS,
+} from "../native/communication.ts";
+import { SharedEvent } from "../native/shared_event.ts";
+import { AbortFlag, SharedMemory } from "../native/shared_memory.ts";
+import { CommunicatorError } from "./communicator.ts";
+import {
+  type HostChannelHandle,
+  type HostChannelLayout,
+  layOutHostChannel,
+  LINE_BYTES,
+  STARTUP_STATES,
+  STARTUP_TEXT_BYTES,
+} from "./host_channel_layout.ts";
+
+/** Options of {@linkcode RankChannel.open}. */
+export interface RankChannelOptions {
+  /** This rank. */
+  readonly rank: number;
+  /** How long a wait spins before it sleeps, in microseconds; 0 when left out. */
+  readonly spinMicroseconds?: number;
+}
+
+/**
+ * A rank's end of a host channel: it reads every plan in order, exchanges sampled tokens with other ranks
+ * over the board, and (one rank only) sends results to the leader. Calls block; all but timeouts of
+ * {@linkcode readNext} throw {@linkcode CommunicatorError} when the channel is aborted or a deadline passes.
+ */
+export class RankChannel implements Disposable {
+  /** This rank. */
+  readonly rank: number;
+  readonly #library: CommunicationLibrary;
+  readonly #memory: SharedMemory;
+  readonly #layout: HostChannelLayout;
+  readonly #abortFlag: AbortFlag;
+  readonly #published: SharedEvent;
+  readonly #consumed: SharedEvent;
+  readonly #boardEvents: readonly SharedEvent[];
+  readonly #boardRows: readonly Int32Array[];
+  readonly #plans: Uint8Array;
+  readonly #planLengths: Uint32Array;
+  readonly #startupEvent: SharedEvent;
+  readonly #startup: DataView;
+  #read = 0;
+  #disposed = false;
+
+  private constructor(
+    library: CommunicationLibrary,
+    memory: SharedMemory,
+    handle: HostChannelHandle,
+    options: RankChannelOptions,
+  ) {
+    const { rank, spinMicroseconds } = options;
+    const { boardSteps, boardSlots } = handle.sizes;
+    const layout = layOutHostChannel(handle.sizes);
+    this.rank = rank;
+    this.#library = library;
+    this.#memory = memory;
+    this.#layout = layout;
+    this.#abortFlag = new AbortFlag(library, memory);
+    const event = (offset: number) =>
+      new SharedEvent(library, memory.address + BigInt(offset), {
+        abortFlag: this.#abortFlag,
+        spinMicroseconds,
+      });
+    this.#published = event(layout.published);
+    this.#consumed = event(layout.consumed + rank * LINE_BYTES);
+    this.#boardEvents = Array.from(
+      { length: boardSteps },
+      (_, index) => event(layout.boardEvents + index * LINE_BYTES),
+    );
+    const board = new Int32Array(memory.bytes(layout.board, boardSteps * boardSlots * 4));
+    this.#boardRows = Array.from(
+      { length: boardSteps },
+      (_, index) => board.subarray(index * boardSlots, (index + 1) * boardSlots),
+    );
+    const plans = memory.bytes(layout.plans, layout.planSlots * layout.planStride);
+    this.#plans = new Uint8Array(plans);
+    this.#planLengths = new Uint32Array(plans);
+    const startup = layout.startup + rank * layout.startupStride;
+    this.#startupEvent = event(startup);
+    this.#startup = new DataView(memory.bytes(startup, layout.startupStride));
+  }
+
+  /** Opens the channel that the leader made; throws when the leader has gone or the rank is out of range. */
+  static open(handle: HostChannelHandle, options: RankChannelOptions): RankChannel {
+    const { rank } = options;
+    if (!Number.isInteger(rank) || rank < 0 || rank >= handle.sizes.ranks) {
+      throw new RangeError(
+        `Cannot open a host channel of ${handle.sizes.ranks} ranks as it has no such rank: ${rank}`,
+      );
+    }
+    const library = openCommunicationLibrary();
+    try {
+      const memory = SharedMemory.open(library, handle.memory);
+      return new RankChannel(library, memory, handle, options);
+    } catch (error) {
+      library.close();
+      throw error;
+    }
+  }
+
+  /**
+   * The next plan, in the order in which the leader published; null when none comes in time. Valid until
+   * the next call, which gives its place back.
+   */
+  readNext(timeoutMs: number): Uint8Array | null {
+    this.#consumed.post(this.#read);
+    const waited = this.#published.wait((this.#read + 1) >>> 0, timeoutMs);
+    if (waited === "timed-out") return null;
+    if (waited === "aborted") throw this.#aborted("readNext");
+    const offset = (this.#read % this.#layout.planSlots) * this.#layout.planStride;
+    this.#read = (this.#read + 1) >>> 0;
+    const start = offset + LINE_BYTES;
+    return this.#plans.subarray(start, start + this.#planLengths[offset / 4]);
+  }
+
+  /** Puts the first `count` tokens of a step on the board, each in its slot. One rank posts each step, in order. */
+  postTokens(
+    step: number,
+    tokens: { slots: ArrayLike<number>; ids: ArrayLike<number>; count: number },
+  ): void {
+    const row = this.#boardRows[step % this.#boardRows.length];
+    for (let index = 0; index < tokens.count; index++) {
+      const slot = tokens.slots[index];
+      if (!(slot >= 0 && slot < row.length)) {
+        throw new RangeError(`Cannot post a token as the board has ${row.length} slots: ${slot}`);
+      }
+      row[slot] = tokens.ids[index];
+    }
+    this.#boardEvents[step % this.#boardEvents.length].post((step + 1) >>> 0);
+  }
+
+  /**
+   * The tokens of a step by slot, once they are posted; slots that the step did not fill hold older values.
+   * Valid until the board comes round, `boardSteps` steps later. Throws CommunicatorError at the deadline,
+   * RangeError when the board has already come round.
+   */
+  waitTokens(step: number, timeoutMs: number): Int32Array {
+    const event = this.#boardEvents[step % this.#boardEvents.length];
+    const target = (step + 1) >>> 0;
+    const waited = event.wait(target, timeoutMs);
+    if (waited === "aborted") throw this.#aborted("waitTokens");
+    if (waited === "timed-out") {
+      throw this.#error(
+        "waitTokens",
+        `within ${timeoutMs} ms: the tokens of step ${step} were not posted`,
+      );
+    }
+    if (event.value !== target) {
+      throw new RangeError(
+        `Cannot read the tokens of step ${step} as the board keeps ${this.#boardRows.length} steps: ` +
+          `step ${event.value - 1} has taken its place`,
+      );
+    }
+    return this.#boardRows[step % this.#boardRows.length];
+  }
+
+  /** Sends a result to the leader, waiting for room. One rank sends all results. */
+  sendResult(result: Uint8Array<ArrayBuffer>, timeoutMs: number): void {
+    const status = this.#library.symbols.weft_stream_send(
+      this.#memory.address + BigInt(this.#layout.results),
+      this.#layout.resultCapacity,
+      result,
+      BigInt(result.byteLength),
+      BigInt(Math.round(timeoutMs * 1e6)),
+      this.#abortFlag.address,
+    );
+    if (status === STATUS.cancelled) throw this.#aborted("sendResult");
+    if (status === STATUS.timedOut) {
+      const error = this.#error(
+        "sendResult",
+        `within ${timeoutMs} ms: the leader has not read`,
+      );
+      // Part of the result is in the stream: nobody can go on from here.
+      this.abort(error.message);
+      throw error;
+    }
+  }
+
+  /** Tells the leader how much of this rank's weights is loaded, from 0 to 1. */
+  setProgress(fraction: number): void {
+    this.#startup.setFloat32(LINE_BYTES, fraction, true);
+    this.#startupEvent.post(STARTUP_STATES.indexOf("loading"));
+  }
+
+  /** Tells the leader that this rank reads plans now. */
+  setReady(): void {
+    this.#startup.setFloat32(LINE_BYTES, 1, true);
+    this.#startupEvent.post(STARTUP_STATES.indexOf("ready"));
+  }
+
+  /** Tells the leader that this rank cannot start, and why (the first 4 KB). */
+  setFailed(reason: string): void {
+    const text = new Uint8Array(STARTUP_TEXT_BYTES);
+    const { written } = new TextEncoder().encodeInto(reason, text);
+    for (let index = 0; index < written; index++) {
+      this.#startup.setUint8(2 * LINE_BYTES + index, text[index]);
+    }
+    this.#startup.setUint32(LINE_BYTES + 4, written, true);
+    this.#startupEvent.post(STARTUP_STATES.indexOf("failed"));
+  }
+
+  /** Makes every pending and later call of the leader and of all ranks fail with `reason`. */
+  abort(reason: string): void {
+    this.#abortFlag.raise(reason, this.rank);
+  }
+
+  #aborted(operation: string): CommunicatorError {
+    return this.#error(operation, `as the channel was aborted: ${this.#abortFlag.reason?.text}`);
+  }
+
+  #error(operation: string, what: string): CommunicatorError {
+    return new CommunicatorError(`Cannot complete ${operation} on rank ${this.rank} ${what}`, {
+      operation,
+      rank: this.rank,
+    });
+  }
+
+  /** Closes this end; views that it gave out must not be used any more. */
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#memory[Symbol.dispose]();
+    this.#library.close();
+  }
+}
