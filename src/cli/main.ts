@@ -56,12 +56,6 @@ const COMMANDS: readonly CommandEntry[] = [
 /**
  * Runs a command line and resolves with the exit status: 0 for success, 1 for a failure that is
  * logged in one line, 2 for a wrong command line.
- *
- * @example
- * ```ts no-eval
- * import { main } from "@weft/weft";
- * Deno.exit(await main(["generate", "--prompt", "What is tensor parallelism?"]));
- * ```
  */
 export async function main(
   args: readonly string[],
