@@ -81,7 +81,11 @@ export function badRequest(message: string, param: string | null, code?: string)
 /** What to answer for an error of the engine or the tokenizer; null when the error is unexpected. */
 export function toApiError(error: unknown): ApiError | null {
   if (error instanceof ApiError) return error;
-  if (error instanceof UnsupportedRequestError) return badRequest(error.message, error.param);
+  if (error instanceof UnsupportedRequestError) {
+    // The engine names its own parameters: maxTokens is max_tokens here.
+    const param = error.param?.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) ?? null;
+    return badRequest(error.message, param);
+  }
   if (error instanceof EngineDeadError) {
     return new ApiError(error.message, { status: 503, code: "engine_dead" });
   }

@@ -38,8 +38,7 @@ export interface GenerationEvent {
 }
 
 /**
- * The generations of one HTTP request, one per prompt. They are dispatched by the constructor, so
- * that a request which no engine takes is refused before an answer begins. Disposing cancels what
+ * The generations of one HTTP request, one per prompt, dispatched by the constructor. Disposing cancels what
  * still runs, and so does the client's going and the end of the server's drain.
  */
 export class Generation implements Disposable {
@@ -48,6 +47,8 @@ export class Generation implements Disposable {
   readonly #cancel = new AbortController();
   readonly #dispatches: Dispatch[] = [];
   readonly #onAbort = (): void => this.#cancel.abort();
+  readonly #steps: AsyncGenerator<GenerationEvent, void>;
+  #first: Promise<IteratorResult<GenerationEvent, void>> | null = null;
   #completionTokens = 0;
 
   /** Throws UnsupportedRequestError or EngineDeadError when an engine refuses at once. */
@@ -71,6 +72,16 @@ export class Generation implements Disposable {
       this[Symbol.dispose]();
       throw error;
     }
+    this.#steps = this.#merge();
+  }
+
+  /**
+   * Starts generating and gives the engines a moment to refuse: what they throw at once is thrown
+   * here, while it can still be answered by a status. Later errors come from {@linkcode events}.
+   */
+  async begin(): Promise<void> {
+    this.#first ??= this.#steps.next();
+    await Promise.race([this.#first, new Promise((resolve) => setTimeout(resolve, 0))]);
   }
 
   /** Tokens used so far. */
@@ -87,18 +98,10 @@ export class Generation implements Disposable {
 
   /** The steps of all generations as they arrive; to be iterated once. */
   async *events(): AsyncGenerator<GenerationEvent, void> {
-    for await (
-      const [choice, chunk] of mergeStreams(this.#dispatches.map((d) => this.#observe(d)))
-    ) {
-      this.#completionTokens += chunk.tokenIds.length;
-      if (chunk.finishReason === "abort") {
-        throw new ApiError("Cannot finish the generation as it was cancelled", {
-          status: 503,
-          code: "cancelled",
-        });
-      }
-      yield { choice, chunk };
-    }
+    const first = await this.#first;
+    if (first?.done) return;
+    if (first) yield first.value;
+    yield* this.#steps;
   }
 
   /** Cancels what still runs. */
@@ -111,6 +114,21 @@ export class Generation implements Disposable {
 
   #signals(): readonly AbortSignal[] {
     return [this.#options.signal, this.#context.gate.signal];
+  }
+
+  async *#merge(): AsyncGenerator<GenerationEvent, void> {
+    for await (
+      const [choice, chunk] of mergeStreams(this.#dispatches.map((d) => this.#observe(d)))
+    ) {
+      this.#completionTokens += chunk.tokenIds.length;
+      if (chunk.finishReason === "abort") {
+        throw new ApiError("Cannot finish the generation as it was cancelled", {
+          status: 503,
+          code: "cancelled",
+        });
+      }
+      yield { choice, chunk };
+    }
   }
 
   async *#observe(dispatch: Dispatch): AsyncGenerator<GenerationChunk, void> {

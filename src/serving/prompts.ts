@@ -2,8 +2,10 @@
  * From prompts as they were sent to token ids that fit the model.
  * @module
  */
+import { KV_BLOCK_SIZE } from "../tensor/device.ts";
 import { TextError, type TextErrorReason } from "../text/text_error.ts";
 import { badRequest } from "./api_error.ts";
+import type { ReplicaRouter } from "./replica_router.ts";
 import type { PromptInput } from "./schema/prompt.ts";
 import type { ServerContext } from "./server_context.ts";
 
@@ -65,8 +67,8 @@ export interface LengthParams {
 }
 
 /**
- * Tokens to generate at most, so that prompts and outputs fit the context. `requested` is refused
- * when it does not fit; null takes `fallback`, or less where the context ends earlier.
+ * Tokens to generate at most, so that prompts and outputs fit the context and the KV cache.
+ * `requested` is refused when it does not fit; null takes `fallback`, or less where the room ends.
  */
 export function fitContext(
   context: ServerContext,
@@ -77,26 +79,37 @@ export function fitContext(
     readonly params: LengthParams;
   },
 ): number {
-  const { maxModelLen } = context.router.info;
   const { requested, fallback, params } = options;
-  const longest = Math.max(...prompts.map((prompt) => prompt.tokenIds.length));
   if (prompts.some((prompt) => prompt.tokenIds.length === 0)) {
     throw badRequest("Cannot continue an empty prompt: it has no tokens", params.prompt);
   }
-  const room = maxModelLen - longest;
+  const longest = Math.max(...prompts.map((prompt) => prompt.tokenIds.length));
+  const { size, name } = capacity(context.router);
+  const room = size - longest;
   if (room < (requested === 0 ? 0 : 1)) {
     throw badRequest(
-      `Cannot fit the prompt into the context as it has ${longest} tokens: the context has ${maxModelLen}`,
+      `Cannot fit the prompt into the ${name} of ${size} tokens: it has ${longest}`,
       params.prompt,
       "context_length_exceeded",
     );
   }
   if (requested !== null && requested > room) {
     throw badRequest(
-      `Cannot fit ${requested} new tokens after a prompt of ${longest}: the context has ${maxModelLen}`,
+      `Cannot fit prompt and output into the ${name} of ${size} tokens: ${longest} + ${requested}`,
       params.maxTokens,
       "context_length_exceeded",
     );
   }
   return requested ?? Math.min(fallback, room);
+}
+
+/** The tokens that one request may have, and what limits them. */
+function capacity({ info, replicas }: ReplicaRouter): { size: number; name: string } {
+  // A replica that does not know its blocks (a remote one) reports none.
+  const pools = replicas.map(({ stats }) => stats.kvBlocksTotal).filter((blocks) => blocks > 0);
+  // The last token of an output is not stored.
+  const pool = Math.min(...pools) * KV_BLOCK_SIZE + 1;
+  return pool < info.maxModelLen
+    ? { size: pool, name: "KV cache" }
+    : { size: info.maxModelLen, name: "context" };
 }

@@ -277,15 +277,19 @@ Deno.test("unknown models, routes and methods", async () => {
 });
 
 Deno.test("what an engine refuses keeps its field; a dead engine is 503", async () => {
-  const unsupported = testApp({ refuses: new UnsupportedRequestError("Cannot do it", "top_k") });
-  for (const stream of [false, true]) {
-    const response = await unsupported.post(COMPLETIONS, { prompt: "a", stream });
-    assertEquals([response.status, (await response.json()).error], [400, {
-      message: "Cannot do it",
-      type: "invalid_request_error",
-      param: "top_k",
-      code: null,
-    }]);
+  const error = new UnsupportedRequestError("Cannot do it", "topK");
+  for (const script of [{ refuses: error }, { failsLate: error }]) {
+    for (const stream of [false, true]) {
+      const { post, gate } = testApp(script);
+      const response = await post(COMPLETIONS, { prompt: "a", stream });
+      assertEquals([response.status, (await response.json()).error], [400, {
+        message: "Cannot do it",
+        type: "invalid_request_error",
+        param: "top_k",
+        code: null,
+      }]);
+      assertEquals(gate.active, 0);
+    }
   }
   const dead = testApp({ refuses: new EngineDeadError("Cannot go on") });
   const response = await dead.post(COMPLETIONS, { prompt: "a" });
@@ -295,16 +299,18 @@ Deno.test("what an engine refuses keeps its field; a dead engine is 503", async 
 
 Deno.test("an unexpected error is a 500 that tells clients nothing", async () => {
   const seen: unknown[] = [];
-  const failsLate = new Error("secret path");
-  const { post } = testApp({ failsLate }, { onError: (error) => seen.push(error) });
-  const response = await post(COMPLETIONS, { prompt: "a" });
+  const error = new Error("secret path");
+  const broken = testApp({ failsLate: error }, { onError: (error) => seen.push(error) });
+  const response = await broken.post(COMPLETIONS, { prompt: "a" });
   assertEquals(response.status, 500);
   assert(!(await response.text()).includes("secret"));
+  const { post } = testApp({ breaksAfter: [1, error] }, { onError: (error) => seen.push(error) });
   const stream = await post(COMPLETIONS, { prompt: "a", stream: true });
   const events = eventsOf(await stream.text());
-  assertEquals(events.length, 1);
-  assertEquals(JSON.parse(events[0]).error.type, "server_error");
-  assertEquals(seen, [failsLate, failsLate]);
+  assertEquals(events.length, 2);
+  assertEquals(JSON.parse(events[1]).error.type, "server_error");
+  assert(!events[1].includes("secret"));
+  assertEquals(seen, [error, error]);
 });
 
 Deno.test("an engine that dies or falls silent ends a stream by an error and no [DONE]", async () => {

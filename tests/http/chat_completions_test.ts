@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { EOS } from "./fake_replica.ts";
 import { eventsOf, testApp } from "./test_server.ts";
 
@@ -69,6 +69,20 @@ Deno.test("either spelling of the output limit works", async () => {
     const { choices: [choice] } = await json(PATH, { messages, [field]: 2 });
     assertEquals([choice.message.content, choice.finish_reason], ["Hi", "length"]);
   }
+});
+
+Deno.test("the default output limit is what context and KV cache leave", async () => {
+  const { json, post, replica } = testApp();
+  replica.stats = { ...replica.stats, kvBlocksTotal: 2 };
+  await json(PATH, { messages });
+  assertEquals(replica.requests[0].sampling?.maxTokens, 2 * 16 + 1 - 9);
+  const refused = await post(PATH, { messages, max_completion_tokens: 25 });
+  const { error } = await refused.json();
+  assertEquals([refused.status, error.param], [400, "max_completion_tokens"]);
+  assertStringIncludes(error.message, "KV cache of 33 tokens: 9 + 25");
+  replica.stats = { ...replica.stats, kvBlocksTotal: 0 };
+  await json(PATH, { messages });
+  assertEquals(replica.requests[1].sampling?.maxTokens, 200 - 9, "0 means unknown");
 });
 
 Deno.test("log-probabilities have tokens, bytes and alternatives", async () => {

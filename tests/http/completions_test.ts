@@ -145,6 +145,21 @@ Deno.test("echo with max_tokens 0 gives the prompt's log-probabilities", async (
   assertEquals(replica.requests[0].sampling?.maxTokens, 0);
 });
 
+Deno.test("max_tokens 0 works with echo alone, and by itself", async () => {
+  const { json, replica } = testApp();
+  const echoed = await json(PATH, { prompt: "ab", echo: true, max_tokens: 0 });
+  assertEquals([echoed.choices[0].text, echoed.choices[0].logprobs], ["ab", null]);
+  const none = await json(PATH, { prompt: "ab", max_tokens: 0 });
+  assertEquals([none.choices[0].text, none.choices[0].finish_reason], ["", "length"]);
+  for (const { sampling } of replica.requests) assertEquals(sampling?.promptLogprobs, 0);
+});
+
+Deno.test("a default output limit shrinks to the room that is left", async () => {
+  const { json, replica } = testApp();
+  await json(PATH, { prompt: Array(195).fill(1) });
+  assertEquals(replica.requests[0].sampling?.maxTokens, 5);
+});
+
 Deno.test("echo puts the prompt before the text, ids as decoded", async () => {
   const { json } = testApp({ says: "c" });
   const { choices } = await json(PATH, { prompt: [[BOS, 97], [98]], echo: true, logprobs: 0 });

@@ -71,6 +71,8 @@ export interface FakeScript {
   readonly refuses?: Error;
   /** Thrown when the first chunk is asked for. */
   readonly failsLate?: Error;
+  /** Throws an error after so many chunks. */
+  readonly breaksAfter?: readonly [number, Error];
   /** Ends without a finish reason after so many chunks. */
   readonly silentAfter?: number;
   /** Context of the model. Default 200. */
@@ -86,8 +88,8 @@ export class FakeReplica implements Replica {
   stats: EngineStats = {
     running: 0,
     waiting: 0,
-    kvBlocksFree: 8,
-    kvBlocksTotal: 10,
+    kvBlocksFree: 16,
+    kvBlocksTotal: 20,
     preemptions: 0,
     promptTokens: 0,
     generationTokens: 0,
@@ -133,7 +135,8 @@ export class FakeReplica implements Replica {
   }
 
   async *#run(request: GenerateRequest): AsyncGenerator<GenerationChunk> {
-    const { says = "Hi ☕!", delayMs = 0, diesAfter, failsLate, silentAfter } = this.#script;
+    const { says = "Hi ☕!", delayMs = 0, diesAfter, failsLate, breaksAfter, silentAfter } =
+      this.#script;
     const { signal, sampling = {} } = request;
     const { maxTokens = 16, logprobs = null, promptLogprobs = null } = sampling;
     const prompt = request.promptTokenIds ?? [];
@@ -153,6 +156,7 @@ export class FakeReplica implements Replica {
           return;
         }
         if (index === diesAfter) throw this.die("a rank was killed");
+        if (index === breaksAfter?.[0]) throw breaksAfter[1];
         if (index === silentAfter) return;
         const tokenIds = script[index].tokenIds.slice(0, left);
         left -= tokenIds.length;

@@ -63,8 +63,8 @@ Deno.test("metrics carry vLLM's names, read from the engines when asked", async 
   assertEquals(value("vllm:generation_tokens_total", 0), 4);
   assertEquals(value("vllm:prompt_tokens_total", 0), 0);
   assertEquals(value("weft:steps_total", 1), 2);
-  assertEquals(value("weft:kv_blocks_free", 0), 8);
-  assertEquals(value("weft:kv_blocks_total", 0), 10);
+  assertEquals(value("weft:kv_blocks_free", 0), 16);
+  assertEquals(value("weft:kv_blocks_total", 0), 20);
   assert(Math.abs(value("vllm:kv_cache_usage_perc", 0) - 0.2) < 1e-12);
   assertEquals(value("vllm:gpu_cache_usage_perc", 0), value("vllm:kv_cache_usage_perc", 0));
   assertEquals([value("weft:engine_up", 0), value("weft:engine_up", 1)], [1, 0]);

@@ -56,7 +56,8 @@ async function prepare(context: ServerContext, body: unknown): Promise<PreparedR
       ...request,
       maxTokens,
       logprobs,
-      promptLogprobs: request.echo ? logprobs : null,
+      // Without new tokens there is only the prompt to compute, and the engine wants to know why.
+      promptLogprobs: (request.echo ? logprobs : null) ?? (maxTokens === 0 ? 0 : null),
     }),
     stream: request.stream === true,
     answer: new CompletionAnswer(context, { request, prompts }),

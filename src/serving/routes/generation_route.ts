@@ -37,6 +37,7 @@ export async function serveGeneration(
     new Generation(context, { prompts, sampling, arrival, signal: c.req.raw.signal }),
   );
   if (!stream) return c.json(await answer.whole(generation));
+  await generation.begin();
   return sseResponse(answer.events(generation), {
     resources: resources.move(),
     stallTimeoutMs: context.limits.stallTimeoutMs,

@@ -101,8 +101,8 @@ Deno.test("counters are summed, and disposing reaches every replica", async () =
   assertEquals(router.stats, {
     running: 3,
     waiting: 4,
-    kvBlocksFree: 11,
-    kvBlocksTotal: 20,
+    kvBlocksFree: 19,
+    kvBlocksTotal: 40,
     preemptions: 5,
     promptTokens: 0,
     generationTokens: 0,
