@@ -6,8 +6,12 @@
 #include "kv_cache.h"
 #include "simd.h"
 
-// Queries that share each load of a key or value.
-enum { GROUP_ROWS = 4 };
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+enum {
+  GROUP_ROWS = 4,  // queries that share each load of a key or value
+  KEYS_AHEAD = 8,  // blocks
+};
 
 // Independent sums that are under way together: as many as registers hold.
 #if defined(__AVX512F__)
@@ -19,42 +23,52 @@ enum { SCORE_BLOCKS = 1, VALUE_VECTORS = 1 };
 static inline int min_int(int a, int b) { return a < b ? a : b; }
 static inline int max_int(int a, int b) { return a > b ? a : b; }
 
+// The blocks of a partition that the queries of a group see: [first, last).
+typedef struct {
+  const float* keys[PARTITION / KV_BLOCK];
+  const float* values[PARTITION / KV_BLOCK];
+  int first;
+  int last;
+  int head_dim;
+} partition_blocks;
+
 // Dot products of `count` queries with the keys of `blocks` blocks; both are constants where inlined.
-static inline __attribute__((always_inline)) void score_blocks(const query_row* rows,
-                                                               const int count,
-                                                               const float* const* keys,
-                                                               const int blocks, int head_dim,
-                                                               float (*scores)[PARTITION],
-                                                               int column) {
+// Blocks lie apart, where hardware does not look ahead: the first group of a tile asks for the keys that
+// come KEYS_AHEAD blocks later and for the values that it will add next.
+ALWAYS_INLINE void score_blocks(const query_row* rows, const int count, const partition_blocks* p,
+                                int block, const int blocks, int fetch,
+                                float (*scores)[PARTITION]) {
   f32x16 sums[GROUP_ROWS][SCORE_BLOCKS];
   for (int i = 0; i < count; i++) {
     for (int b = 0; b < blocks; b++) sums[i][b] = f32x16_zero();
   }
-  for (int d = 0; d < head_dim; d++) {
+  const int ahead = min_int(block + KEYS_AHEAD, p->last - blocks);
+  for (int d = 0; d < p->head_dim; d++) {
     f32x16 key[SCORE_BLOCKS];
-    for (int b = 0; b < blocks; b++) key[b] = f32x16_load(keys[b] + d * KV_BLOCK);
+    for (int b = 0; b < blocks; b++) {
+      key[b] = f32x16_load(p->keys[block + b] + d * KV_BLOCK);
+      if (fetch) {
+        __builtin_prefetch(p->keys[ahead + b] + d * KV_BLOCK, 0, 2);
+        __builtin_prefetch(p->values[block + b] + d * KV_BLOCK, 0, 2);
+      }
+    }
     for (int i = 0; i < count; i++) {
       const f32x16 element = f32x16_set1(rows[i].query[d]);
       for (int b = 0; b < blocks; b++) sums[i][b] = f32x16_fma(element, key[b], sums[i][b]);
     }
   }
   for (int i = 0; i < count; i++) {
-    for (int b = 0; b < blocks; b++) f32x16_store(scores[i] + column + b * KV_BLOCK, sums[i][b]);
+    for (int b = 0; b < blocks; b++) f32x16_store(scores[i] + (block + b) * KV_BLOCK, sums[i][b]);
   }
 }
 
-static inline __attribute__((always_inline)) void score_group(const query_row* rows, const int count,
-                                                              const float* const* keys,
-                                                              int first_block, int last_block,
-                                                              int head_dim,
-                                                              float (*scores)[PARTITION]) {
-  int block = first_block;
-  for (; block + SCORE_BLOCKS <= last_block; block += SCORE_BLOCKS) {
-    score_blocks(rows, count, keys + block, SCORE_BLOCKS, head_dim, scores, block * KV_BLOCK);
+ALWAYS_INLINE void score_group(const query_row* rows, const int count, const partition_blocks* p,
+                               int fetch, float (*scores)[PARTITION]) {
+  int block = p->first;
+  for (; block + SCORE_BLOCKS <= p->last; block += SCORE_BLOCKS) {
+    score_blocks(rows, count, p, block, SCORE_BLOCKS, fetch, scores);
   }
-  for (; block < last_block; block++) {
-    score_blocks(rows, count, keys + block, 1, head_dim, scores, block * KV_BLOCK);
-  }
+  for (; block < p->last; block++) score_blocks(rows, count, p, block, 1, fetch, scores);
 }
 
 // Turns the scores of keys [begin, end) of the partition into exp(score * scale - m); returns m and l.
@@ -84,19 +98,17 @@ static void exponentials(float* scores, int begin, int end, float scale, float* 
 
 // Adds the values of keys [begin, end), weighted, to elements [first, first + 16 * vectors) of each o.
 // Only the first `width` of the last vector exist.
-static inline __attribute__((always_inline)) void add_values(const float (*weights)[PARTITION],
-                                                             float* const* o, const int count,
-                                                             const float* const* values, int begin,
-                                                             int end, int head_dim, int first,
-                                                             const int vectors, int width) {
+ALWAYS_INLINE void add_values(const float (*weights)[PARTITION], float* const* o, const int count,
+                              const partition_blocks* p, int begin, int end, int first,
+                              const int vectors, int width) {
   f32x16 sums[GROUP_ROWS][VALUE_VECTORS];
   for (int i = 0; i < count; i++) {
     for (int v = 0; v < vectors; v++) sums[i][v] = f32x16_load(o[i] + first + v * 16);
   }
   for (int key = begin; key < end;) {
     const int stop = min_int(end, (key / KV_BLOCK + 1) * KV_BLOCK);
-    const float* value = values[key / KV_BLOCK] + key % KV_BLOCK * head_dim + first;
-    for (; key < stop; key++, value += head_dim) {
+    const float* value = p->values[key / KV_BLOCK] + key % KV_BLOCK * p->head_dim + first;
+    for (; key < stop; key++, value += p->head_dim) {
       f32x16 loaded[VALUE_VECTORS];
       for (int v = 0; v < vectors; v++) {
         loaded[v] = width == 16 ? f32x16_load(value + v * 16) : f32x16_load_n(value, width);
@@ -112,33 +124,45 @@ static inline __attribute__((always_inline)) void add_values(const float (*weigh
   }
 }
 
-static inline __attribute__((always_inline)) void add_value_range(
-    const float (*weights)[PARTITION], float* const* o, const int count, const float* const* values,
-    int begin, int end, int head_dim) {
+ALWAYS_INLINE void add_value_range(const float (*weights)[PARTITION], float* const* o,
+                                   const int count, const partition_blocks* p, int begin, int end) {
   if (begin >= end) return;
   int first = 0;
-  for (; first + 16 * VALUE_VECTORS <= head_dim; first += 16 * VALUE_VECTORS) {
-    add_values(weights, o, count, values, begin, end, head_dim, first, VALUE_VECTORS, 16);
+  for (; first + 16 * VALUE_VECTORS <= p->head_dim; first += 16 * VALUE_VECTORS) {
+    add_values(weights, o, count, p, begin, end, first, VALUE_VECTORS, 16);
   }
-  for (; first + 16 <= head_dim; first += 16) {
-    add_values(weights, o, count, values, begin, end, head_dim, first, 1, 16);
+  for (; first + 16 <= p->head_dim; first += 16) {
+    add_values(weights, o, count, p, begin, end, first, 1, 16);
   }
-  if (first < head_dim) {
-    add_values(weights, o, count, values, begin, end, head_dim, first, 1, head_dim - first);
+  if (first < p->head_dim) {
+    add_values(weights, o, count, p, begin, end, first, 1, p->head_dim - first);
   }
 }
 
 static void add_row_values(const float (*weights)[PARTITION], float* const* o,
-                           const float* const* values, int begin, int end, int head_dim) {
-  add_value_range(weights, o, 1, values, begin, end, head_dim);
+                           const partition_blocks* p, int begin, int end) {
+  add_value_range(weights, o, 1, p, begin, end);
+}
+
+static partition_blocks find_blocks(const kv_view* kv, int origin, int lowest, int highest) {
+  partition_blocks p = {
+      .first = lowest / KV_BLOCK,
+      .last = (highest + KV_BLOCK - 1) / KV_BLOCK,
+      .head_dim = kv->head_dim,
+  };
+  const int32_t* table = kv->block_table + origin / KV_BLOCK;
+  for (int b = p.first; b < p.last; b++) {
+    const int64_t offset = kv_offset(table[b], kv->kv_head, kv->num_kv_heads, kv->head_dim);
+    p.keys[b] = kv->keys + offset;
+    p.values[b] = kv->values + offset;
+  }
+  return p;
 }
 
 // Partial results of `count` queries over the keys that each sees among those of the partition at
 // `origin`. A query that sees none gets l = 0 and m and o of no meaning.
-static inline __attribute__((always_inline)) void attend_group(const kv_view* kv,
-                                                               const query_row* rows, const int count,
-                                                               int origin, float scale,
-                                                               float* const* o) {
+ALWAYS_INLINE void attend_group(const kv_view* kv, const query_row* rows, const int count, int origin,
+                                float scale, int fetch, float* const* o) {
   int begin[GROUP_ROWS], end[GROUP_ROWS];
   int lowest = PARTITION, highest = 0, common_begin = 0, common_end = PARTITION;
   for (int i = 0; i < count; i++) {
@@ -151,18 +175,9 @@ static inline __attribute__((always_inline)) void attend_group(const kv_view* kv
     highest = max_int(highest, end[i]);
   }
 
-  const float* keys[PARTITION / KV_BLOCK];
-  const float* values[PARTITION / KV_BLOCK];
-  const int first_block = lowest / KV_BLOCK, last_block = (highest + KV_BLOCK - 1) / KV_BLOCK;
-  const int32_t* table = kv->block_table + origin / KV_BLOCK;
-  for (int b = first_block; b < last_block; b++) {
-    const int64_t offset = kv_offset(table[b], kv->kv_head, kv->num_kv_heads, kv->head_dim);
-    keys[b] = kv->keys + offset;
-    values[b] = kv->values + offset;
-  }
-
+  const partition_blocks p = find_blocks(kv, origin, lowest, highest);
   float scores[GROUP_ROWS][PARTITION];
-  score_group(rows, count, keys, first_block, last_block, kv->head_dim, scores);
+  score_group(rows, count, &p, fetch, scores);
   const int dim = kv->head_dim;
   for (int i = 0; i < count; i++) {
     memset(o[i], 0, (size_t)partial_size(dim) * sizeof(float));
@@ -174,16 +189,16 @@ static inline __attribute__((always_inline)) void attend_group(const kv_view* kv
   // The keys that all of them see are loaded once; what only some see comes before and after.
   if (common_begin >= common_end) {
     for (int i = 0; i < count; i++) {
-      add_row_values(scores + i, o + i, values, begin[i], end[i], dim);
+      add_row_values(scores + i, o + i, &p, begin[i], end[i]);
     }
     return;
   }
   for (int i = 0; i < count; i++) {
-    add_row_values(scores + i, o + i, values, begin[i], common_begin, dim);
+    add_row_values(scores + i, o + i, &p, begin[i], common_begin);
   }
-  add_value_range(scores, o, count, values, common_begin, common_end, dim);
+  add_value_range(scores, o, count, &p, common_begin, common_end);
   for (int i = 0; i < count; i++) {
-    add_row_values(scores + i, o + i, values, common_end, end[i], dim);
+    add_row_values(scores + i, o + i, &p, common_end, end[i]);
   }
 }
 
@@ -194,11 +209,12 @@ void weft_attend_partition(const kv_view* kv, const query_row* rows, int count, 
   for (int first = 0; first < count; first += GROUP_ROWS) {
     float* group[GROUP_ROWS];
     for (int i = 0; i < GROUP_ROWS; i++) group[i] = partials + (first + i) * size;
+    const int fetch = first == 0;
     switch (count - first) {
-      case 1: attend_group(kv, rows + first, 1, origin, scale, group); break;
-      case 2: attend_group(kv, rows + first, 2, origin, scale, group); break;
-      case 3: attend_group(kv, rows + first, 3, origin, scale, group); break;
-      default: attend_group(kv, rows + first, GROUP_ROWS, origin, scale, group);
+      case 1: attend_group(kv, rows + first, 1, origin, scale, fetch, group); break;
+      case 2: attend_group(kv, rows + first, 2, origin, scale, fetch, group); break;
+      case 3: attend_group(kv, rows + first, 3, origin, scale, fetch, group); break;
+      default: attend_group(kv, rows + first, GROUP_ROWS, origin, scale, fetch, group);
     }
   }
 }
