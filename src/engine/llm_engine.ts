@@ -99,7 +99,7 @@ export class LlmEngine implements Replica {
       const { client, ready } = await EngineClient.start(config, { onLoading });
       return new LlmEngine({ client, ready, config, text, options });
     } catch (error) {
-      if (options.text === undefined) await text?.[Symbol.asyncDispose]();
+      if (options.text === undefined) text?.[Symbol.dispose]();
       throw error;
     }
   }
@@ -196,7 +196,7 @@ export class LlmEngine implements Replica {
   /** Stops the ranks; requests that still run fail with EngineDeadError. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#client[Symbol.asyncDispose]();
-    if (this.#ownsText) await this.text?.[Symbol.asyncDispose]();
+    if (this.#ownsText) this.text?.[Symbol.dispose]();
   }
 }
 

@@ -1,0 +1,106 @@
+/** A rank process killed in the middle of a step: its engine ends, its clients are told, the rest goes on. */
+import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { eventually, type ServeProcess, startServe } from "./serve_process.ts";
+import { readEvents, type Streamed } from "./sse.ts";
+
+async function stream(server: ServeProcess, seed: number): Promise<Streamed> {
+  const response = await fetch(`${server.url}/v1/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      prompt: "The KV cache",
+      max_tokens: 480,
+      ignore_eos: true,
+      temperature: 1,
+      seed,
+      stream: true,
+    }),
+  });
+  if (response.status !== 200) {
+    const error = await response.json();
+    return { events: [error], done: false };
+  }
+  return await readEvents(response);
+}
+
+function childrenOf(pid: number): number[] {
+  const children: number[] = [];
+  for (const task of Deno.readDirSync(`/proc/${pid}/task`)) {
+    const list = Deno.readTextFileSync(`/proc/${pid}/task/${task.name}/children`).trim();
+    if (list) children.push(...list.split(" ").map(Number));
+  }
+  return children;
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
+  } catch {
+    return false;
+  }
+}
+
+// deno-lint-ignore no-explicit-any
+async function health(server: ServeProcess): Promise<{ status: number; body: any }> {
+  const response = await fetch(`${server.url}/health`);
+  return { status: response.status, body: await response.json() };
+}
+
+Deno.test("rank death: clients get an error event, the other replica goes on, no orphan stays", async () => {
+  await using server = await startServe(
+    ...["--data-parallel-size", "2", "--tensor-parallel-size", "2", "--launcher", "process"],
+  );
+  const ranks = childrenOf(server.pid);
+  assertEquals(ranks.length, 4);
+  assertEquals((await health(server)).body.status, "ok");
+  const streams = Array.from({ length: 16 }, (_, seed) => stream(server, seed));
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const killed = performance.now();
+  Deno.kill(ranks[0], "SIGKILL");
+  await eventually(async () => (await health(server)).body.status === "degraded", {
+    what: "health says degraded",
+  });
+  assertLess(performance.now() - killed, 10_000);
+  const results = await Promise.all(streams);
+  const failed = results.filter(({ done }) => !done);
+  const finished = results.filter(({ done }) => done);
+  assertGreater(failed.length, 0);
+  assertGreater(finished.length, 0);
+  for (const { events } of failed) assert(events.at(-1).error.message, "ends with an error event");
+  for (const { events } of finished) assertEquals(events.at(-1).choices[0].finish_reason, "length");
+
+  const { status, body } = await health(server);
+  assertEquals(status, 200);
+  assertEquals(body.engines.length, 2);
+  const after = await stream(server, 99);
+  assert(after.done, "the second replica serves");
+
+  // The dead engine's other rank has ended too; the healthy engine's two ranks run.
+  await eventually(() => ranks.filter(isRunning).length === 2, { what: "two ranks are left" });
+  const rest = ranks.filter(isRunning);
+  Deno.kill(rest[0], "SIGKILL");
+  await eventually(async () => (await health(server)).status === 503, { what: "health says 503" });
+  const refused = await fetch(`${server.url}/v1/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ prompt: "x" }),
+  });
+  assertEquals(refused.status, 503);
+  assert((await refused.json()).error.message);
+  assertEquals(await server.stop(), 0);
+  await eventually(() => !ranks.some(isRunning), { what: "no rank process is left" });
+});
+
+Deno.test("rank processes end when the server is killed", async () => {
+  await using server = await startServe("--tensor-parallel-size", "2", "--launcher", "process");
+  const ranks = childrenOf(server.pid);
+  assertEquals(ranks.length, 2);
+  const busy = stream(server, 1).catch(() => null);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  await server.stop("SIGKILL");
+  await busy;
+  await eventually(() => !ranks.some(isRunning), {
+    what: "no rank process is left",
+    timeoutMs: 5000,
+  });
+});
