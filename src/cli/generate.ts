@@ -46,7 +46,11 @@ async function generate({ values, given, host }: Invocation<Flags>): Promise<num
       )
     );
     for (const generation of pending) generation.catch(() => {}); // Awaited below, in order.
-    for (const generation of pending) host.print(format(await generation, values.json));
+    for (const generation of pending) {
+      host.print(
+        format(await generation, { json: values.json, hasText: engines[0].text !== null }),
+      );
+    }
     return 0;
   } finally {
     cancel.abort();
@@ -98,7 +102,10 @@ async function encode(prompt: string | number[], engine: LlmEngine): Promise<num
   );
 }
 
-function format(record: GenerationRecord, json: boolean): string {
-  if (json) return JSON.stringify(record);
-  return record.text === "" ? record.token_ids.join(",") : record.text;
+function format(
+  record: GenerationRecord,
+  options: { readonly json: boolean; readonly hasText: boolean },
+): string {
+  if (options.json) return JSON.stringify(record);
+  return options.hasText ? record.text : record.token_ids.join(",");
 }

@@ -48,11 +48,9 @@ export async function disposeAll(engines: readonly LlmEngine[]): Promise<void> {
   for (const engine of engines.toReversed()) await engine[Symbol.asyncDispose]();
 }
 
-function describe(engine: LlmEngine, host: CliHost): void {
-  const { info, stats } = engine;
+function describe({ info }: LlmEngine, host: CliHost): void {
   host.log.info(
     `model: ${info.architecture}, vocabulary ${info.vocabSize}, ${info.maxModelLen} positions`,
   );
   for (const [part, chosen] of Object.entries(info.backend)) host.log.info(`${part}: ${chosen}`);
-  host.log.info(`KV blocks of a replica: ${stats.kvBlocksTotal}`);
 }
