@@ -39,7 +39,7 @@ export interface ServerOptions {
   readonly bodyTimeoutMs?: number;
   /** Time that a streaming client may leave an event unread, in milliseconds. Default 120000. */
   readonly stallTimeoutMs?: number;
-  /** Fingerprint in answers. Default: a hash of what the engine says about itself. */
+  /** Fingerprint in answers. Default: a hash of architecture, device, kernels and weight format. */
   readonly systemFingerprint?: string;
   /** Receives unexpected errors, which clients see as a 500 without details. */
   readonly onError?: (error: unknown) => void;
@@ -125,10 +125,13 @@ function positive(name: string, value: number): number {
   throw new RangeError(`Cannot limit requests as ${name} is not a positive count: ${value}`);
 }
 
-/** Equal for engines that give equal bits: the layout does not enter (NUMERICS). */
+/** Parts of {@linkcode EngineInfo.backend} on which the bits of an answer depend. */
+const NUMERIC_PARTS = ["device", "instructionSet", "kernels", "weights"] as const;
+
+/** Equal for engines that give equal bits: layout and threads do not enter (NUMERICS). */
 function fingerprint({ architecture, vocabSize, backend }: EngineInfo): string {
-  const entries = Object.entries(backend).sort(([a], [b]) => a < b ? -1 : 1);
-  const text = JSON.stringify([architecture, vocabSize, entries]);
+  const parts = NUMERIC_PARTS.map((part) => backend[part] ?? null);
+  const text = JSON.stringify([architecture, vocabSize, ...parts]);
   return `fp_${createHash("sha256").update(text).digest("hex").slice(0, 12)}`;
 }
 

@@ -27,7 +27,7 @@ Deno.test("the app can be mounted in another one, errors and authentication incl
   assertEquals([bad.status, (await bad.json()).error.param], [400, "n"]);
 });
 
-Deno.test("fingerprints follow the backend, not the instance", async () => {
+Deno.test("fingerprints follow the kernels, not the layout", async () => {
   const of = async (replica: FakeReplica) => {
     const app = createServer({ replica, text: null, modelName: "fake" });
     const response = await app.request("/v1/completions", {
@@ -37,11 +37,14 @@ Deno.test("fingerprints follow the backend, not the instance", async () => {
     });
     return (await response.json()).system_fingerprint;
   };
-  const other = new FakeReplica();
-  Object.assign(other.info.backend, { kernels: "others" });
-  const [a, b, c] = [await of(new FakeReplica()), await of(new FakeReplica()), await of(other)];
-  assertEquals(a, b);
-  assert(a !== c);
+  const withBackend = (backend: Record<string, string>) => {
+    const replica = new FakeReplica();
+    Object.assign(replica.info.backend, backend);
+    return replica;
+  };
+  const plain = await of(withBackend({}));
+  assertEquals(await of(withBackend({ layout: "2 tensor x 1 pipeline" })), plain);
+  assert(await of(withBackend({ kernels: "others" })) !== plain);
 });
 
 Deno.test("importing the server asks for no permission", async () => {
