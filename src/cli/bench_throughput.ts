@@ -18,7 +18,7 @@ import { median, randomPrompts, timeDecode, timePrefill } from "./throughput.ts"
 
 type Flags = typeof BENCH_FLAGS;
 
-const WARM_UP_DECODE_TOKENS = 4;
+const WARM_UP_DECODE_TOKENS = 16;
 
 /** The command `bench throughput`. */
 export const benchThroughputCommand: Command<Flags> = {
@@ -57,7 +57,11 @@ async function benchThroughput({ values, host }: Invocation<Flags>): Promise<num
     const { vocabSize, maxModelLen } = engines[0].info;
     const prompts = (seed: number) =>
       randomPrompts({ count: batch, length: promptTokens, vocabSize, seed });
-    await timeDecode(router, prompts(0), { decodeTokens: WARM_UP_DECODE_TOKENS, maxModelLen });
+    await timePrefill(router, prompts(0));
+    await timeDecode(router, prompts(0), {
+      decodeTokens: Math.min(WARM_UP_DECODE_TOKENS, decodeTokens),
+      maxModelLen,
+    });
     const preemptionsBefore = router.stats.preemptions;
     for (let repetition = 1; repetition <= repetitions; repetition++) {
       const prefilled = await timePrefill(router, prompts(2 * repetition - 1));
