@@ -1,0 +1,216 @@
+import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
+import { CpuDevice } from "../../../src/tensor/cpu_device.ts";
+import type { Device } from "../../../src/tensor/device.ts";
+import { fromOrderedKey, orderedKey } from "../../../src/tensor/ordered_key.ts";
+import { Tensor } from "../../../src/tensor/tensor.ts";
+import { assertSameBits, Matrix, vector } from "./_matrix.ts";
+import { Random } from "./_random.ts";
+
+function topK(
+  device: Device,
+  row: Float32Array,
+  k: number,
+  firstId = 0,
+): { values: number[]; ids: number[] } {
+  const x = new Matrix(device, 2, row.length, { values: [...row, ...row.toReversed()] });
+  using values = Tensor.allocate(device, { shape: [2, k] });
+  using ids = Tensor.allocate(device, { shape: [2, k], dtype: "i32" });
+  device.topK(values, ids, x.tensor, 2, { size: row.length, k, firstId });
+  return {
+    values: [...values.download(new Float32Array(2 * k)).subarray(0, k)],
+    ids: [...ids.download(new Int32Array(2 * k)).subarray(0, k)],
+  };
+}
+
+Deno.test("topK sorts as a stable descending sort does", () => {
+  using device = new CpuDevice({ threads: 2 });
+  const random = new Random(1);
+  for (const size of [1, 2, 15, 16, 17, 100, 1000]) {
+    // Few distinct values, so that there are ties.
+    const row = Float32Array.from({ length: size }, () => random.below(40) - 20);
+    const order = [...row.keys()].sort((a, b) => row[b] - row[a] || a - b);
+    for (const k of [1, 2, 5, 17, size].filter((k) => k <= size)) {
+      const { values, ids } = topK(device, row, k, 1000);
+      assertEquals(ids, order.slice(0, k).map((i) => i + 1000), `${k} of ${size}`);
+      assertEquals(values, order.slice(0, k).map((i) => row[i]));
+    }
+  }
+});
+
+Deno.test("topK takes NaN for -Infinity and refuses more than there are", () => {
+  using device = new CpuDevice({ threads: 1 });
+  const row = Float32Array.of(NaN, 1, NaN, -Infinity, 3, NaN);
+  assertEquals(topK(device, row, 4), { values: [3, 1, -Infinity, -Infinity], ids: [4, 1, 0, 2] });
+  assertThrows(() => topK(device, row, 7), RangeError, "k must be an integer from 1 to 6");
+});
+
+/** Statistics of one row cut into `parts` ranks, merged over the ranks. */
+function logSumExp(device: Device, row: Float32Array, blockSize: number, parts = 1): Float32Array {
+  const size = row.length / parts;
+  using stats = Tensor.allocate(device, { shape: [1, 2] });
+  const gathered = new Float32Array(parts * 2);
+  for (let part = 0; part < parts; part++) {
+    const values = row.subarray(part * size, (part + 1) * size);
+    device.logSumExp(stats, new Matrix(device, 1, size, { values }).tensor, 1, { size, blockSize });
+    stats.download(gathered.subarray(part * 2, part * 2 + 2));
+  }
+  using all = Tensor.allocate(device, { shape: [parts, 1, 2] });
+  all.upload(gathered);
+  device.mergeLogSumExp(stats, all, 1, parts);
+  return stats.download(new Float32Array(2));
+}
+
+Deno.test("logSumExp agrees with float64, and merges to the same bits for 1, 2, 4 and 8 ranks", () => {
+  using device = new CpuDevice({ threads: 2 });
+  for (const blockSize of [1, 13, 16, 500]) {
+    const row = new Random(blockSize).normals(blockSize * 8, 4);
+    const maximum = Math.max(...row);
+    const sum = row.reduce((sum, x) => sum + Math.exp(x - maximum), 0);
+    const expected = logSumExp(device, row, blockSize);
+    assertEquals(expected[0], maximum);
+    assertLess(Math.abs(expected[1] / sum - 1), 1e-6);
+    for (const parts of [2, 4, 8]) {
+      assertSameBits(logSumExp(device, row, blockSize, parts), expected, `${parts} ranks`);
+    }
+  }
+});
+
+Deno.test("logSumExp of blocks and rows of -Infinity is no NaN", () => {
+  using device = new CpuDevice({ threads: 1 });
+  const row = new Float32Array(80).fill(-Infinity);
+  for (const parts of [1, 2, 8]) {
+    assertEquals([...logSumExp(device, row, 10, parts)], [-Infinity, 0]);
+  }
+  row[3] = 2;
+  row[70] = 2;
+  for (const parts of [1, 2, 8]) assertEquals([...logSumExp(device, row, 10, parts)], [2, 2]);
+  row[71] = NaN;
+  assertEquals([...logSumExp(device, row, 10)], [2, 2]);
+});
+
+Deno.test("logSumExp does not depend on the other rows or the number of threads", () => {
+  using one = new CpuDevice({ threads: 1 });
+  using three = new CpuDevice({ threads: 3 });
+  const [rows, size] = [20, 203];
+  const values = new Random(9).normals(rows * size);
+  using stats = Tensor.allocate(three, { shape: [rows, 2] });
+  const logits = new Matrix(three, rows, size, { values });
+  three.logSumExp(stats, logits.tensor, rows, { size, blockSize: 26 });
+  const all = stats.download(new Float32Array(rows * 2));
+  for (let row = 0; row < rows; row++) {
+    const alone = logSumExp(one, values.subarray(row * size, (row + 1) * size), 26);
+    assertSameBits(all.subarray(2 * row, 2 * row + 2), alone);
+  }
+});
+
+interface HistogramRow {
+  readonly mode: 0 | 1 | 2;
+  readonly prefix: number;
+  readonly threshold: number;
+  readonly maximum: number;
+  readonly temperature: number;
+}
+
+function histogram(
+  device: Device,
+  values: Float32Array,
+  rows: readonly HistogramRow[],
+  round: number,
+): Float64Array {
+  const size = values.length / rows.length;
+  using out = Tensor.allocate(device, { shape: [rows.length, 256], dtype: "f64" });
+  out.upload(new Float64Array(rows.length * 256).fill(NaN));
+  device.logitHistogram(
+    out,
+    new Matrix(device, rows.length, size, { values }).tensor,
+    rows.length,
+    {
+      size,
+      round,
+      modes: vector(device, Int32Array.from(rows, (row) => row.mode)),
+      prefixes: vector(device, Int32Array.from(rows, (row) => row.prefix)),
+      thresholds: vector(device, Float32Array.from(rows, (row) => row.threshold)),
+      maxima: vector(device, Float32Array.from(rows, (row) => row.maximum)),
+      temperatures: vector(device, Float32Array.from(rows, (row) => row.temperature)),
+    },
+  );
+  return out.download(new Float64Array(rows.length * 256));
+}
+
+Deno.test("logitHistogram counts what agrees with the prefix and reaches the threshold", () => {
+  using device = new CpuDevice({ threads: 2 });
+  const size = 300;
+  const logits = new Random(4).normals(size, 3);
+  const maximum = Math.max(...logits);
+  for (let round = 0; round < 4; round++) {
+    const prefix = orderedKey(logits[7]);
+    const row = { prefix, threshold: -2, maximum, temperature: 0.7 };
+    const rows: HistogramRow[] = [{ ...row, mode: 1 }, { ...row, mode: 2 }, { ...row, mode: 0 }];
+    const expected = new Float64Array(3 * 256);
+    const masses = new Float64Array(256);
+    for (const logit of logits) {
+      const key = orderedKey(logit);
+      const known = 2 ** (32 - 8 * round);
+      if (logit < -2 || Math.floor(key / known) !== Math.floor(prefix / known)) continue;
+      const bin = key >>> 24 - 8 * round & 255;
+      expected[bin]++;
+      masses[bin] += Math.exp((logit - maximum) / 0.7) * 2 ** 30;
+    }
+    const actual = histogram(
+      device,
+      Float32Array.from({ length: 3 * size }, (_, i) => logits[i % size]),
+      rows,
+      round,
+    );
+    assertEquals(actual.subarray(0, 256), expected.subarray(0, 256), `round ${round}`);
+    for (let bin = 0; bin < 256; bin++) {
+      const mass = actual[256 + bin];
+      assert(Number.isInteger(mass) && mass <= masses[bin] * (1 + 1e-5));
+      assert(mass >= masses[bin] * (1 - 1e-5) - expected[bin]);
+    }
+    assert(actual.subarray(512).every((count) => count === 0));
+  }
+});
+
+Deno.test("logitHistogram adds up over shards exactly", () => {
+  using device = new CpuDevice({ threads: 1 });
+  const logits = new Random(5).normals(1000, 3);
+  const rows: HistogramRow[] = [
+    { mode: 2, prefix: 0, threshold: -Infinity, maximum: Math.max(...logits), temperature: 1.3 },
+  ];
+  const sum = new Float64Array(256);
+  for (const [begin, end] of [[0, 333], [333, 334], [334, 1000]]) {
+    histogram(device, logits.subarray(begin, end), rows, 0).forEach((mass, i) => sum[i] += mass);
+  }
+  assertEquals(sum, histogram(device, logits, rows, 0));
+});
+
+Deno.test("four rounds of logitHistogram find the k-th largest logit", () => {
+  using device = new CpuDevice({ threads: 1 });
+  const logits = new Random(6).normals(500, 3);
+  logits[20] = NaN;
+  const descending = [...logits].filter((x) => x === x).sort((a, b) => b - a);
+  for (const k of [1, 2, 40, 499]) {
+    let prefix = 0;
+    let left = k;
+    for (let round = 0; round < 4; round++) {
+      const row = { mode: 1, prefix, threshold: -Infinity, maximum: 0, temperature: 1 } as const;
+      const counts = histogram(device, logits, [row], round);
+      let bin = 255;
+      while (counts[bin] < left) left -= counts[bin--];
+      prefix = (prefix | bin << (24 - 8 * round)) >>> 0;
+    }
+    assertEquals(fromOrderedKey(prefix), descending[k - 1]);
+  }
+});
+
+Deno.test("gatherLogits takes an id's logit, or -Infinity outside the shard", () => {
+  using device = new CpuDevice({ threads: 1 });
+  const logits = new Matrix(device, 4, 3, {
+    values: Float32Array.from({ length: 12 }, (_, i) => i),
+  });
+  using values = Tensor.allocate(device, { shape: [4] });
+  const ids = vector(device, Int32Array.of(10, 12, 9, 13));
+  device.gatherLogits(values, logits.tensor, ids, 4, { size: 3, firstId: 10 });
+  assertEquals([...values.download(new Float32Array(4))], [0, 5, -Infinity, -Infinity]);
+});
