@@ -20,27 +20,27 @@ ALWAYS_INLINE f32x16 block_sums(const void* const* w, const float* const* x, int
                                 int64_t end, int64_t prefetch, const int format, const int num_rows,
                                 const int num_tokens) {
   f32x16 sums[16];
-#pragma GCC unroll 16
-  for (int j = 0; j < 16; j++) sums[j] = f32x16_zero();
+  WEFT_UNROLL
+  for (int j = 0; j < num_rows * num_tokens; j++) sums[j] = f32x16_zero();
   int64_t k = begin;
   for (; k + 16 <= end; k += 16) {
     f32x16 weights[16];
-#pragma GCC unroll 16
+    WEFT_UNROLL
     for (int r = 0; r < num_rows; r++) {
       weights[r] = f32x16_load_as(w[r], k, format);
       if (num_tokens > 1) f32x16_keep(&weights[r]);
     }
     // Once for each 64 bytes, into the second-level cache.
     if (prefetch != 0 && (format == WEFT_F32 || (k - begin) % 32 == 0)) {
-#pragma GCC unroll 16
+      WEFT_UNROLL
       for (int r = 0; r < num_rows; r++) {
         __builtin_prefetch((const char*)w[r] + k * (format == WEFT_F32 ? 4 : 2) + prefetch, 0, 2);
       }
     }
-#pragma GCC unroll 16
+    WEFT_UNROLL
     for (int t = 0; t < num_tokens; t++) {
       const f32x16 activations = f32x16_load(x[t] + k);
-#pragma GCC unroll 16
+      WEFT_UNROLL
       for (int r = 0; r < num_rows; r++) {
         sums[t * num_rows + r] = f32x16_fma(weights[r], activations, sums[t * num_rows + r]);
       }
@@ -49,18 +49,18 @@ ALWAYS_INLINE f32x16 block_sums(const void* const* w, const float* const* x, int
   if (k < end) {
     const int n = (int)(end - k);
     f32x16 weights[16];
-#pragma GCC unroll 16
+    WEFT_UNROLL
     for (int r = 0; r < num_rows; r++) weights[r] = f32x16_load_as_n(w[r], k, n, format);
-#pragma GCC unroll 16
+    WEFT_UNROLL
     for (int t = 0; t < num_tokens; t++) {
       const f32x16 activations = f32x16_load_n(x[t] + k, n);
-#pragma GCC unroll 16
+      WEFT_UNROLL
       for (int r = 0; r < num_rows; r++) {
         sums[t * num_rows + r] = f32x16_fma(weights[r], activations, sums[t * num_rows + r]);
       }
     }
   }
-  return f32x16_sum16(sums);
+  return f32x16_sums(sums, num_rows * num_tokens);
 }
 
 // Adds the blocks by the tree: like a binary counter, level l holds the sum of 2^l neighbours.

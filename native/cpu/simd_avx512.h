@@ -128,12 +128,18 @@ static inline float f32x16_hmax(f32x16 a) {
 // Keeps a in a register: without it a compiler may load it again for each use.
 static inline void f32x16_keep(f32x16* a) { __asm__("" : "+v"(*a)); }
 
+// Unrolls the loop that follows, so that arrays of vectors become registers.
+#define WEFT_UNROLL _Pragma("GCC unroll 16")
+
 // Accumulators that a register tile may hold.
 #define WEFT_TILE 16
 
-// Lane j is f32x16_sum(a[j]): sixteen sums at once, each with the additions of f32x16_sum.
-static inline f32x16 f32x16_sum16(const f32x16 a[16]) {
-  f32x16 eighths[8], quarters[4];
+// Lane j < count is f32x16_sum(a[j]), the others are zero: up to sixteen sums at once, each with the
+// additions of f32x16_sum.
+static inline __attribute__((always_inline)) f32x16 f32x16_sums(const f32x16* vectors, int count) {
+  f32x16 a[16], eighths[8], quarters[4];
+  WEFT_UNROLL
+  for (int j = 0; j < 16; j++) a[j] = j < count ? vectors[j] : f32x16_zero();
   // Lanes i and i + 8 of two vectors; four lanes are written as one quarter q of the register.
 #define WEFT_FOLD_8(a, b)                                        \
   _mm512_add_ps(_mm512_shuffle_f32x4(a, b, _MM_SHUFFLE(1, 0, 1, 0)), \
@@ -147,6 +153,7 @@ static inline f32x16 f32x16_sum16(const f32x16 a[16]) {
 #define WEFT_FOLD_1(a, b)                                   \
   _mm512_add_ps(_mm512_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0)), \
                 _mm512_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)))
+  WEFT_UNROLL
   for (int i = 0; i < 4; i++) {
     eighths[2 * i] = WEFT_FOLD_8(a[i], a[i + 4]);
     eighths[2 * i + 1] = WEFT_FOLD_8(a[i + 8], a[i + 12]);

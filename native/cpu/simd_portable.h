@@ -181,13 +181,16 @@ static inline float f32x16_hmax(f32x16 a) {
 // Keeps a in a register: without it a compiler may load it again for each use.
 static inline void f32x16_keep(f32x16* a) { (void)a; }
 
+// Nothing is gained by unrolling loops over arrays.
+#define WEFT_UNROLL
+
 // Accumulators that a register tile may hold.
 #define WEFT_TILE 4
 
-// Lane j is f32x16_sum(a[j]).
-static inline f32x16 f32x16_sum16(const f32x16 a[16]) {
-  float sums[16];
-  for (int j = 0; j < 16; j++) sums[j] = f32x16_sum(a[j]);
+// Lane j < count is f32x16_sum(a[j]), the others are zero.
+static inline f32x16 f32x16_sums(const f32x16* a, int count) {
+  float sums[16] = {0};
+  for (int j = 0; j < count; j++) sums[j] = f32x16_sum(a[j]);
   return f32x16_load(sums);
 }
 

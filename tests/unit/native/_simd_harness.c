@@ -40,7 +40,7 @@ void harness_narrow(int32_t format, uint16_t* out, const float* x, int32_t count
   }
 }
 
-// out[0..15]: f32x16_sum of each vector; out[16..31]: the same by f32x16_sum16; out[32..47]: f32x16_hmax.
+// out[0..15]: f32x16_sum of each vector; out[16..31]: the same by f32x16_sums; out[32..47]: f32x16_hmax.
 void harness_reduce(float* out, const float* x) {
   f32x16 a[16];
   for (int j = 0; j < 16; j++) {
@@ -48,7 +48,7 @@ void harness_reduce(float* out, const float* x) {
     out[j] = f32x16_sum(a[j]);
     out[32 + j] = f32x16_hmax(a[j]);
   }
-  f32x16_store(out + 16, f32x16_sum16(a));
+  f32x16_store(out + 16, f32x16_sums(a, 16));
 }
 
 // Bits of the comparisons <, <=, >, >=, == of two vectors, then select, max, min and copysign of them.
