@@ -1,6 +1,9 @@
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
+import { compileSources } from "../../../src/native/compile.ts";
+import { CPU_SOURCES } from "../../../src/native/sources.ts";
 import { CpuDevice } from "../../../src/tensor/cpu_device.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
+import { instructionSetFlags } from "../native/_simd_harness.ts";
 import {
   attend,
   type Chunk,
@@ -102,6 +105,21 @@ Deno.test("pagedAttention gives the same bits for any chunking, batch and number
     }
     const together = attend(three, sequences, [whole], shape, new Random(9));
     together.forEach((output, i) => assertEquals(bits(output), bits(expected[i]), "batch"));
+  }
+});
+
+Deno.test("pagedAttention gives the same bits on every instruction set", () => {
+  using native = new CpuDevice({ threads: 1 });
+  for (const [set, flags] of Object.entries(instructionSetFlags())) {
+    using device = new CpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
+    for (const headDim of [20, 64]) {
+      const shape = heads({ headDim });
+      const sequences = [randomSequence(new Random(1), 270, shape)];
+      const steps = chunksOf(0, 270, 135);
+      const [output] = attend(device, sequences, steps, shape, new Random(2));
+      const [expected] = attend(native, sequences, steps, shape, new Random(3));
+      assertEquals(bits(output), bits(expected), set);
+    }
   }
 });
 

@@ -1,7 +1,10 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { compileSources } from "../../../src/native/compile.ts";
+import { CPU_SOURCES } from "../../../src/native/sources.ts";
 import { CpuDevice } from "../../../src/tensor/cpu_device.ts";
 import type { Device } from "../../../src/tensor/device.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
+import { instructionSetFlags } from "../native/_simd_harness.ts";
 import { assertClose, assertSameBits, hostMatrix, Matrix, vector } from "./_matrix.ts";
 import { Random } from "./_random.ts";
 
@@ -195,6 +198,18 @@ Deno.test("a token's mixture has the same bits alone, in any batch and with any 
       logits.subarray(row * EXPERTS, (row + 1) * EXPERTS),
     );
     assertSameBits(all.combined.subarray(row * HIDDEN, (row + 1) * HIDDEN), alone.combined);
+  }
+});
+
+Deno.test("a mixture has the same bits on every instruction set", () => {
+  using native = new CpuDevice({ threads: 1 });
+  const rows = 12;
+  const x = new Random(14).normals(rows * HIDDEN);
+  const logits = new Random(15).normals(rows * EXPERTS);
+  const expected = mixture(native, rows, x, logits);
+  for (const [set, flags] of Object.entries(instructionSetFlags())) {
+    using device = new CpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
+    assertSameBits(mixture(device, rows, x, logits).combined, expected.combined, set);
   }
 });
 

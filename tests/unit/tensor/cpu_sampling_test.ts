@@ -1,8 +1,11 @@
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
+import { compileSources } from "../../../src/native/compile.ts";
+import { CPU_SOURCES } from "../../../src/native/sources.ts";
 import { CpuDevice } from "../../../src/tensor/cpu_device.ts";
 import type { Device } from "../../../src/tensor/device.ts";
 import { fromOrderedKey, orderedKey } from "../../../src/tensor/ordered_key.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
+import { instructionSetFlags } from "../native/_simd_harness.ts";
 import { assertSameBits, Matrix, vector } from "./_matrix.ts";
 import { Random } from "./_random.ts";
 
@@ -201,6 +204,20 @@ Deno.test("four rounds of logitHistogram find the k-th largest logit", () => {
       prefix = (prefix | bin << (24 - 8 * round)) >>> 0;
     }
     assertEquals(fromOrderedKey(prefix), descending[k - 1]);
+  }
+});
+
+Deno.test("sums and masses have the same bits on every instruction set", () => {
+  using native = new CpuDevice({ threads: 1 });
+  const logits = new Random(7).normals(8 * 77, 3);
+  const rows: HistogramRow[] = [
+    { mode: 2, prefix: 0, threshold: -9, maximum: Math.max(...logits), temperature: 0.9 },
+  ];
+  for (const [set, flags] of Object.entries(instructionSetFlags())) {
+    using device = new CpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
+    assertSameBits(logSumExp(device, logits, 77), logSumExp(native, logits, 77), set);
+    assertEquals(histogram(device, logits, rows, 0), histogram(native, logits, rows, 0), set);
+    assertEquals(topK(device, logits, 20), topK(native, logits, 20), set);
   }
 });
 

@@ -1,7 +1,10 @@
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { compileSources } from "../../../src/native/compile.ts";
+import { CPU_SOURCES } from "../../../src/native/sources.ts";
 import { CpuDevice } from "../../../src/tensor/cpu_device.ts";
 import type { Device } from "../../../src/tensor/device.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
+import { instructionSetFlags } from "../native/_simd_harness.ts";
 import { Matrix } from "./_matrix.ts";
 import { philox } from "./_philox.ts";
 import { Random } from "./_random.ts";
@@ -161,6 +164,20 @@ Deno.test("gumbelArgmax draws the same on any shards, in any batch and with any 
       assertEquals([best.value, best.id], [whole.values[r], whole.ids[r]]);
     }
   });
+});
+
+Deno.test("gumbelArgmax gives the same bits on every instruction set", () => {
+  using native = new CpuDevice({ threads: 1 });
+  const rows = Array.from(
+    { length: 200 },
+    (_, position) => ({ ...ROW, position, temperature: 0.7 }),
+  );
+  const logits = new Random(8).normals(rows.length * 150);
+  const expected = draw(native, logits, rows, { firstId: 11 });
+  for (const [set, flags] of Object.entries(instructionSetFlags())) {
+    using device = new CpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
+    assertEquals(draw(device, logits, rows, { firstId: 11 }), expected, set);
+  }
 });
 
 Deno.test("gumbelArgmax depends on seed, choice and position", () => {
