@@ -28,6 +28,8 @@ export const serveCommand: Command<Flags> = {
 };
 
 async function serve({ values, host }: Invocation<Flags>): Promise<number> {
+  const address = { hostname: values.host, port: values.port };
+  bind(address, () => Deno.listen(address)).close(); // Sooner than after a long load.
   const { folder, name } = await modelFolder(values.model, host);
   const engines = await loadReplicas(values, { model: folder, host });
   try {
@@ -43,12 +45,10 @@ async function serve({ values, host }: Invocation<Flags>): Promise<number> {
       onError: (error) => host.log.error(error instanceof Error ? error.stack! : String(error)),
     });
     const stop = stopSignal(host);
-    await using listener = listen({
-      fetch: app.fetch,
-      gate,
-      host: values.host,
-      port: values.port,
-    });
+    await using listener = bind(
+      address,
+      () => listen({ fetch: app.fetch, gate, host: values.host, port: values.port }),
+    );
     const { url } = listener;
     const request = { url, model, needsKey: apiKey !== undefined, input: inputOf(engines[0]) };
     host.print(`weft ready: ${url}  try: ${exampleRequest(request)}`);
@@ -57,6 +57,16 @@ async function serve({ values, host }: Invocation<Flags>): Promise<number> {
     return 0;
   } finally {
     await disposeAll(engines);
+  }
+}
+
+/** What `open` returns; when it throws, the error names the address. */
+function bind<T>(address: { hostname: string; port: number }, open: () => T): T {
+  try {
+    return open();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`Cannot listen on ${address.hostname} port ${address.port}: ${reason}`);
   }
 }
 

@@ -112,3 +112,10 @@ Deno.test("inspect refuses a layout that the model does not allow", async () => 
   assertEquals(status, 1);
   assertMatch(log, /ERROR Cannot shard attention .* sizes that work: 1, 2, 4, 8/);
 });
+
+Deno.test("serve names the address that it cannot have, before it loads anything", async () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { status, out, log } = await run("serve", "--port", String(taken.addr.port));
+  assertEquals([status, out], [1, ""]);
+  assertMatch(log, /^\S+ ERROR Cannot listen on 127\.0\.0\.1 port \d+: Address already in use/);
+});
