@@ -4,6 +4,13 @@
  */
 import { ApiError, badRequest } from "./api_error.ts";
 
+/** Far more than any request needs; recursive code is safe on it. */
+const MAX_DEPTH = 64;
+
+const [QUOTE, BACKSLASH, OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = [...'"\\[]{}'].map(
+  (character) => character.charCodeAt(0),
+);
+
 /** Limits of {@linkcode readJsonBody}. */
 export interface BodyLimits {
   /** Bytes at most. */
@@ -29,6 +36,13 @@ export async function readJsonBody(request: Request, limits: BodyLimits): Promis
   } catch {
     throw badRequest("Cannot read the body as it is not valid UTF-8", null, "invalid_utf8");
   }
+  if (isDeeperThan(text, MAX_DEPTH)) {
+    throw badRequest(
+      `Cannot read the body as it is nested deeper than ${MAX_DEPTH} levels`,
+      null,
+      "invalid_json",
+    );
+  }
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -39,6 +53,26 @@ export async function readJsonBody(request: Request, limits: BodyLimits): Promis
       "invalid_json",
     );
   }
+}
+
+/** Whether arrays and objects of a JSON text are nested deeper than `limit`, told before any is built. */
+function isDeeperThan(text: string, limit: number): boolean {
+  let depth = 0;
+  let inString = false;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (inString) {
+      if (code === BACKSLASH) i++;
+      else if (code === QUOTE) inString = false;
+    } else if (code === QUOTE) {
+      inString = true;
+    } else if (code === OPEN_ARRAY || code === OPEN_OBJECT) {
+      if (++depth > limit) return true;
+    } else if (code === CLOSE_ARRAY || code === CLOSE_OBJECT) {
+      depth--;
+    }
+  }
+  return false;
 }
 
 function checkMediaType(headers: Headers): void {

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { EngineDeadError, UnsupportedRequestError } from "../../src/engine/types.ts";
 import { RequestGate } from "../../src/serving/mod.ts";
@@ -162,6 +163,33 @@ Deno.test("bad requests get 400 that names the field, and no engine sees them", 
   assertEquals(replica.requests.length, 0);
 });
 
+Deno.test("whatever a field holds, the answer is 200, 400 or 404 in OpenAI's shape", async () => {
+  const app = testApp({}, { onError: (error) => console.error(error) });
+  const fields = [...BAD_COMPLETIONS, ...BAD_CHATS].flatMap(([bad]) => Object.keys(bad));
+  const value = fc.oneof(
+    fc.jsonValue({ maxDepth: 3 }),
+    fc.integer({ min: -2, max: 300 }),
+    fc.string({ unit: "binary" }),
+    fc.constantFrom(true, false, null, [], {}, [user]),
+  );
+  const body = fc.dictionary(fc.constantFrom(...fields, "n", "tools", "logit_bias"), value, {
+    maxKeys: 4,
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom(COMPLETIONS, CHAT), body, async (path, extra) => {
+      const base = path === CHAT ? { messages: [user] } : { prompt: "a" };
+      const response = await app.post(path, { ...base, ...extra });
+      const text = await response.text();
+      assert([200, 400, 404].includes(response.status), text);
+      if (response.status !== 200) {
+        assertEquals(Object.keys(JSON.parse(text).error), ["message", "type", "param", "code"]);
+      }
+    }),
+    { numRuns: 400, seed: 2 },
+  );
+  assertEquals([app.gate.active, app.replica.active], [0, 0]);
+});
+
 Deno.test("known fields are accepted at their neutral value only, and refused by name and value", async () => {
   const { post } = testApp();
   const all = [
@@ -199,6 +227,11 @@ Deno.test("bodies that are no JSON object in UTF-8 are refused", async () => {
   assertStringIncludes(message, "position 24 (line 2 column 9)");
   assertEquals((await send(null)).slice(0, 2), [400, "invalid_json"]);
   assertEquals((await send(Uint8Array.of(0x22, 0xff, 0x22))).slice(0, 2), [400, "invalid_utf8"]);
+  const deep = `{"prompt": ${"[".repeat(1e6)}${"]".repeat(1e6)}}`;
+  assertStringIncludes((await send(deep))[2], "nested deeper than 64 levels");
+  const brackets = await post(COMPLETIONS, { prompt: '\\"' + "[".repeat(100) });
+  assertEquals(brackets.status, 200, "brackets inside of a string do not count");
+  await brackets.body?.cancel();
   for (const body of ["[]", "null", "5", '"a"']) {
     assertEquals((await send(body))[0], 400);
   }

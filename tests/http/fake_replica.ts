@@ -65,6 +65,8 @@ export interface FakeScript {
   readonly says?: string;
   /** Milliseconds before each chunk. */
   readonly delayMs?: number;
+  /** Awaited before each chunk, whose number it is given. */
+  readonly before?: (chunk: number) => Promise<void>;
   /** Dies after so many chunks of a request. */
   readonly diesAfter?: number;
   /** Thrown by `generate` at once. */
@@ -149,6 +151,7 @@ export class FakeReplica implements Replica {
     try {
       if (failsLate !== undefined) throw failsLate;
       for (let index = 0;; index++) {
+        await this.#script.before?.(index);
         await pause(delayMs, signal);
         if (signal?.aborted) {
           this.aborted++;
