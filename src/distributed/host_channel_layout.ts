@@ -76,8 +76,9 @@ export function layOutHostChannel(sizes: HostChannelSizes): HostChannelLayout {
   check("boardSteps", boardSteps, 1, 1 << 16);
   check("boardSlots", boardSlots, 1, 1 << 24);
   check("resultBytes", resultBytes, 4096, 1 << 30);
-  // One more than in flight: a rank gives its plan back when it asks for the next.
-  const planSlots = powerOfTwo(plansInFlight + 1);
+  // One more than in flight, as a rank gives its plan back when it asks for the next; and as many again for
+  // a rank that lags behind the one whose result retired a plan.
+  const planSlots = powerOfTwo(2 * (plansInFlight + 1));
   const resultCapacity = powerOfTwo(resultBytes);
   const startupStride = 2 * LINE + STARTUP_TEXT_BYTES;
   const planStride = LINE + align(maxPlanBytes, LINE);
