@@ -2,8 +2,11 @@
  * Talks to an engine's scheduling thread.
  * @module
  */
+import type { HostChannelHandle } from "../distributed/host_channel_layout.ts";
+import type { RankGroup } from "../distributed/launcher.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import type { EngineCommand, EngineEvent } from "./engine_protocol.ts";
+import { launchEngineRanks } from "./engine_ranks.ts";
 import { OutputStream } from "./output_stream.ts";
 import type { SchedulerOutput, SchedulerRequest } from "./scheduler.ts";
 import { EngineDeadError, type EngineStats, UnsupportedRequestError } from "./types.ts";
@@ -12,20 +15,24 @@ import { EngineDeadError, type EngineStats, UnsupportedRequestError } from "./ty
 export type EngineReady = Extract<EngineEvent, { type: "ready" }>;
 
 /**
- * The engine thread as seen from its user's thread: starts it, sends requests, and hands every output
- * to the stream of its request. When the engine dies every stream fails and later requests are refused.
+ * An engine as seen from its user's thread: starts the engine thread and the ranks, sends requests, and
+ * hands every output to the stream of its request. When the engine dies every stream fails and later
+ * requests are refused.
  */
 export class EngineClient implements AsyncDisposable {
+  readonly #config: EngineConfig;
   readonly #worker: Worker;
   readonly #streams = new Map<number, OutputStream<SchedulerOutput>>();
   readonly #onLoading: (fraction: number) => void;
   readonly #ready = Promise.withResolvers<EngineReady>();
   readonly #stopped = Promise.withResolvers<void>();
+  #ranks: RankGroup<void> | null = null;
   #stats: EngineStats | null = null;
   #failure: string | null = null;
   #nextId = 0;
 
   private constructor(config: EngineConfig, onLoading: (fraction: number) => void) {
+    this.#config = config;
     this.#onLoading = onLoading;
     this.#worker = new Worker(new URL("./engine_worker.ts", import.meta.url), {
       type: "module",
@@ -35,6 +42,7 @@ export class EngineClient implements AsyncDisposable {
     this.#worker.onerror = (event) => {
       event.preventDefault(); // an error of this engine must not end the process
       this.#die(event.message);
+      this.#ranks?.abort(event.message);
       this.#stopped.resolve();
     };
     this.#send({ type: "start", config });
@@ -57,6 +65,11 @@ export class EngineClient implements AsyncDisposable {
   /** Why the engine has died, or null. */
   get failure(): string | null {
     return this.#failure;
+  }
+
+  /** Process ids of the ranks (launcher `process`). */
+  get pids(): readonly number[] {
+    return this.#ranks?.pids ?? [];
   }
 
   /** Latest counters; null before the engine is ready. */
@@ -92,6 +105,8 @@ export class EngineClient implements AsyncDisposable {
 
   #receive(event: EngineEvent): void {
     switch (event.type) {
+      case "channel":
+        return this.#launch(event.handle);
       case "loading":
         return this.#onLoading(event.fraction);
       case "ready":
@@ -112,6 +127,15 @@ export class EngineClient implements AsyncDisposable {
     }
   }
 
+  #launch(channel: HostChannelHandle): void {
+    try {
+      this.#ranks = launchEngineRanks(this.#config, channel);
+      this.#ranks.failed.then(({ rank, reason }) => this.#die(`rank ${rank} failed: ${reason}`));
+    } catch (error) {
+      this.#die(error instanceof Error ? error.message : String(error));
+    }
+  }
+
   #die(reason: string): void {
     if (this.#failure !== null) return;
     this.#failure = reason;
@@ -124,6 +148,9 @@ export class EngineClient implements AsyncDisposable {
     this.#die("the engine was stopped");
     this.#send({ type: "stop" });
     await this.#stopped.promise;
+    // The ranks end by themselves after the plans under way; one that can't is ended by the group.
+    await this.#ranks?.results.catch(() => {});
+    await this.#ranks?.[Symbol.asyncDispose]();
     this.#worker.terminate();
   }
 }

@@ -2,6 +2,7 @@
  * Messages between an engine's client and the thread that schedules for it.
  * @module
  */
+import type { HostChannelHandle } from "../distributed/host_channel_layout.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import type { SchedulerOutput, SchedulerRequest } from "./scheduler.ts";
 import type { EngineStats } from "./types.ts";
@@ -13,14 +14,17 @@ export type EngineCommand =
   | { readonly type: "abort"; readonly id: number }
   | { readonly type: "stop" };
 
-/** From the engine thread to the client. */
+/**
+ * From the engine thread to the client. First the channel, with which the client launches the ranks (a
+ * worker of a worker takes half a second longer to start); then loading, ready, and progress until the end.
+ */
 export type EngineEvent =
+  | { readonly type: "channel"; readonly handle: HostChannelHandle }
   | { readonly type: "loading"; readonly fraction: number }
   | {
     readonly type: "ready";
     readonly stats: EngineStats;
     readonly backend: Readonly<Record<string, string | number>>;
-    readonly pids: readonly number[];
   }
   | {
     readonly type: "progress";

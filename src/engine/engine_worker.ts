@@ -1,5 +1,5 @@
 /**
- * Entry of an engine's own thread: the scheduler, and the executor that drives the ranks.
+ * Entry of an engine's own thread: the scheduler, and the leader's end of the channel to the ranks.
  * @module
  */
 /// <reference lib="deno.worker" />
@@ -7,26 +7,23 @@ import { KV_BLOCK_SIZE } from "../tensor/device.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import { EngineCore } from "./engine_core.ts";
 import type { EngineCommand, EngineEvent } from "./engine_protocol.ts";
-import { LOOKAHEAD, RankExecutor } from "./rank_executor.ts";
+import { describeBackend, LOOKAHEAD, RankExecutor } from "./rank_executor.ts";
 import { Scheduler, type SchedulerRequest } from "./scheduler.ts";
 import { UnsupportedRequestError } from "./types.ts";
 
 let core: EngineCore | null = null;
 let executor: RankExecutor | null = null;
-let starting: Promise<void> | null = null;
 
 self.onmessage = async (message: MessageEvent<EngineCommand>) => {
   const command = message.data;
   switch (command.type) {
     case "start":
-      starting = start(command.config);
-      return await starting;
+      return await start(command.config);
     case "add":
       return add(command.request);
     case "abort":
       return core?.abort(command.id);
     case "stop":
-      await starting;
       await executor?.[Symbol.asyncDispose]();
       return post({ type: "stopped" });
   }
@@ -34,10 +31,9 @@ self.onmessage = async (message: MessageEvent<EngineCommand>) => {
 
 async function start(config: EngineConfig): Promise<void> {
   try {
-    const started = await RankExecutor.start(config, {
-      onProgress: (fraction) => post({ type: "loading", fraction }),
-    });
-    executor = started;
+    executor = new RankExecutor(config);
+    post({ type: "channel", handle: executor.handle });
+    await executor.waitUntilReady((fraction) => post({ type: "loading", fraction }));
     const scheduler = new Scheduler({
       maxNumSeqs: config.maxNumSeqs,
       maxNumBatchedTokens: config.maxNumBatchedTokens,
@@ -48,12 +44,11 @@ async function start(config: EngineConfig): Promise<void> {
       lookahead: LOOKAHEAD,
       vocabSize: config.modelConfig.vocabSize,
     });
-    core = new EngineCore(scheduler, started, {
+    core = new EngineCore(scheduler, executor, {
       progress: (outputs, stats) => post({ type: "progress", outputs, stats }),
       dead: (reason) => post({ type: "dead", reason }),
     });
-    const { backend, pids } = started;
-    post({ type: "ready", stats: core.stats, backend, pids });
+    post({ type: "ready", stats: core.stats, backend: describeBackend(config) });
   } catch (error) {
     post({ type: "dead", reason: error instanceof Error ? error.message : String(error) });
   }

@@ -2,6 +2,7 @@
  * One replica: a model on its ranks, and requests streamed through it.
  * @module
  */
+import { Checkpoint } from "../models/checkpoint.ts";
 import { readGenerationConfig } from "../models/generation_config.ts";
 import { TextProcessor } from "../text/text_processor.ts";
 import { EngineClient, type EngineReady } from "./engine_client.ts";
@@ -74,7 +75,7 @@ export class LlmEngine implements Replica {
     this.#seed = options.seed ?? null;
     this.#ownsText = options.text === undefined;
     this.text = text;
-    this.pids = ready.pids;
+    this.pids = client.pids;
     this.info = {
       architecture: modelConfig.architecture,
       vocabSize: modelConfig.vocabSize,
@@ -95,6 +96,7 @@ export class LlmEngine implements Replica {
     const config = resolveEngineConfig(options);
     const text = options.text === undefined ? await TextProcessor.load(config.model) : options.text;
     try {
+      verifyCheckpoint(config);
       const onLoading = options.onProgress ?? (() => {});
       const { client, ready } = await EngineClient.start(config, { onLoading });
       return new LlmEngine({ client, ready, config, text, options });
@@ -217,6 +219,12 @@ async function withText(output: SchedulerOutput, stream: TextStream): Promise<Ge
     finishReason: "stop",
     stopReason: stop.stop,
   };
+}
+
+/** Refuses a checkpoint that is not what its config says, before anything large is allocated. */
+function verifyCheckpoint({ model, modelConfig }: EngineConfig): void {
+  using checkpoint = Checkpoint.open(model, modelConfig);
+  checkpoint.verify(modelConfig);
 }
 
 function randomSeed(): bigint {
