@@ -109,7 +109,8 @@ export class HttpListener implements AsyncDisposable {
 /** Whether `work` has ended within `milliseconds`. */
 async function within(work: Promise<unknown>, milliseconds: number): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
-  const timer = setTimeout(() => resolve(false), milliseconds);
+  // Timers take 31 bits and fire at once beyond.
+  const timer = setTimeout(() => resolve(false), Math.min(milliseconds, 2 ** 31 - 1));
   try {
     return await Promise.race([work.then(() => true), promise]);
   } finally {

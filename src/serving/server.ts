@@ -52,7 +52,7 @@ export type ServerApp = OpenAPIHono;
  * An OpenAI-compatible app: `/v1/completions`, `/v1/chat/completions`, `/v1/models`, `/health`,
  * `/metrics` and `/openapi.json`. It can be served as it is or mounted in another Hono app.
  *
- * Throws RangeError when a name or the API key is empty, or a limit is not a positive count.
+ * Throws RangeError when a name or the API key is empty, or a limit is not a count from 1 to 2^31 - 1.
  *
  * @example
  * ```ts
@@ -121,8 +121,9 @@ function createContext(options: ServerOptions): ServerContext {
 }
 
 function positive(name: string, value: number): number {
-  if (Number.isSafeInteger(value) && value > 0) return value;
-  throw new RangeError(`Cannot limit requests as ${name} is not a positive count: ${value}`);
+  // Timers take 31 bits and fire at once beyond.
+  if (Number.isInteger(value) && value > 0 && value < 2 ** 31) return value;
+  throw new RangeError(`Cannot limit requests as ${name} is not a count below 2^31: ${value}`);
 }
 
 /** Parts of {@linkcode EngineInfo.backend} on which the bits of an answer depend. */

@@ -7,6 +7,9 @@ import { type ApiError, badRequest } from "./api_error.ts";
 
 type Issue = z.core.$ZodIssue;
 
+/** An unknown field's name may be as long as the body. */
+const MAX_PATH_LENGTH = 200;
+
 /** The value as `schema` gives it; throws ApiError 400 with the first offending field as `param`. */
 export function validate<Schema extends z.ZodType>(
   schema: Schema,
@@ -44,7 +47,8 @@ function formatPath(path: readonly PropertyKey[]): string {
   return path
     .map((key) => typeof key === "number" ? `[${key}]` : `.${String(key)}`)
     .join("")
-    .replace(/^\./, "");
+    .replace(/^\./, "")
+    .slice(0, MAX_PATH_LENGTH);
 }
 
 function lowerFirst(text: string): string {

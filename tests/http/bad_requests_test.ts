@@ -11,6 +11,7 @@ const user = { role: "user", content: "q" };
 /** Fields added to a good completion request, and the field that the 400 must blame. */
 const BAD_COMPLETIONS: readonly [Record<string, unknown>, string][] = [
   [{ foo: 1 }, "foo"],
+  [{ ["x".repeat(5000)]: 1 }, "x".repeat(200)],
   [{ max_completion_tokens: 1 }, "max_completion_tokens"],
   [{ messages: [] }, "messages"],
   [{ prompt: undefined }, "prompt"],

@@ -140,6 +140,7 @@ Deno.test("options that cannot work are refused", () => {
       { apiKey: "" },
       { maxBodyBytes: 0 },
       { stallTimeoutMs: NaN },
+      { bodyTimeoutMs: 2 ** 31 },
     ]
   ) {
     let error: unknown;
