@@ -1,0 +1,107 @@
+/**
+ * Speed of the CPU kernels at the shapes of SmolLM-135M and Llama-3.2-1B: `deno bench -A bench/kernels_bench.ts`.
+ * @module
+ */
+import { CpuDevice } from "../src/tensor/cpu_device.ts";
+import type { Device, LinearWeight } from "../src/tensor/device.ts";
+import { dtypeBytes, type WeightDType } from "../src/tensor/dtype.ts";
+import { Tensor } from "../src/tensor/tensor.ts";
+import { measure } from "./_measure.ts";
+
+/** Bytes of weights to go round in, more than any cache holds. */
+const ROUND_BYTES = 256 * 2 ** 20;
+
+/** Rows, columns, and the blocks that row-parallel layers cut the columns into. */
+const LINEAR_SHAPES = [
+  { model: "135M gate, up", rows: 3072, columns: 576, blocks: 1 },
+  { model: "135M down", rows: 576, columns: 1536, blocks: 8 },
+  { model: "1B gate, up", rows: 16384, columns: 2048, blocks: 1 },
+  { model: "1B down", rows: 2048, columns: 8192, blocks: 8 },
+];
+
+function filled(device: Device, rows: number, columns: number): Tensor {
+  const tensor = Tensor.allocate(device, { shape: [rows, columns] });
+  tensor.upload(Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(i)));
+  return tensor;
+}
+
+/** `copies` weights of the same values, each in its own memory. */
+function weights(
+  device: Device,
+  shape: { rows: number; columns: number; dtype: WeightDType },
+  copies: number,
+): LinearWeight[] {
+  const { rows, columns, dtype } = shape;
+  using source = filled(device, rows, columns);
+  return Array.from({ length: copies }, () => {
+    const address = device.allocate(rows * columns * dtypeBytes(dtype));
+    const part = {
+      address: source.address,
+      dtype: "f32" as const,
+      rows,
+      columns,
+      rowStride: columns,
+    };
+    if (dtype === "f32") {
+      device.copy(address, source.address, rows * columns * 4);
+      return device.linearWeight([{ ...part, address }], dtype);
+    }
+    return device.linearWeight([part], dtype);
+  });
+}
+
+function benchLinear(threads: number): void {
+  for (const { model, rows, columns, blocks } of LINEAR_SHAPES) {
+    for (const dtype of ["f32", "bf16"] as const) {
+      using device = new CpuDevice({ threads });
+      const bytes = rows * columns * dtypeBytes(dtype);
+      const copies = weights(device, { rows, columns, dtype }, Math.ceil(ROUND_BYTES / bytes));
+      for (const tokens of [1, 16, 512]) {
+        const x = filled(device, tokens, columns);
+        const out = Tensor.allocate(device, { shape: [tokens, rows] });
+        let call = 0;
+        measure(
+          `linear ${model} ${dtype}, ${tokens} tokens, ${threads} threads`,
+          { bytes, flops: 2 * rows * columns * tokens },
+          () => {
+            const weight = copies[call++ % copies.length];
+            device.linear(out, x, weight, tokens, { blockSize: columns / blocks });
+          },
+        );
+      }
+    }
+  }
+}
+
+function benchRows(threads: number): void {
+  using device = new CpuDevice({ threads });
+  for (const [rows, size] of [[1, 2048], [512, 576], [512, 2048]]) {
+    const [x, residual, out] = [0, 1, 2].map(() => filled(device, rows, size));
+    const weight = filled(device, 1, size);
+    const vector = Tensor.view(device, weight.address, { shape: [size] });
+    const label = `${rows} x ${size}, ${threads} threads`;
+    const bytes = rows * size * 4;
+    measure(`rmsNorm ${label}`, { bytes: 2 * bytes, flops: 4 * rows * size }, () => {
+      device.rmsNorm(out, x, vector, rows, { epsilon: 1e-5 });
+    });
+    // The sum would grow without end: the values do not matter to the time, infinities would not either.
+    measure(`rmsNorm + residual ${label}`, { bytes: 4 * bytes, flops: 5 * rows * size }, () => {
+      device.rmsNorm(out, x, vector, rows, { epsilon: 1e-5, residual });
+    });
+    measure(`layerNorm ${label}`, { bytes: 2 * bytes, flops: 7 * rows * size }, () => {
+      device.layerNorm(out, x, vector, vector, rows, { epsilon: 1e-5 });
+    });
+    const both = filled(device, rows, 2 * size);
+    measure(`siluAndMul ${label}`, { bytes: 3 * bytes, flops: 25 * rows * size }, () => {
+      device.siluAndMul(out, both, rows, size);
+    });
+    measure(`softmax ${label}`, { bytes: 2 * bytes, flops: 25 * rows * size }, () => {
+      device.softmax(out, x, rows, size);
+    });
+  }
+}
+
+for (const threads of new Set([1, navigator.hardwareConcurrency])) {
+  benchLinear(threads);
+  benchRows(threads);
+}
