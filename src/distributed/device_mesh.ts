@@ -27,13 +27,6 @@ export interface MeshCoordinates {
 /**
  * The place of world rank `rank`: rank = (data * pipelineSize + stage) * tensorSize + part, so that the
  * ranks that exchange most are neighbours. Throws RangeError when the rank is outside the mesh.
- *
- * @example
- * ```ts
- * import { meshCoordinates } from "@weft/weft";
- * const sizes = { dataParallelSize: 2, pipelineParallelSize: 2, tensorParallelSize: 2 };
- * console.log(meshCoordinates(5, sizes)); // data 1, pipeline 0, tensor 1
- * ```
  */
 export function meshCoordinates(rank: number, sizes: MeshSizes): MeshCoordinates {
   const { dataParallelSize, pipelineParallelSize, tensorParallelSize } = sizes;

@@ -206,7 +206,7 @@ export class SharedMemoryCommunicator implements Communicator {
       if (!(error instanceof CommunicatorError)) this.abort(`Cannot split the group: ${error}`);
       throw error;
     }
-    if (memory === null) return new SingleRankCommunicator({ copy: copyWith(this.#library) });
+    if (memory === null) return new SingleRankCommunicator();
     memory.closeDescriptor();
     return new SharedMemoryCommunicator(this.#library, {
       ...this.#options,
@@ -260,14 +260,6 @@ export class SharedMemoryCommunicator implements Communicator {
     this.#group = 0n;
     if (this.#options.ownsMemory) this.#options.memory[Symbol.dispose]();
   }
-}
-
-/** A copy of host memory, for groups of one rank. */
-export function copyWith(
-  library: CommunicationLibrary,
-): (destination: bigint, source: bigint, byteLength: number) => void {
-  return (destination, source, byteLength) =>
-    library.symbols.weft_copy(destination, source, BigInt(byteLength));
 }
 
 function announcement(memory: SharedMemory): [descriptor: number, byteLength: number] {

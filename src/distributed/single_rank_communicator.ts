@@ -2,6 +2,7 @@
  * The communicator of a rank that is alone.
  * @module
  */
+import type { Device } from "../tensor/device.ts";
 import { type DType, dtypeBytes } from "../tensor/dtype.ts";
 import { type Communicator, CommunicatorError, type ReduceOp } from "./communicator.ts";
 import {
@@ -14,8 +15,8 @@ import {
 
 /** Options of {@linkcode SingleRankCommunicator}. */
 export interface SingleRankOptions {
-  /** Copies `byteLength` bytes inside the rank's device, such as `Device.copy`. */
-  readonly copy: (destination: bigint, source: bigint, byteLength: number) => void;
+  /** Copies `byteLength` bytes inside the rank's device, as `Device.copy` does; in host memory when left out. */
+  readonly copy?: (destination: bigint, source: bigint, byteLength: number) => void;
 }
 
 /**
@@ -23,11 +24,8 @@ export interface SingleRankOptions {
  *
  * @example
  * ```ts
- * import { openDevice, SingleRankCommunicator } from "@weft/weft";
- * using device = openDevice({ kind: "cpu" });
- * using world = new SingleRankCommunicator({
- *   copy: (to, from, byteLength) => device.copy(to, from, byteLength),
- * });
+ * import { SingleRankCommunicator } from "@weft/weft";
+ * using world = new SingleRankCommunicator();
  * console.log(world.size); // 1
  * ```
  */
@@ -38,12 +36,12 @@ export class SingleRankCommunicator implements Communicator {
   readonly size = 1;
   /** Always `single`. */
   readonly kind = "single";
-  readonly #copy: SingleRankOptions["copy"];
+  readonly #copy: (destination: bigint, source: bigint, byteLength: number) => void;
   #aborted: string | null = null;
 
   /** A group of one rank whose buffers `copy` can reach. */
-  constructor(options: SingleRankOptions) {
-    this.#copy = options.copy;
+  constructor(options: SingleRankOptions = {}) {
+    this.#device.copy = options.copy ?? copyHostMemory;
   }
 
   /** Leaves the buffer as it is. */
@@ -104,7 +102,7 @@ export class SingleRankCommunicator implements Communicator {
   split(color: number, key: number): SingleRankCommunicator {
     checkSplit(color, key);
     this.#check("split");
-    return new SingleRankCommunicator({ copy: this.#copy });
+    return new SingleRankCommunicator({ copy: this.#device.copy });
   }
 
   /** Makes later operations fail with `reason`; the first reason stays. */
@@ -113,7 +111,7 @@ export class SingleRankCommunicator implements Communicator {
   }
 
   #move(output: bigint, input: bigint, byteLength: number): void {
-    if (output !== input && byteLength > 0) this.#copy(output, input, byteLength);
+    if (output !== input && byteLength > 0) this.#device.copy(output, input, byteLength);
   }
 
   #check(operation: string): void {
@@ -126,4 +124,14 @@ export class SingleRankCommunicator implements Communicator {
 
   /** Holds nothing that must be freed. */
   [Symbol.dispose](): void {}
+}
+
+function copyHostMemory(destination: bigint, source: bigint, byteLength: number): void {
+  hostBytes(destination, byteLength).set(hostBytes(source, byteLength));
+}
+
+function hostBytes(address: bigint, byteLength: number): Uint8Array {
+  const pointer = Deno.UnsafePointer.create(address);
+  if (pointer === null) throw new RangeError("Cannot copy memory as its address is null");
+  return new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, byteLength));
 }

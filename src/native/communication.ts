@@ -19,8 +19,6 @@ const SYMBOLS = {
   weft_shared_map: { parameters: ["i32", "usize"], result: "i64" },
   // int32_t weft_shared_unmap(void* address, uint64_t byte_length)
   weft_shared_unmap: { parameters: ["usize", "usize"], result: "i32" },
-  // void weft_copy(void* destination, const void* source, uint64_t byte_length)
-  weft_copy: { parameters: ["usize", "usize", "usize"], result: "void" },
   // void weft_errno_message(int32_t number, char* message, uint64_t byte_length)
   weft_errno_message: { parameters: ["i32", "buffer", "usize"], result: "void" },
 
