@@ -13,6 +13,7 @@
  *
  * @module
  */
+// Engines: one model on its ranks, requests streamed through it.
 export { LlmEngine, type LlmEngineOptions } from "./src/engine/llm_engine.ts";
 export {
   EngineDeadError,
@@ -27,10 +28,53 @@ export {
   type TokenLogprob,
   UnsupportedRequestError,
 } from "./src/engine/types.ts";
-export { ReplicaRouter } from "./src/serving/replica_router.ts";
-export { createServer } from "./src/serving/server.ts";
-export { TextProcessor } from "./src/text/text_processor.ts";
-export { ModelLoadError } from "./src/models/errors.ts";
+
+// Serving: more in "@weft/weft/server".
+export { createServer, type ServerApp, type ServerOptions } from "./src/serving/server.ts";
+export type { TextService } from "./src/serving/text_service.ts";
+export {
+  type Dispatch,
+  ReplicaRouter,
+  type ReplicaRouterOptions,
+} from "./src/serving/replica_router.ts";
+export type { BalancingPolicy, ReplicaLoad } from "./src/serving/balancing_policy.ts";
+export { RequestGate, type RequestGateOptions } from "./src/serving/request_gate.ts";
+
+// Text: tokenizer, chat template, incremental detokenizer.
+export { TextProcessor, type TextProcessorOptions } from "./src/text/text_processor.ts";
+export type { ChatContentPart, ChatMessage } from "./src/text/chat_message.ts";
+export type { RenderChatOptions } from "./src/text/chat_template.ts";
+export type { TextDelta } from "./src/text/detokenizer.ts";
+export type { StopHit } from "./src/text/stop_matcher.ts";
+export { TextError, type TextErrorReason } from "./src/text/text_error.ts";
+export type { RenderedChat, TextInfo, TextStreamOptions } from "./src/text/text_model.ts";
+export type { TextStream } from "./src/text/text_stream.ts";
+export type { TokenText } from "./src/text/token_bytes.ts";
+
+// Models: checkpoints in Hugging Face form.
+export { Checkpoint, type CheckpointTensor } from "./src/models/checkpoint.ts";
+export { ModelLoadError, type ModelLoadErrorOptions } from "./src/models/errors.ts";
+export {
+  initCheckpoint,
+  type InitCheckpointOptions,
+  type InitializedCheckpoint,
+} from "./src/models/init_checkpoint.ts";
+export type { JsonObject, JsonValue } from "./src/models/json_file.ts";
+export {
+  type ExpertsConfig,
+  type ModelConfig,
+  type ModelType,
+  readModelConfig,
+} from "./src/models/model_config.ts";
+export {
+  type ParameterKind,
+  type ParameterShape,
+  parameterShapes,
+} from "./src/models/parameter_shapes.ts";
+export { presetConfig, type PresetName } from "./src/models/presets.ts";
+export { SafetensorsWriter } from "./src/models/safetensors_writer.ts";
+
+// Layers: tensor parallelism.
 export {
   ColumnParallelLinear,
   type LinearConfig,
@@ -39,7 +83,11 @@ export {
   QkvParallelLinear,
   RowParallelLinear,
 } from "./src/layers/parallel_linear.ts";
-export { ParallelLmHead, VocabParallelEmbedding } from "./src/layers/vocab_parallel.ts";
+export {
+  ParallelLmHead,
+  VocabParallelEmbedding,
+  type VocabShard,
+} from "./src/layers/vocab_parallel.ts";
 export {
   type HostTensor,
   type LayerContext,
@@ -47,12 +95,21 @@ export {
   type WeightSource,
 } from "./src/layers/weight_source.ts";
 export { type HeadShard, partition, type Shard } from "./src/layers/partition.ts";
+export type { RopeConfig, RopeScaling } from "./src/layers/rotary_embedding.ts";
+
+// Ranks: launchers, communicators, the mesh.
 export {
   type Communicator,
   CommunicatorError,
   type ReduceOp,
 } from "./src/distributed/communicator.ts";
-export { createDeviceMesh, type DeviceMesh } from "./src/distributed/device_mesh.ts";
+export {
+  createDeviceMesh,
+  type DeviceMesh,
+  type MeshCoordinates,
+  meshCoordinates,
+  type MeshSizes,
+} from "./src/distributed/device_mesh.ts";
 export type {
   LauncherKind,
   LaunchOptions,
@@ -61,11 +118,29 @@ export type {
   RankMain,
 } from "./src/distributed/launcher.ts";
 export { launchRanks } from "./src/distributed/launch_ranks.ts";
-export { SharedMemoryCommunicator } from "./src/distributed/shared_memory_communicator.ts";
-export { SingleRankCommunicator } from "./src/distributed/single_rank_communicator.ts";
-export type { Device, DeviceDescription, DeviceKind } from "./src/tensor/device.ts";
+export {
+  SingleRankCommunicator,
+  type SingleRankOptions,
+} from "./src/distributed/single_rank_communicator.ts";
+export type { SharedMemoryHandle } from "./src/native/shared_memory.ts";
+
+// Devices and tensors.
+export type {
+  AttentionShape,
+  BatchTensors,
+  Device,
+  DeviceDescription,
+  DeviceKind,
+  GumbelOptions,
+  HostMatrix,
+  HostVector,
+  KvCacheLayer,
+  LinearOptions,
+  LinearWeight,
+  Recording,
+} from "./src/tensor/device.ts";
 export { type DType, dtypeBytes, type WeightDType } from "./src/tensor/dtype.ts";
-export { openDevice } from "./src/tensor/open_device.ts";
+export { openDevice, type OpenDeviceOptions } from "./src/tensor/open_device.ts";
 export { Tensor, type TensorOptions } from "./src/tensor/tensor.ts";
 
 if (import.meta.main) {

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Communicator } from "../distributed/communicator.ts";
-import { Attention, type AttentionBatch, type AttentionBuffers } from "../layers/attention.ts";
+import type { Attention, AttentionBatch, AttentionBuffers } from "../layers/attention.ts";
 import type { FeedForward } from "../layers/mlp.ts";
 import type { Norm } from "../layers/norm.ts";
 import type { ParallelLmHead, VocabShard } from "../layers/vocab_parallel.ts";
