@@ -44,8 +44,8 @@ export { RequestGate, type RequestGateOptions } from "./src/serving/request_gate
 export { TextProcessor, type TextProcessorOptions } from "./src/text/text_processor.ts";
 export type { ChatContentPart, ChatMessage } from "./src/text/chat_message.ts";
 export type { RenderChatOptions } from "./src/text/chat_template.ts";
-export type { TextDelta } from "./src/text/detokenizer.ts";
-export type { StopHit } from "./src/text/stop_matcher.ts";
+export type { StopHit, TextDelta } from "./src/text/detokenizer.ts";
+
 export { TextError, type TextErrorReason } from "./src/text/text_error.ts";
 export type { RenderedChat, TextInfo, TextStreamOptions } from "./src/text/text_model.ts";
 export type { TextStream } from "./src/text/text_stream.ts";

@@ -1,7 +1,7 @@
 // Batched inference over two replicas: each takes a request when it is free, answers stay in order.
 import { LlmEngine, ReplicaRouter } from "../mod.ts";
 
-const questions = ["What is 2 + 3?", "What is 9 - 4?", "What is 6 * 7?", "Count from 1 to 5."];
+const questions = ["What is 2 + 3?", "What is 9 - 4?", "How much is 6 x 7?", "Count from 1 to 5."];
 const load = () => LlmEngine.load({ model: "models/demo", replicasOnHost: 2 });
 const replicas = await Promise.all([load(), load()]);
 await using router = new ReplicaRouter(replicas);
