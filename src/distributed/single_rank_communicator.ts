@@ -2,7 +2,6 @@
  * The communicator of a rank that is alone.
  * @module
  */
-import type { Device } from "../tensor/device.ts";
 import { type DType, dtypeBytes } from "../tensor/dtype.ts";
 import { type Communicator, CommunicatorError, type ReduceOp } from "./communicator.ts";
 import {
@@ -41,7 +40,7 @@ export class SingleRankCommunicator implements Communicator {
 
   /** A group of one rank whose buffers `copy` can reach. */
   constructor(options: SingleRankOptions = {}) {
-    this.#device.copy = options.copy ?? copyHostMemory;
+    this.#copy = options.copy ?? copyHostMemory;
   }
 
   /** Leaves the buffer as it is. */
@@ -102,7 +101,7 @@ export class SingleRankCommunicator implements Communicator {
   split(color: number, key: number): SingleRankCommunicator {
     checkSplit(color, key);
     this.#check("split");
-    return new SingleRankCommunicator({ copy: this.#device.copy });
+    return new SingleRankCommunicator({ copy: this.#copy });
   }
 
   /** Makes later operations fail with `reason`; the first reason stays. */
@@ -111,7 +110,7 @@ export class SingleRankCommunicator implements Communicator {
   }
 
   #move(output: bigint, input: bigint, byteLength: number): void {
-    if (output !== input && byteLength > 0) this.#device.copy(output, input, byteLength);
+    if (output !== input && byteLength > 0) this.#copy(output, input, byteLength);
   }
 
   #check(operation: string): void {
