@@ -29,6 +29,7 @@ typedef struct {
 typedef struct {
   f32x16 value;
   f32x16 place;
+  float largest;  // of the values, while noise is drawn
 } lane_best;
 
 static inline void keep_best(lane_best* best, f32x16 value, float place) {
@@ -37,12 +38,16 @@ static inline void keep_best(lane_best* best, f32x16 value, float place) {
   best->place = f32x16_select(better, f32x16_set1(place), best->place);
 }
 
-// -ln(-ln(u)) for u = 1 - v uniform in (0, 1), v = (word + 1/2) / 2^32. What decides is small -ln(u),
-// which a float u near 1 cannot tell apart; so the error of u is divided out (Kahan's log1p).
-static inline f32x16 gumbel(const float* word) {
+// v = (word + 1/2) / 2^32, uniform in (0, 1).
+static inline f32x16 uniform(const float* word) {
+  const f32x16 v = f32x16_fma(f32x16_load(word), f32x16_set1(0x1p-32f), f32x16_set1(0x1p-33f));
+  return f32x16_min(v, f32x16_set1(0x1.fffffep-1f));
+}
+
+// -ln(e) for the exponential variable e = -ln(u), u = 1 - v. What decides is a small e, which a float u
+// near 1 cannot tell apart; so the error of u is divided out (Kahan's log1p).
+static inline f32x16 gumbel(f32x16 v) {
   const f32x16 one = f32x16_set1(1.0f);
-  f32x16 v = f32x16_fma(f32x16_load(word), f32x16_set1(0x1p-32f), f32x16_set1(0x1p-33f));
-  v = f32x16_min(v, f32x16_set1(0x1.fffffep-1f));
   const f32x16 u = f32x16_sub(one, v);
   const f32x16 rounded = f32x16_sub(one, u);
   const f32x16 corrected = f32x16_mul(f32x16_neg(f32x16_log(u)), f32x16_div(v, rounded));
@@ -55,30 +60,56 @@ static inline f32x16 load_logits(const float* p) {
   return f32x16_max(f32x16_load(p), f32x16_set1(-INFINITY));
 }
 
-// One group of 64 consecutive ids from a multiple of 64.
+// A noise above best - largest takes e, and so v < e, below exp(largest - best). The margin is far more
+// than what rounding can add.
+static float noise_bound(float largest, float best) {
+  const float margin = 0.01f + 1e-6f * fabsf(best);
+  float bound[16];
+  f32x16_store(bound, f32x16_exp(f32x16_set1(largest - best + margin)));
+  return bound[0];
+}
+
+// One group of 64 consecutive ids from a multiple of 64. Most groups hold no candidate once a good one
+// has been seen: then they cost the random words, or less.
 static void draw_group(const gumbel_draw* g, int64_t row, int32_t id, const float* logits,
                        float place, lane_best* best) {
+  enum { VECTORS = PHILOX_WORDS / 16 };
   const f32x16 low = f32x16_set1(-INFINITY), threshold = f32x16_set1(g->thresholds[row]);
   const f32x16 temperature = f32x16_set1(g->temperatures[row]);
   const int greedy = g->temperatures[row] == 0;
-  float noise[PHILOX_WORDS];
-  if (!greedy) {
-    uint32_t words[PHILOX_WORDS];
-    philox_words((uint32_t)id / 4, (uint32_t)g->positions[row], (uint32_t)g->choices[row],
-                 TOKEN_STREAM, g->seeds[2 * row], g->seeds[2 * row + 1], words);
-    for (int i = 0; i < PHILOX_WORDS; i++) noise[i] = (float)words[i];
-  }
-  for (int v = 0; v < PHILOX_WORDS / 16; v++) {
+  f32x16 y[VECTORS], largest = low;
+  for (int v = 0; v < VECTORS; v++) {
     const f32x16 x = load_logits(logits + 16 * v);
-    const f32x16 y = greedy ? x : f32x16_add(f32x16_div(x, temperature), gumbel(noise + 16 * v));
-    keep_best(best, f32x16_select(f32x16_ge(x, threshold), y, low), place + (float)v);
+    const f32x16 scaled = greedy ? x : f32x16_div(x, temperature);
+    y[v] = f32x16_select(f32x16_ge(x, threshold), scaled, low);
+    largest = f32x16_max(largest, y[v]);
+  }
+  if (greedy) {
+    for (int v = 0; v < VECTORS; v++) keep_best(best, y[v], place + (float)v);
+    return;
+  }
+  const float group_largest = f32x16_hmax(largest);
+  if (group_largest == -INFINITY) return;
+  const float bound = noise_bound(group_largest, best->largest);
+  if (bound < 0x1p-33f) return;
+
+  uint32_t words[PHILOX_WORDS];
+  float numbers[PHILOX_WORDS];
+  philox_words((uint32_t)id / 4, (uint32_t)g->positions[row], (uint32_t)g->choices[row],
+               TOKEN_STREAM, g->seeds[2 * row], g->seeds[2 * row + 1], words);
+  for (int i = 0; i < PHILOX_WORDS; i++) numbers[i] = (float)words[i];
+  for (int v = 0; v < VECTORS; v++) {
+    const f32x16 random = uniform(numbers + 16 * v);
+    if (mask16_bits(f32x16_lt(random, f32x16_set1(bound))) == 0) continue;
+    keep_best(best, f32x16_add(y[v], gumbel(random)), place + (float)v);
+    best->largest = f32x16_hmax(best->value);
   }
 }
 
 static void draw_row(const gumbel_draw* g, int64_t row) {
   const float* logits = g->logits + row * g->stride;
   const int64_t end = (int64_t)g->first_id + g->size, base = g->first_id / PHILOX_WORDS * PHILOX_WORDS;
-  lane_best best = {f32x16_set1(-INFINITY), f32x16_zero()};
+  lane_best best = {f32x16_set1(-INFINITY), f32x16_zero(), -INFINITY};
   float place = 0;
   for (int64_t id = base; id < end; id += PHILOX_WORDS, place += PHILOX_WORDS / 16) {
     if (id >= g->first_id && id + PHILOX_WORDS <= end) {

@@ -19,9 +19,34 @@ typedef struct {
   const float* temperatures;
 } logit_histogram;
 
-// Unsigned integers in the order of the floats that they stand for.
+// Consecutive lanes add to separate histograms, so that equal bins do not wait for one another.
+enum { COPIES = 4 };
+
+// Unsigned integers in the order of the floats that they stand for, and back.
 static inline uint32_t ordered_key(uint32_t bits) {
   return bits ^ ((uint32_t)((int32_t)bits >> 31) | 0x80000000u);
+}
+static float from_ordered_key(uint32_t key) {
+  const uint32_t bits = key & 0x80000000u ? key ^ 0x80000000u : ~key;
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+enum { MINUS_INFINITY_KEY = 0x007fffff, MINUS_ZERO_KEY = 0x7fffffff };
+#define INFINITY_KEY 0xff800000u
+
+// The first and last of the numbers whose keys agree with `prefix` in their top 8 * round bits; false
+// where there is none. -0 is none: it counts as 0.
+static int prefix_range(uint32_t prefix, int round, float* first, float* last) {
+  const uint32_t rest = round == 0 ? 0xffffffffu : 0xffffffffu >> (8 * round);
+  uint32_t low = prefix & ~rest, high = prefix | rest;
+  if (low < MINUS_INFINITY_KEY) low = MINUS_INFINITY_KEY;
+  if (high > INFINITY_KEY) high = INFINITY_KEY;
+  if (high == MINUS_ZERO_KEY) high--;
+  *first = from_ordered_key(low);
+  *last = from_ordered_key(high);
+  return low <= high;
 }
 
 // floor(exp((x - maximum) / temperature) * 2^30), at most 2^30; 0 where that is no number.
@@ -37,31 +62,35 @@ static void count_row(const logit_histogram* a, int64_t row) {
   memset(histogram, 0, BINS * sizeof(double));
   if (a->modes[row] == SKIP) return;
 
-  const int shift = 24 - 8 * a->round;
-  const uint32_t known = a->round == 0 ? 0 : 0xffffffffu << (shift + 8);
-  const uint32_t prefix = a->prefixes[row] & known;
-  uint64_t bins[BINS] = {0};
+  const int shift = 24 - 8 * a->round, mode = a->modes[row];
+  float first, last;
+  if (!prefix_range(a->prefixes[row], a->round, &first, &last)) return;
+  const f32x16 low = f32x16_set1(first > a->thresholds[row] ? first : a->thresholds[row]);
+  const f32x16 high = f32x16_set1(last);
+  uint64_t bins[COPIES][BINS] = {{0}};
   const float* logits = a->logits + row * a->stride;
   for (int64_t column = 0; column < a->size; column += 16) {
     const int n = a->size - column < 16 ? (int)(a->size - column) : 16;
-    const f32x16 x = f32x16_max(f32x16_load_n(logits + column, n), f32x16_set1(-INFINITY));
-    uint32_t taken = mask16_bits(f32x16_ge(x, f32x16_set1(a->thresholds[row]))) & ((1u << n) - 1);
-    float numbers[16];
-    uint32_t keys[16], agree = 0;
-    f32x16_store(numbers, x);
-    memcpy(keys, numbers, sizeof keys);
-    for (int i = 0; i < 16; i++) keys[i] = ordered_key(keys[i]);
-    for (int i = 0; i < 16; i++) agree |= (uint32_t)((keys[i] & known) == prefix) << i;
-    if ((taken &= agree) == 0) continue;
+    // NaN becomes -inf, -0 becomes 0.
+    const f32x16 number = f32x16_max(f32x16_load_n(logits + column, n), f32x16_set1(-INFINITY));
+    const f32x16 x = f32x16_add(number, f32x16_zero());
+    uint32_t taken = mask16_bits(f32x16_ge(x, low)) & mask16_bits(f32x16_le(x, high));
+    if ((taken &= (1u << n) - 1) == 0) continue;
 
-    float mass[16];
-    if (a->modes[row] == MASS) masses(x, a->maxima[row], a->temperatures[row], mass);
+    float lanes[16], mass[16];
+    uint32_t keys[16];
+    f32x16_store(lanes, x);
+    memcpy(keys, lanes, sizeof keys);
+    for (int i = 0; i < 16; i++) keys[i] = ordered_key(keys[i]) >> shift & (BINS - 1);
+    if (mode == MASS) masses(x, a->maxima[row], a->temperatures[row], mass);
     for (; taken != 0; taken &= taken - 1) {
       const int i = __builtin_ctz(taken);
-      bins[keys[i] >> shift & (BINS - 1)] += a->modes[row] == MASS ? (uint64_t)mass[i] : 1;
+      bins[i % COPIES][keys[i]] += mode == MASS ? (uint64_t)mass[i] : 1;
     }
   }
-  for (int i = 0; i < BINS; i++) histogram[i] = (double)bins[i];
+  for (int i = 0; i < BINS; i++) {
+    histogram[i] = (double)(bins[0][i] + bins[1][i] + bins[2][i] + bins[3][i]);
+  }
 }
 
 static void count_rows(void* context, int64_t begin, int64_t end) {
@@ -70,7 +99,7 @@ static void count_rows(void* context, int64_t begin, int64_t end) {
 
 // Fills histogram [rows][256] with counts (mode 1) or masses (mode 2) of the logits that are at least
 // thresholds[t] and whose ordered key agrees with prefixes[t] in its top 8 * round bits, by the next 8
-// bits of the key; with zeros in mode 0. NaN counts as -inf.
+// bits of the key; with zeros in mode 0. NaN counts as -inf, and -0 as 0.
 void weft_logit_histogram(weft_pool* pool, double* histogram, const float* logits, int32_t stride,
                           int32_t rows, int32_t size, int32_t round, const int32_t* modes,
                           const uint32_t* prefixes, const float* thresholds, const float* maxima,

@@ -142,36 +142,41 @@ function histogram(
 
 Deno.test("logitHistogram counts what agrees with the prefix and reaches the threshold", () => {
   using device = new CpuDevice({ threads: 2 });
-  const size = 300;
-  const logits = new Random(4).normals(size, 3);
-  const maximum = Math.max(...logits);
-  for (let round = 0; round < 4; round++) {
-    const prefix = orderedKey(logits[7]);
-    const row = { prefix, threshold: -2, maximum, temperature: 0.7 };
-    const rows: HistogramRow[] = [{ ...row, mode: 1 }, { ...row, mode: 2 }, { ...row, mode: 0 }];
-    const expected = new Float64Array(3 * 256);
-    const masses = new Float64Array(256);
-    for (const logit of logits) {
-      const key = orderedKey(logit);
-      const known = 2 ** (32 - 8 * round);
-      if (logit < -2 || Math.floor(key / known) !== Math.floor(prefix / known)) continue;
-      const bin = key >>> 24 - 8 * round & 255;
-      expected[bin]++;
-      masses[bin] += Math.exp((logit - maximum) / 0.7) * 2 ** 30;
+  const special = [0, -0, 1e-45, -1e-45, 1e-40, -1e-40, Infinity, -Infinity, 3.4e38, -3.4e38];
+  const logits = Float32Array.from([...new Random(4).normals(301, 3), ...special]);
+  const size = logits.length;
+  const maximum = 9;
+  const prefixes = [...logits.subarray(0, 4), ...special].map(orderedKey);
+  prefixes.push(0, 0x00120000, 0xffffffff, 0x7fffffff);
+  for (const prefix of prefixes) {
+    for (let round = 0; round < 4; round++) {
+      for (const threshold of [-2, -Infinity]) {
+        const expected = new Float64Array(256);
+        const masses = new Float64Array(256);
+        for (const logit of logits) {
+          const key = orderedKey(logit + 0); // -0 counts as 0
+          const known = 2 ** (32 - 8 * round);
+          if (logit < threshold || Math.floor(key / known) !== Math.floor(prefix / known)) continue;
+          const bin = key >>> 24 - 8 * round & 255;
+          expected[bin]++;
+          masses[bin] += Math.min(1, Math.exp((logit - maximum) / 0.7)) * 2 ** 30;
+        }
+        const row = { prefix, threshold, maximum, temperature: 0.7 };
+        const actual = histogram(
+          device,
+          Float32Array.from({ length: 3 * size }, (_, i) => logits[i % size]),
+          [{ ...row, mode: 1 }, { ...row, mode: 2 }, { ...row, mode: 0 }],
+          round,
+        );
+        assertEquals(actual.subarray(0, 256), expected, `prefix ${prefix}, round ${round}`);
+        for (let bin = 0; bin < 256; bin++) {
+          const mass = actual[256 + bin];
+          assert(Number.isInteger(mass) && mass <= masses[bin] * (1 + 1e-5));
+          assert(mass >= masses[bin] * (1 - 1e-5) - expected[bin]);
+        }
+        assert(actual.subarray(512).every((count) => count === 0));
+      }
     }
-    const actual = histogram(
-      device,
-      Float32Array.from({ length: 3 * size }, (_, i) => logits[i % size]),
-      rows,
-      round,
-    );
-    assertEquals(actual.subarray(0, 256), expected.subarray(0, 256), `round ${round}`);
-    for (let bin = 0; bin < 256; bin++) {
-      const mass = actual[256 + bin];
-      assert(Number.isInteger(mass) && mass <= masses[bin] * (1 + 1e-5));
-      assert(mass >= masses[bin] * (1 - 1e-5) - expected[bin]);
-    }
-    assert(actual.subarray(512).every((count) => count === 0));
   }
 });
 

@@ -74,6 +74,22 @@ function draw(
   };
 }
 
+function randomRow(random: Random): Row {
+  return {
+    ...ROW,
+    seed: BigInt(random.below(2 ** 32)) << 32n | BigInt(random.below(2 ** 32)),
+    choice: random.below(8),
+    position: random.below(2 ** 20),
+  };
+}
+
+/** The Gumbel variable of a token, in float64. */
+function noiseOf({ seed, position, choice }: Row, id: number): number {
+  const key = [Number(seed & 0xffffffffn), Number(seed >> 32n)];
+  const word = philox([Math.floor(id / 4), position, choice, 0], key)[id % 4];
+  return -Math.log(-Math.log1p(-(word + 0.5) / 2 ** 32));
+}
+
 Deno.test("the reference Philox gives the published answers", () => {
   // Random123's kat_vectors, philox4x32 10.
   assertEquals(philox([0, 0, 0, 0], [0, 0]), [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);
@@ -93,19 +109,29 @@ Deno.test("gumbelArgmax adds -ln(-ln u) of the Philox word of seed, choice, posi
   const random = new Random(1);
   for (let i = 0; i < 60; i++) {
     const id = i < 20 ? i : random.below(2 ** 31 - 2);
-    const row = {
-      ...ROW,
-      seed: BigInt(random.below(2 ** 32)) << 32n | BigInt(random.below(2 ** 32)),
-      choice: random.below(8),
-      position: random.below(2 ** 20),
-    };
-    const key = [Number(row.seed & 0xffffffffn), Number(row.seed >> 32n)];
-    const word = philox([Math.floor(id / 4), row.position, row.choice, 0], key)[id % 4];
-    const expected = -Math.log(-Math.log1p(-(word + 0.5) / 2 ** 32));
+    const row = randomRow(random);
     // A shard of one token: its value is its own noise.
     const { values, ids } = draw(device, new Float32Array(1), [row], { firstId: id });
     assertEquals(ids[0], id);
-    assertLess(Math.abs(values[0] - expected), 2e-6, `id ${id}`);
+    assertLess(Math.abs(values[0] - noiseOf(row, id)), 2e-6, `id ${id}`);
+  }
+});
+
+Deno.test("gumbelArgmax finds the best of all tokens, though it passes over hopeless ones", () => {
+  using device = new CpuDevice({ threads: 1 });
+  const random = new Random(9);
+  const size = 300;
+  for (let i = 0; i < 40; i++) {
+    // From flat to steep, rising and falling.
+    const slope = (i % 8 - 4) / 20;
+    const row = { ...randomRow(random), temperature: [0.1, 1, 3][i % 3] };
+    const logits = random.normals(size, i % 5).map((x, id) => x + slope * id);
+    const { values, ids } = draw(device, logits, [row]);
+    const scores = Array.from(logits, (x, id) => x / row.temperature + noiseOf(row, id));
+    const best = Math.max(...scores);
+    const tolerance = 1e-6 * Math.max(10, Math.abs(best));
+    assertLess(Math.abs(values[0] - best), tolerance);
+    assertLess(Math.abs(scores[ids[0]] - best), tolerance);
   }
 });
 
