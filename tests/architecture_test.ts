@@ -4,12 +4,13 @@ import { brokenLayerRules, type ModuleGraph, readModuleGraph } from "../tools/mo
 const ROOT = new URL("../", import.meta.url);
 
 function graph(...edges: readonly (readonly [from: string, to: string])[]): ModuleGraph {
-  return { edges: edges.map(([from, to]) => ({ from, to })), rankEntries: [] };
+  return { edges: edges.map(([from, to]) => ({ from, to, typeOnly: false })), rankEntries: [] };
 }
 
 Deno.test("imports go down the layers only", async () => {
   const modules = await readModuleGraph(ROOT);
   assert(modules.edges.some(({ from }) => from.startsWith("src/engine/")), "the graph was read");
+  assert(modules.rankEntries.includes("src/engine/rank_main.ts"), "rank entries were found");
   assertEquals(brokenLayerRules(modules), []);
 });
 
@@ -54,11 +55,12 @@ Deno.test("sources import neither the library's face nor anything outside src", 
   assertMatch(broken[2], /unheard_of/);
 });
 
-Deno.test("a rank entry module may only be started by its URL", () => {
-  const edges = [{ from: "src/engine/llm_engine.ts", to: "src/engine/rank_entry.ts" }];
-  const rankEntries = ["src/engine/rank_entry.ts"];
-  assertEquals(brokenLayerRules({ edges, rankEntries }), [
-    "src/engine/llm_engine.ts imports src/engine/rank_entry.ts: rank entries are started by URL",
+Deno.test("a rank entry module is started by its URL; only its types may be imported", () => {
+  const edge = { from: "src/engine/engine_ranks.ts", to: "src/engine/rank_main.ts" };
+  const rankEntries = ["src/engine/rank_main.ts"];
+  assertEquals(brokenLayerRules({ edges: [{ ...edge, typeOnly: true }], rankEntries }), []);
+  assertEquals(brokenLayerRules({ edges: [{ ...edge, typeOnly: false }], rankEntries }), [
+    "src/engine/engine_ranks.ts imports src/engine/rank_main.ts: rank entries are started by URL",
   ]);
 });
 

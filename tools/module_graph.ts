@@ -9,6 +9,8 @@ export interface ImportEdge {
   readonly from: string;
   /** Module that is imported. */
   readonly to: string;
+  /** Only types are taken, so that nothing is imported when the program runs. */
+  readonly typeOnly: boolean;
 }
 
 /** Every import between files of the project. */
@@ -45,19 +47,20 @@ const IMPORTABLE_DATA = ["native/", "deno.json"];
 /** One line for each import that breaks a rule; none when the architecture holds. */
 export function brokenLayerRules(graph: ModuleGraph): string[] {
   const broken: string[] = [];
-  for (const { from, to } of graph.edges) {
-    if (!from.startsWith("src/")) continue;
-    const reason = reasonAgainst(from, to, graph.rankEntries);
-    if (reason !== null) broken.push(`${from} imports ${to}: ${reason}`);
+  for (const edge of graph.edges) {
+    if (!edge.from.startsWith("src/")) continue;
+    const reason = reasonAgainst(edge, graph.rankEntries);
+    if (reason !== null) broken.push(`${edge.from} imports ${edge.to}: ${reason}`);
   }
   return broken;
 }
 
-function reasonAgainst(from: string, to: string, rankEntries: readonly string[]): string | null {
+function reasonAgainst(edge: ImportEdge, rankEntries: readonly string[]): string | null {
+  const { from, to, typeOnly } = edge;
   if (!to.startsWith("src/")) {
     return IMPORTABLE_DATA.some((data) => to.startsWith(data)) ? null : "it lies outside src";
   }
-  if (rankEntries.includes(to)) return "rank entries are started by URL";
+  if (rankEntries.includes(to) && !typeOnly) return "rank entries are started by URL";
   const [importer, imported] = [layerOf(from), layerOf(to)];
   if (!(importer in LAYERS)) return `${importer} is no layer`;
   if (!(imported in LAYERS)) return `${imported} is no layer`;
@@ -85,7 +88,7 @@ interface DenoInfo {
 /** Reads the graph of `mod.ts` and of every source that it does not reach, from `deno info --json`. */
 export async function readModuleGraph(root: URL): Promise<ModuleGraph> {
   const sources = await listSources(root, "src/");
-  const edges = new Map<string, ImportEdge>();
+  const edges: ImportEdge[] = [];
   const seen = new Set<string>();
   for (const start of ["mod.ts", ...sources]) {
     if (seen.has(start)) continue;
@@ -94,10 +97,9 @@ export async function readModuleGraph(root: URL): Promise<ModuleGraph> {
       if (from === null || seen.has(from)) continue;
       seen.add(from);
       for (const { code, type } of module.dependencies ?? []) {
-        for (const specifier of [code?.specifier, type?.specifier]) {
-          const to = specifier === undefined ? null : relative(specifier, root);
-          if (to !== null) edges.set(`${from} ${to}`, { from, to });
-        }
+        const specifier = code?.specifier ?? type?.specifier;
+        const to = specifier === undefined ? null : relative(specifier, root);
+        if (to !== null) edges.push({ from, to, typeOnly: code === undefined });
       }
     }
   }
@@ -106,7 +108,7 @@ export async function readModuleGraph(root: URL): Promise<ModuleGraph> {
     const text = await Deno.readTextFile(new URL(path, root));
     if (/^export (async )?(function|const) rankMain\b/m.test(text)) rankEntries.push(path);
   }
-  return { edges: [...edges.values()], rankEntries };
+  return { edges, rankEntries };
 }
 
 function relative(specifier: string, root: URL): string | null {
