@@ -1,7 +1,8 @@
 // Linear layers: y = x W^T + b with f32 activations and f32, f16 or bf16 weights.
 //
-// Lanes run along K, so that a weight row is read where it lies, once, in order. A register tile holds up
-// to WEFT_TILE outputs (rows times tokens); whichever tile computes an output, its additions are the same.
+// Lanes run along K, so that a weight row is read where it lies, once, in order. A register tile
+// holds up to WEFT_TILE outputs (rows times tokens); whichever tile computes an output, its
+// additions are the same.
 #include "linear.h"
 
 #include "simd.h"
@@ -14,8 +15,8 @@ enum { MAX_LEVELS = 40 };
 // Bytes that a part's weights and activations may take: together they stay in a second-level cache.
 enum { WEIGHT_BYTES = 256 * 1024, ACTIVATION_BYTES = 256 * 1024 };
 
-// Sums of block [begin, end) for num_rows x num_tokens outputs; lane t * num_rows + r is row r, token t.
-// `prefetch` bytes after what is read, memory is asked for what the next tile will read.
+// Sums of block [begin, end) for num_rows x num_tokens outputs; lane t * num_rows + r is row r,
+// token t. `prefetch` bytes after what is read, memory is asked for what the next tile will read.
 ALWAYS_INLINE f32x16 block_sums(const void* const* w, const float* const* x, int64_t begin,
                                 int64_t end, int64_t prefetch, const int format, const int num_rows,
                                 const int num_tokens) {
@@ -65,8 +66,8 @@ ALWAYS_INLINE f32x16 block_sums(const void* const* w, const float* const* x, int
 
 // Adds the blocks by the tree: like a binary counter, level l holds the sum of 2^l neighbours.
 ALWAYS_INLINE f32x16 tile_sums(const void* const* w, const float* const* x, int64_t in_features,
-                               int64_t block_size, int64_t prefetch, const int format, const int num_rows,
-                               const int num_tokens) {
+                               int64_t block_size, int64_t prefetch, const int format,
+                               const int num_rows, const int num_tokens) {
   if (in_features <= block_size) {
     return block_sums(w, x, 0, in_features, prefetch, format, num_rows, num_tokens);
   }
@@ -99,8 +100,8 @@ typedef struct {
   int64_t first;
 } placement;
 
-// Outputs [row_begin, row_end) of one segment for the tile of tokens at `token`, of which `tokens` count.
-// `first_use`: these rows come from memory and not from the cache.
+// Outputs [row_begin, row_end) of one segment for the tile of tokens at `token`, of which `tokens`
+// count. `first_use`: these rows come from memory and not from the cache.
 ALWAYS_INLINE void tile_column(const weft_linear_job* job, placement place, int64_t row_begin,
                                int64_t row_end, int64_t token, int64_t tokens, int first_use,
                                const int format, const int num_rows, const int num_tokens) {
@@ -121,7 +122,8 @@ ALWAYS_INLINE void tile_column(const weft_linear_job* job, placement place, int6
       w[r] = (const char*)place.segment->data + (row + (r < rows ? r : rows - 1)) * row_bytes;
     }
     float sums[16];
-    f32x16_store(sums, tile_sums(w, x, in_features, block_size, prefetch, format, num_rows, num_tokens));
+    f32x16_store(
+        sums, tile_sums(w, x, in_features, block_size, prefetch, format, num_rows, num_tokens));
     const int64_t column = place.first + row;
     for (int64_t t = 0; t < tokens; t++) {
       float* out = job->out + (token + t) * job->out_stride + column;
@@ -133,12 +135,12 @@ ALWAYS_INLINE void tile_column(const weft_linear_job* job, placement place, int6
   }
 }
 
-// Rows in groups that stay in the first-level cache while the tokens pass by.
+// Rows in tiles that stay in the first-level cache while the tokens pass by.
 ALWAYS_INLINE void segment_part(const weft_linear_job* job, placement place, int64_t row_begin,
                                 int64_t row_end, int64_t token_begin, int64_t token_end,
                                 const int format) {
-  // Tall tiles for one or two tokens, which are bound by memory: as many rows as are fetched at once
-  // with the best bandwidth. Square ones for more, where the loads of a tile count.
+  // Tall tiles for one or two tokens, which are bound by memory: as many rows as are fetched at
+  // once with the best bandwidth. Square ones for more, where the loads of a tile count.
   const int square = WEFT_TILE == 16 ? 4 : 2;
   if (token_end - token_begin == 1) {
     tile_column(job, place, row_begin, row_end, token_begin, 1, 1, format, WEFT_TILE / 2, 1);
@@ -152,7 +154,8 @@ ALWAYS_INLINE void segment_part(const weft_linear_job* job, placement place, int
     const int64_t end = row_end - row < square ? row_end : row + square;
     for (int64_t token = token_begin; token < token_end; token += square) {
       const int64_t tokens = token_end - token < square ? token_end - token : square;
-      tile_column(job, place, row, end, token, tokens, token == token_begin, format, square, square);
+      const int first_use = token == token_begin;
+      tile_column(job, place, row, end, token, tokens, first_use, format, square, square);
     }
   }
 }

@@ -6,8 +6,8 @@
 
 #include "pool.h"
 
-// Rows of a weight that lie together: `rows` rows, `stride` elements apart, of WEFT_F32, WEFT_F16 or
-// WEFT_BF16 (simd.h).
+// Rows of a weight that lie together: `rows` rows, `stride` elements apart, of WEFT_F32, WEFT_F16
+// or WEFT_BF16 (simd.h).
 typedef struct {
   const void* data;
   int64_t rows;
@@ -23,10 +23,10 @@ typedef struct {
   int64_t in_features;
 } weft_weight;
 
-// out[t, o] = sum over k of x[source(t), k] * weight[o, k] (+ bias[o]). The sum over k is cut into blocks
-// of `block_size`; each adds sixteen interleaved partial sums, then those by f32x16_sum; the blocks are
-// added by a binary tree of neighbours. So the bits of an output depend on its two rows, in_features and
-// block_size only.
+// out[t, o] = sum over k of x[source(t), k] * weight[o, k] (+ bias[o]). The sum over k is cut into
+// blocks of `block_size`; each adds sixteen interleaved partial sums, then those by f32x16_sum; the
+// blocks are added by a binary tree of neighbours. So the bits of an output depend on its two rows,
+// in_features and block_size only.
 typedef struct {
   float* out;
   int64_t out_stride;

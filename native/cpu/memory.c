@@ -9,7 +9,8 @@ enum { HUGE_PAGE = 2 * 1024 * 1024 };
 
 const char* weft_instruction_set(void) { return WEFT_INSTRUCTION_SET; }
 
-// 64-byte aligned memory, in huge pages where there is enough of it to fill some; NULL when there is none.
+// 64-byte aligned memory, in huge pages where there is enough of it to fill some; NULL when there
+// is none.
 void* weft_allocate(uint64_t bytes) {
   const uint64_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : 64;
   if (bytes > UINT64_MAX - alignment) return NULL;
@@ -71,8 +72,8 @@ static void convert_task(void* argument, int64_t begin, int64_t end) {
   }
 }
 
-// out[row, column] = source[row * row_stride + column * column_stride], rounded to nearest even where
-// out_format has fewer bits. Formats are WEFT_F32, WEFT_F16, WEFT_BF16.
+// out[row, column] = source[row * row_stride + column * column_stride], rounded to nearest even
+// where out_format has fewer bits. Formats are WEFT_F32, WEFT_F16, WEFT_BF16.
 void weft_convert_matrix(weft_pool* pool, void* out, int32_t out_format, const void* source,
                          int32_t source_format, int32_t rows, int32_t columns, int32_t row_stride,
                          int32_t column_stride) {

@@ -1,5 +1,5 @@
-// RMSNorm, with the residual addition before it or per head, and LayerNorm. One thread reduces a row:
-// sixteen interleaved partial sums, then f32x16_sum.
+// RMSNorm, with the residual addition before it or per head, and LayerNorm. One thread reduces a
+// row: sixteen interleaved partial sums, then f32x16_sum.
 #include <math.h>
 
 #include "pool.h"
@@ -25,7 +25,8 @@ static inline int tail(int64_t i, int64_t size) { return size - i < 16 ? (int)(s
 static void add_into(float* residual, const float* x, int64_t size) {
   for (int64_t i = 0; i < size; i += 16) {
     const int n = tail(i, size);
-    f32x16_store_n(residual + i, f32x16_add(f32x16_load_n(residual + i, n), f32x16_load_n(x + i, n)), n);
+    const f32x16 sum = f32x16_add(f32x16_load_n(residual + i, n), f32x16_load_n(x + i, n));
+    f32x16_store_n(residual + i, sum, n);
   }
 }
 
@@ -104,10 +105,11 @@ static void layer_norm_task(void* argument, int64_t begin, int64_t end) {
 // Rows a piece: enough elements that handing it out does not show.
 static int64_t norm_grain(int64_t row_size) { return 8192 / (row_size + 1) + 1; }
 
-// out = x / rms(x) * weight; where residual is not NULL, residual += x first, and its norm is taken.
-void weft_rms_norm(weft_pool* pool, float* out, int32_t out_stride, const float* x, int32_t x_stride,
-                   float* residual, int32_t residual_stride, const float* weight, int32_t rows,
-                   int32_t size, float epsilon) {
+// out = x / rms(x) * weight; where residual is not NULL, residual += x first, and its norm is
+// taken.
+void weft_rms_norm(weft_pool* pool, float* out, int32_t out_stride, const float* x,
+                   int32_t x_stride, float* residual, int32_t residual_stride, const float* weight,
+                   int32_t rows, int32_t size, float epsilon) {
   norm_context context = {.out = out, .out_stride = out_stride, .x = x, .x_stride = x_stride,
                           .residual = residual, .residual_stride = residual_stride,
                           .weight = weight, .size = size, .epsilon = epsilon};

@@ -66,8 +66,8 @@ static void* helper(void* argument) {
     seen = atomic_load(&pool->generation);
     if (atomic_load(&pool->stop)) return NULL;
 
-    // Enter first, then look whether the job is still open: the caller closes it first and then looks
-    // whether anybody is inside, so one of the two sees the other.
+    // Enter first, then look whether the job is still open: the caller closes it first and then
+    // looks whether anybody is inside, so one of the two sees the other.
     atomic_fetch_add(&pool->active, 1);
     if (atomic_load(&pool->open)) work(pool);
     if (atomic_fetch_sub(&pool->active, 1) == 1 && atomic_load(&pool->caller_sleeps)) {

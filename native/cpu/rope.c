@@ -1,5 +1,5 @@
-// Rotary position embedding in its rotate-half form (Su et al., arXiv 2104.09864; the pairing of halves
-// is that of Hugging Face's Llama).
+// Rotary position embedding in its rotate-half form (Su et al., arXiv 2104.09864; the pairing of
+// halves is that of Hugging Face's Llama).
 #include "pool.h"
 #include "simd.h"
 

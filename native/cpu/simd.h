@@ -1,11 +1,11 @@
-// A vector of 16 floats, with the same operations, in the same order, and therefore the same bits, on
-// AVX-512 (one register), AVX2 with FMA (two) and plain C (an array).
+// A vector of 16 floats, with the same operations, in the same order, and therefore the same bits,
+// on AVX-512 (one register), AVX2 with FMA (two) and plain C (an array).
 //
-// Rules that keep the bits equal: products are fused only through f32x16_fma / f32x16_fnma, sums over
-// lanes only through f32x16_sum, and nothing uses an approximate instruction (rcp, rsqrt).
+// Rules that keep the bits equal: products are fused only through f32x16_fma / f32x16_fnma, sums
+// over lanes only through f32x16_sum, and nothing uses an approximate instruction (rcp, rsqrt).
 //
-// A "mask16" holds one truth value a lane. "_n" forms touch only the first n lanes (0 <= n <= 16) in
-// memory; a load fills the other lanes with zeros.
+// A "mask16" holds one truth value a lane. "_n" forms touch only the first n lanes (0 <= n <= 16)
+// in memory; a load fills the other lanes with zeros.
 #ifndef WEFT_SIMD_H
 #define WEFT_SIMD_H
 

@@ -134,8 +134,8 @@ static inline void f32x16_keep(f32x16* a) { __asm__("" : "+v"(*a)); }
 // Accumulators that a register tile may hold.
 #define WEFT_TILE 16
 
-// Lane j < count is f32x16_sum(a[j]), the others are zero: up to sixteen sums at once, each with the
-// additions of f32x16_sum.
+// Lane j < count is f32x16_sum(a[j]), the others are zero: up to sixteen sums at once, each with
+// the additions of f32x16_sum.
 static inline __attribute__((always_inline)) f32x16 f32x16_sums(const f32x16* vectors, int count) {
   f32x16 a[16], eighths[8], quarters[4];
   WEFT_UNROLL

@@ -1,10 +1,11 @@
-// exp, log, tanh and the activations on f32x16, written once over its operations: the bits are the same
-// for full and partial vectors and on every instruction set (NUMERICS.md 3). About 1-2 ulp.
+// exp, log, tanh and the activations on f32x16, written once over its operations: the bits are the
+// same for full and partial vectors and on every instruction set (NUMERICS.md 3). About 1-2 ulp.
 
-// e^x = 2^n e^r with |r| <= ln(2) / 2; Taylor to r^7 leaves 5e-9. exp(0) = 1 and exp(-inf) = 0 exactly.
+// e^x = 2^n e^r with |r| <= ln(2) / 2; Taylor to r^7 leaves 5e-9. exp(0) = 1 and exp(-inf) = 0
+// exactly.
 static inline f32x16 f32x16_exp(f32x16 x) {
-  // The bounds lie past overflow (88.7) and past underflow to zero (-103.97). x comes second so that
-  // NaN goes through.
+  // The bounds lie past overflow (88.7) and past underflow to zero (-103.97). x comes second so
+  // that NaN goes through.
   x = f32x16_min(f32x16_set1(89.0f), f32x16_max(f32x16_set1(-105.0f), x));
   const f32x16 n = f32x16_round(f32x16_mul(x, f32x16_set1(1.44269504f)));
   // ln(2) in two parts; the upper has 12 zero bits at its end, so that its product with n is exact.
@@ -20,8 +21,8 @@ static inline f32x16 f32x16_exp(f32x16 x) {
   return f32x16_scale(f32x16_add(f32x16_set1(1.0f), p), n);
 }
 
-// ln x = exponent ln 2 + ln(1 + f), the latter by the series of artanh in s = f / (2 + f), |s| <= 1/5.
-// ln 0 = -inf, ln of a negative number is NaN.
+// ln x = exponent ln 2 + ln(1 + f), the latter by the series of artanh in s = f / (2 + f), |s| <=
+// 1/5. ln 0 = -inf, ln of a negative number is NaN.
 static inline f32x16 f32x16_log(f32x16 x) {
   const mask16 subnormal = f32x16_lt(x, f32x16_set1(0x1p-126f));
   const f32x16 normal = f32x16_select(subnormal, f32x16_mul(x, f32x16_set1(0x1p25f)), x);
@@ -75,8 +76,8 @@ static inline f32x16 f32x16_silu(f32x16 x) {
   return f32x16_div(x, f32x16_add(f32x16_set1(1.0f), f32x16_exp(f32x16_neg(x))));
 }
 
-// x/2 (1 + tanh u) with u = sqrt(2/pi) (x + 0.044715 x^3), written as x / (1 + e^-2u), which does not
-// cancel for negative x.
+// x/2 (1 + tanh u) with u = sqrt(2/pi) (x + 0.044715 x^3), written as x / (1 + e^-2u), which does
+// not cancel for negative x.
 static inline f32x16 f32x16_gelu_tanh(f32x16 x) {
   const f32x16 cubic = f32x16_fma(f32x16_mul(f32x16_set1(0.044715f), f32x16_mul(x, x)), x, x);
   const f32x16 e = f32x16_exp(f32x16_mul(f32x16_set1(-1.59576912f), cubic));

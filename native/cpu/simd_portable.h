@@ -1,5 +1,6 @@
 // f32x16 in plain C: an array. Included by simd.h, which says what the operations mean. It is the
-// reference that the other two are tested against; fmaf must be a true fused multiply-add (libm's is).
+// reference that the other two are tested against; fmaf must be a true fused multiply-add (libm's
+// is).
 #include <math.h>
 
 #define WEFT_INSTRUCTION_SET "portable"

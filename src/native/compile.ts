@@ -20,29 +20,15 @@ const COMMON_FLAGS: readonly string[] = [
   "-pthread",
 ];
 
-// Compiles every source to an object at the same time, then links. The flags come first, then "--",
-// then the sources; $CC and $OUTPUT are in the environment.
+// Compiles every source to an object, $JOBS at a time, then links. Its arguments are the sources.
 const BUILD_SCRIPT = `
-set -u
-flags=
-while [ "$1" != "--" ]; do flags="$flags $1"; shift; done
-shift
-pids=
-objects=
-for source; do
-  $CC $flags -c "$source" -o "\${source%.c}.o" &
-  pids="$pids $!"
-  objects="$objects \${source%.c}.o"
-done
-failed=0
-for pid in $pids; do wait "$pid" || failed=1; done
-[ "$failed" = 0 ] || exit 1
-exec $CC -shared -pthread -o "$OUTPUT" $objects -lm
+printf '%s\\n' "$@" | xargs -P "$JOBS" -I '{}' $CC $FLAGS -c '{}' -o '{}.o' || exit 1
+exec $CC -shared -pthread -o library.so *.o -lm
 `;
 
 /**
  * Path of the native library of the CPU kernels, compiled for this machine; from the cache when it
- * was compiled before. Blocks while compiling (about a second).
+ * was compiled before. Blocks while compiling (some seconds).
  *
  * Throws when the platform is not Linux x86-64, when there is no C compiler, or when it fails.
  */
@@ -89,7 +75,11 @@ export function compileSources(
   const path = `${folder}/cpu-${hash.slice(0, 24)}-${processor.slice(0, 8)}.so`;
   if (isFile(path)) return path;
 
-  // A private folder, then a rename: other processes see a whole library or none.
+  // Ranks that start together: one compiles, the others wait. The lock ends with its process.
+  using lock = Deno.openSync(`${folder}/lock`, { write: true, create: true, mode: 0o600 });
+  lock.lockSync(true);
+  if (isFile(path)) return path;
+  // A folder of its own, then a rename: others see a whole library or none.
   const work = Deno.makeTempDirSync({ dir: folder, prefix: "build-" });
   try {
     for (const { name, text } of sources) Deno.writeTextFileSync(`${work}/${name}`, text);
@@ -118,9 +108,14 @@ function build(
 ): void {
   const files = sources.map(({ name }) => name).filter((name) => name.endsWith(".c"));
   const { success, stderr } = new Deno.Command("/bin/sh", {
-    args: ["-c", BUILD_SCRIPT, "sh", ...COMMON_FLAGS, ...architectureFlags, "--", ...files],
+    args: ["-c", BUILD_SCRIPT, "sh", ...files],
     cwd: work,
-    env: { CC: compiler.command, OUTPUT: "library.so", LC_ALL: "C" },
+    env: {
+      CC: compiler.command,
+      FLAGS: [...COMMON_FLAGS, ...architectureFlags].join(" "),
+      JOBS: String(navigator.hardwareConcurrency),
+      LC_ALL: "C",
+    },
     stdin: "null",
     stdout: "null",
     stderr: "piped",

@@ -9,14 +9,13 @@ import { compileSources } from "../../../src/native/compile.ts";
 
 const COMPILE_MODULE = new URL("../../../src/native/compile.ts", import.meta.url).href;
 
+const PROGRAM = `import { compileSources } from ${JSON.stringify(COMPILE_MODULE)};
+console.log(compileSources([{ name: "one.c", text: "int one(void) { return 1; }\\n" }], []));`;
+
 /** Runs `compileSources` of one small file in a process with its own environment. */
 function compileInProcess(env: Record<string, string>): { code: number; output: string } {
   const { code, stdout, stderr } = new Deno.Command(Deno.execPath(), {
-    args: [
-      "eval",
-      `import { compileSources } from ${JSON.stringify(COMPILE_MODULE)};
-       console.log(compileSources([{ name: "one.c", text: "int one(void) { return 1; }\\n" }], []));`,
-    ],
+    args: ["eval", PROGRAM],
     env: { ...env, NO_COLOR: "1" },
   }).outputSync();
   return { code, output: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
@@ -30,6 +29,31 @@ function withFolder(run: (folder: string) => void): void {
     Deno.removeSync(folder, { recursive: true });
   }
 }
+
+Deno.test("compileSources builds once when several processes ask at the same time", async () => {
+  const folder = Deno.makeTempDirSync({ prefix: "weft-compile-" });
+  try {
+    // A compiler that notes each compilation, and takes its time.
+    const compiler = `${folder}/cc`;
+    Deno.writeTextFileSync(
+      compiler,
+      `#!/bin/sh\ncase "$*" in *" -c "*) echo >> ${folder}/compilations; sleep 0.3;; esac\nexec gcc "$@"\n`,
+      { mode: 0o700 },
+    );
+    const env = { PATH: `${folder}:${Deno.env.get("PATH")}`, WEFT_CACHE_DIR: `${folder}/cache` };
+    const children = [1, 2, 3].map(() =>
+      new Deno.Command(Deno.execPath(), { args: ["eval", PROGRAM], env }).output()
+    );
+    const outputs = (await Promise.all(children)).map(({ stdout }) =>
+      new TextDecoder().decode(stdout)
+    );
+    assert(outputs[0].startsWith(`${folder}/cache/cpu-`), outputs[0]);
+    assertEquals(outputs, [outputs[0], outputs[0], outputs[0]]);
+    assertEquals(Deno.readTextFileSync(`${folder}/compilations`), "\n");
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
 
 Deno.test("compileSources says what to install where there is no compiler", () => {
   withFolder((folder) => {
@@ -50,7 +74,10 @@ Deno.test("compileSources keeps one private library and no work folder in the ca
     const second = compileInProcess({ WEFT_CACHE_DIR: cache });
     assertEquals(second, first);
     assertEquals(Deno.statSync(first.output.trim()).mtime, built);
-    assertEquals([...Deno.readDirSync(cache)].length, 1);
+    const names = [...Deno.readDirSync(cache)].map(({ name }) => name);
+    assertEquals(names.filter((name) => name !== "lock"), [
+      first.output.trim().slice(cache.length + 1),
+    ]);
     assertEquals((Deno.statSync(cache).mode ?? 0) & 0o777, 0o700);
   });
 });

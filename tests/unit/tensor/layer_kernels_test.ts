@@ -215,8 +215,12 @@ for (const { name, run, reference, tolerance } of CASES) {
           (_, i) => again[(ROWS - 1 - Math.floor(i / width)) * width + i % width],
         );
         assertSameBits(back, got, `${name} of ${size} on ${threads} threads, rows reversed`);
-        const fewer = run(other, ...inputs(other, size, IN_ORDER), size, 4).read();
+        const untouched = run(other, ...inputs(other, size, IN_ORDER), size, 0).read();
+        const [x4, y4] = inputs(other, size, IN_ORDER);
+        const fewer = run(other, x4, y4, size, 4).read();
         assertSameBits(fewer.subarray(0, 4 * width), got.subarray(0, 4 * width), "4 rows");
+        assertSameBits(fewer.subarray(4 * width), untouched.subarray(4 * width), "other rows");
+        assertSameBits(y4.read().subarray(4 * size), ys.subarray(4 * size), "other rows of y");
       }
     }
   });
