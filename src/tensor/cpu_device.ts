@@ -66,9 +66,9 @@ export class CpuDevice implements Device {
     }
     this.#context = { kernels: library, memory: new CpuMemory(library), pool };
     this.#layers = new CpuLayerKernels(this.#context);
-    this.#attention = new CpuAttention(this, { library, pool });
-    this.#experts = new CpuExperts({ library, pool });
-    this.#sampling = new CpuSampling({ library, pool });
+    this.#attention = new CpuAttention(this, this.#context);
+    this.#experts = new CpuExperts(this.#context);
+    this.#sampling = new CpuSampling(this.#context);
     this.description = {
       kind: "cpu",
       name: processorName(),
