@@ -108,7 +108,10 @@ export const SERVE_FLAGS = {
 
 /** Flags of `weft generate`. */
 export const GENERATE_FLAGS = {
-  "prompt": text({ repeatable: true, help: "Text to continue as it is, without chat template; may be repeated" }),
+  "prompt": text({
+    repeatable: true,
+    help: "Text to continue as it is, without chat template; may be repeated",
+  }),
   "prompt-ids": text({
     placeholder: "1,2,3",
     repeatable: true,
@@ -167,7 +170,10 @@ export const INIT_MODEL_FLAGS = {
     fallback: "bf16",
     help: "Type of the weights (also float32, bfloat16, float16)",
   }),
-  "out": text({ placeholder: "DIR", help: "Folder to write; one that holds a checkpoint is refused" }),
+  "out": text({
+    placeholder: "DIR",
+    help: "Folder to write; one that holds a checkpoint is refused",
+  }),
 } satisfies FlagTable;
 
 /** Flags of `weft bench throughput`. */
