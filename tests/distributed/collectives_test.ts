@@ -17,12 +17,13 @@ const cases: fc.Arbitrary<CollectiveCase> = fc.record({
   ),
   dtype: fc.constantFrom("f32", "f64", "i32", "i64", "u8"),
   op: fc.constantFrom("sum", "max", "min"),
-  // Around cache lines, one staging slot (131072 bytes), and the limit of the small all-reduce.
+  // Around cache lines, the limit of the small all-reduce (256 KiB over all ranks), and one staging slot
+  // (512 KiB).
   count: fc.oneof(
     fc.integer({ min: 0, max: 300 }),
-    fc.integer({ min: 8000, max: 9000 }),
+    fc.integer({ min: 8100, max: 8300 }),
     fc.integer({ min: 32_700, max: 32_800 }),
-    fc.integer({ min: 60_000, max: 70_000 }),
+    fc.integer({ min: 65_500, max: 65_600 }),
   ),
   root: fc.nat(7),
   seed: fc.nat(),
