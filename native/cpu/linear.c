@@ -40,7 +40,8 @@ ALWAYS_INLINE f32x16 block_sums(const void* const* w, const float* const* x, int
     }
     WEFT_UNROLL
     for (int t = 0; t < num_tokens; t++) {
-      const f32x16 activations = f32x16_load(x[t] + k);
+      f32x16 activations = f32x16_load(x[t] + k);
+      f32x16_keep(&activations);
       WEFT_UNROLL
       for (int r = 0; r < num_rows; r++) {
         sums[t * num_rows + r] = f32x16_fma(weights[r], activations, sums[t * num_rows + r]);
