@@ -55,16 +55,24 @@ const base: CollectiveCase = {
   inPlace: false,
 };
 
+/** Sums whose bits depend on their order, small and in chunks. */
+const floatSums: CollectiveCase[] = [
+  { ...base, count: 1001 },
+  { ...base, count: 70_001 },
+  { ...base, count: 501, dtype: "f64" },
+  { ...base, count: 501, operation: "reduceScatter" },
+];
+
 for (const size of [1, 2, 3, 4, 8]) {
   Deno.test(`collectives of ${size} ranks equal the reference to the bit`, async () => {
-    const sample = fc.sample(cases, { numRuns: size === 8 ? 20 : 40, seed: size });
-    assertEquals(await failures(size, sample), []);
+    const sample = fc.sample(cases, { numRuns: size === 8 ? 10 : 25, seed: size });
+    assertEquals(await failures(size, [...floatSums, ...sample]), []);
   });
 }
 
 Deno.test("collectives between processes equal the reference to the bit", async () => {
-  const sample = fc.sample(cases, { numRuns: 20, seed: 99 });
-  assertEquals(await failures(3, sample, "process"), []);
+  const sample = fc.sample(cases, { numRuns: 15, seed: 99 });
+  assertEquals(await failures(3, [...floatSums, ...sample], "process"), []);
 });
 
 Deno.test("16-bit floats are moved as they are", async () => {
@@ -83,11 +91,11 @@ Deno.test("large messages pass through the staging slots and the channels", asyn
   });
   assertEquals(
     await failures(3, [
-      large("allReduce", 1_000_003),
-      large("allGather", 300_007),
-      large("reduceScatter", 200_003),
-      large("broadcast", 700_001),
-      large("shift", 500_009),
+      large("allReduce", 400_003),
+      large("allGather", 200_007),
+      large("reduceScatter", 100_003),
+      large("broadcast", 300_001),
+      large("shift", 300_009),
     ]),
     [],
   );

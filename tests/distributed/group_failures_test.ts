@@ -4,15 +4,11 @@ import type { Scenario } from "./ranks/group_failures.ts";
 
 const ENTRY = new URL("./ranks/group_failures.ts", import.meta.url);
 
-async function run<Result>(
-  scenario: Scenario,
-  size: number,
-  timeoutMs = 10_000,
-): Promise<Result[]> {
+async function run<Result>(scenario: Scenario, size: number): Promise<Result[]> {
   await using ranks = launchRanks<Result>(ENTRY, {
     size,
     args: scenario,
-    timeoutMs,
+    timeoutMs: 20_000,
     channelBytes: 4096,
   });
   return await ranks.results;
@@ -23,9 +19,9 @@ Deno.test("float sums follow the tree: (1e8 + 1) + (-1e8 + 1) is 0 in f32", asyn
 });
 
 Deno.test("a rank that is late is named, and the group stays aborted", async () => {
-  const results = await run<string[]>("late", 4, 300);
+  const results = await run<string[]>("late", 4);
   const first = results.map(([message]) => message);
-  const reporter = first.findIndex((message) => message.includes("within 300 ms"));
+  const reporter = first.findIndex((message) => !message.includes("as the group was aborted"));
   const why =
     `Cannot complete allReduce on rank ${reporter} of 4 within 300 ms: rank 3 has not arrived`;
   assertEquals(first[reporter], `allReduce ${reporter}: ${why}`);
@@ -34,7 +30,7 @@ Deno.test("a rank that is late is named, and the group stays aborted", async () 
 });
 
 Deno.test("a sender that is late is named", async () => {
-  const [, receiver] = await run<string>("lateSender", 2, 300);
+  const [, receiver] = await run<string>("lateSender", 2);
   assertEquals(
     receiver,
     "recv 1: Cannot complete recv on rank 1 of 2 within 300 ms: rank 0 has not sent",
@@ -42,7 +38,7 @@ Deno.test("a sender that is late is named", async () => {
 });
 
 Deno.test("a receiver that is late is named once the channel is full", async () => {
-  const [sender] = await run<string>("lateReceiver", 2, 300);
+  const [sender] = await run<string>("lateReceiver", 2);
   assertEquals(
     sender,
     "send 0: Cannot complete send on rank 0 of 2 within 300 ms: rank 1 has not received",
