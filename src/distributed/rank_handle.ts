@@ -10,7 +10,10 @@ export interface RankHandle {
   readonly pid: number | null;
   /** Resolves as soon as it is known how the rank has ended or will end. Never rejects. */
   readonly outcome: Promise<RankOutcome>;
-  /** Resolves when nothing of it runs any more. Never rejects. */
+  /**
+   * Resolves when its process has ended or its thread runs no more JavaScript (a native call under way may
+   * still return). Never rejects.
+   */
   readonly ended: Promise<void>;
   /** Ends it at once. */
   kill(): void;
