@@ -25,7 +25,7 @@ static uint32_t piece_of(uint64_t remaining, uint32_t capacity) {
 }
 
 int weft_ring_send(weft_ring* ring, uint32_t capacity, weft_message message, const uint8_t* payload,
-                   uint64_t deadline_ns, weft_waiter waiter) {
+                   uint64_t deadline_ns, weft_waiter* waiter) {
   uint32_t position = __atomic_load_n(&ring->head.value, __ATOMIC_RELAXED);
   uint64_t remaining = message.byte_length;
   uint32_t piece = piece_of(remaining, capacity);
@@ -48,7 +48,7 @@ int weft_ring_send(weft_ring* ring, uint32_t capacity, weft_message message, con
 }
 
 int weft_ring_next(weft_ring* ring, uint32_t capacity, weft_message* message, uint64_t deadline_ns,
-                   weft_waiter waiter) {
+                   weft_waiter* waiter) {
   uint32_t position = __atomic_load_n(&ring->tail.value, __ATOMIC_RELAXED);
   int status = weft_wait(&ring->head, position + (uint32_t)sizeof *message, deadline_ns, waiter);
   if (status < 0) return status;
@@ -58,7 +58,7 @@ int weft_ring_next(weft_ring* ring, uint32_t capacity, weft_message* message, ui
 }
 
 int weft_ring_take(weft_ring* ring, uint32_t capacity, uint8_t* payload, uint64_t byte_length,
-                   uint64_t deadline_ns, weft_waiter waiter) {
+                   uint64_t deadline_ns, weft_waiter* waiter) {
   uint32_t position = __atomic_load_n(&ring->tail.value, __ATOMIC_RELAXED);
   while (byte_length > 0) {
     int status = weft_wait(&ring->head, position + 1, deadline_ns, waiter);
@@ -80,7 +80,7 @@ int weft_ring_take(weft_ring* ring, uint32_t capacity, uint8_t* payload, uint64_
 int32_t weft_stream_send(weft_ring* ring, uint32_t capacity, const uint8_t* payload,
                          uint64_t byte_length, uint64_t timeout_ns, const weft_abort_flag* abort) {
   return weft_ring_send(ring, capacity, (weft_message){byte_length, 0}, payload,
-                        weft_now_ns() + timeout_ns, (weft_waiter){abort, 0});
+                        weft_now_ns() + timeout_ns, &(weft_waiter){abort, 0, 0});
 }
 
 // Length of the next message or a negative status.
@@ -88,12 +88,12 @@ int64_t weft_stream_next(weft_ring* ring, uint32_t capacity, uint64_t timeout_ns
                          const weft_abort_flag* abort) {
   weft_message message;
   int status = weft_ring_next(ring, capacity, &message, weft_now_ns() + timeout_ns,
-                              (weft_waiter){abort, 0});
+                              &(weft_waiter){abort, 0, 0});
   return status < 0 ? status : (int64_t)message.byte_length;
 }
 
 int32_t weft_stream_take(weft_ring* ring, uint32_t capacity, uint8_t* payload, uint64_t byte_length,
                          uint64_t timeout_ns, const weft_abort_flag* abort) {
   return weft_ring_take(ring, capacity, payload, byte_length, weft_now_ns() + timeout_ns,
-                        (weft_waiter){abort, 0});
+                        &(weft_waiter){abort, 0, 0});
 }

@@ -21,14 +21,14 @@ typedef struct {
 // Writes a message, waiting for room. `capacity` is a power of two from 64 to 2^30.
 // Returns 0, -ETIMEDOUT or -ECANCELED; after a failure the stream is broken.
 int weft_ring_send(weft_ring* ring, uint32_t capacity, weft_message message, const uint8_t* payload,
-                   uint64_t deadline_ns, weft_waiter waiter);
+                   uint64_t deadline_ns, weft_waiter* waiter);
 
 // Waits for the next message and takes its head, without its payload.
 int weft_ring_next(weft_ring* ring, uint32_t capacity, weft_message* message, uint64_t deadline_ns,
-                   weft_waiter waiter);
+                   weft_waiter* waiter);
 
 // Takes the payload of the message whose head was just taken.
 int weft_ring_take(weft_ring* ring, uint32_t capacity, uint8_t* payload, uint64_t byte_length,
-                   uint64_t deadline_ns, weft_waiter waiter);
+                   uint64_t deadline_ns, weft_waiter* waiter);
 
 #endif

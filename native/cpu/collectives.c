@@ -91,7 +91,7 @@ weft_group* weft_group_open(uint8_t* base, uint64_t byte_length, int32_t rank, i
   weft_group* group = calloc(1, sizeof *group);
   if (group == NULL) return NULL;
   uint8_t* counter = base + sizeof(weft_abort_flag) + sizeof(group_header);
-  group->waiter = (weft_waiter){abort, spin_ns};
+  group->waiter = (weft_waiter){abort, spin_ns, spin_ns};
   group->timeout_ns = timeout_ns;
   group->size = size;
   group->rank = rank;
@@ -138,7 +138,7 @@ static int meet(weft_group* g, group_record call, uint64_t deadline) {
   if (__atomic_add_fetch(&g->counter->value, 1, __ATOMIC_SEQ_CST) == target) {
     weft_wake(g->counter);
   } else {
-    int status = weft_wait(g->counter, target, deadline, g->waiter);
+    int status = weft_wait(g->counter, target, deadline, &g->waiter);
     if (status == -ETIMEDOUT) {
       for (int r = 0; r < g->size; r++) {
         if (__atomic_load_n(&records[r].arrived, __ATOMIC_ACQUIRE) != arrived) g->failed_peer = r;
@@ -302,7 +302,7 @@ int32_t weft_group_send(weft_group* g, const uint8_t* buffer, uint32_t count, ui
   g->failed_peer = (int)peer;
   weft_message message = {(uint64_t)count * TYPE_BYTES[type], type};
   return weft_ring_send(channel(g, g->rank, (int)peer), g->channel_bytes, message, buffer,
-                        weft_now_ns() + g->timeout_ns, g->waiter);
+                        weft_now_ns() + g->timeout_ns, &g->waiter);
 }
 
 // -EPROTO when the peer sent another type or count, which weft_group_failure then tells.
@@ -313,7 +313,7 @@ int32_t weft_group_recv(weft_group* g, uint8_t* buffer, uint32_t count, uint32_t
   uint64_t deadline = weft_now_ns() + g->timeout_ns;
   uint64_t bytes = (uint64_t)count * TYPE_BYTES[type];
   weft_message message;
-  int status = weft_ring_next(ring, g->channel_bytes, &message, deadline, g->waiter);
+  int status = weft_ring_next(ring, g->channel_bytes, &message, deadline, &g->waiter);
   if (status < 0) return status;
   if (message.byte_length != bytes || message.tag != type) {
     uint32_t sent_type = message.tag < WEFT_TYPES ? (uint32_t)message.tag : 0;
@@ -321,5 +321,5 @@ int32_t weft_group_recv(weft_group* g, uint8_t* buffer, uint32_t count, uint32_t
         (group_record){.type = sent_type, .count = message.byte_length / TYPE_BYTES[sent_type]};
     return -EPROTO;
   }
-  return weft_ring_take(ring, g->channel_bytes, buffer, bytes, deadline, g->waiter);
+  return weft_ring_take(ring, g->channel_bytes, buffer, bytes, deadline, &g->waiter);
 }

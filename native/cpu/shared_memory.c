@@ -56,18 +56,27 @@ static void futex_wait(_Atomic uint32_t* word, uint32_t seen, uint64_t timeout_n
   syscall(SYS_futex, word, FUTEX_WAIT, seen, &timeout, NULL, 0);
 }
 
-int weft_wait(weft_event* event, uint32_t target, uint64_t deadline_ns, weft_waiter waiter) {
-  if (weft_has_reached(event, target)) return 0;
-  if (waiter.spin_ns > 0) {
-    uint64_t end = weft_now_ns() + waiter.spin_ns;
-    if (end > deadline_ns) end = deadline_ns;
-    do {
-      for (int i = 0; i < 32; i++) {
-        if (weft_has_reached(event, target)) return 0;
-        _mm_pause();
+// True when the event came while this thread spun.
+static int spin(weft_event* event, uint32_t target, uint64_t deadline_ns, weft_waiter* waiter) {
+  uint64_t end = weft_now_ns() + waiter->spin_ns;
+  if (end > deadline_ns) end = deadline_ns;
+  do {
+    for (int i = 0; i < 32; i++) {
+      if (weft_has_reached(event, target)) {
+        waiter->spin_ns *= 2;
+        if (waiter->spin_ns > waiter->max_spin_ns) waiter->spin_ns = waiter->max_spin_ns;
+        return 1;
       }
-    } while (!weft_is_aborted(waiter.abort) && weft_now_ns() < end);
-  }
+      _mm_pause();
+    }
+  } while (!weft_is_aborted(waiter->abort) && weft_now_ns() < end);
+  if (waiter->spin_ns > waiter->max_spin_ns / 16) waiter->spin_ns /= 2;
+  return 0;
+}
+
+int weft_wait(weft_event* event, uint32_t target, uint64_t deadline_ns, weft_waiter* waiter) {
+  if (weft_has_reached(event, target)) return 0;
+  if (waiter->spin_ns > 0 && spin(event, target, deadline_ns, waiter)) return 0;
   for (;;) {
     // Announced before the value is read: whoever changes it later sees a sleeper to wake, and a
     // change before the system call makes that return at once.
@@ -77,7 +86,7 @@ int weft_wait(weft_event* event, uint32_t target, uint64_t deadline_ns, weft_wai
     int reached = (int32_t)(seen - target) >= 0;
     if (!reached) {
       uint64_t now = weft_now_ns();
-      if (weft_is_aborted(waiter.abort)) {
+      if (weft_is_aborted(waiter->abort)) {
         status = -ECANCELED;
       } else if (now >= deadline_ns) {
         status = -ETIMEDOUT;
@@ -106,7 +115,7 @@ void weft_post(weft_event* event, uint32_t value) {
 int32_t weft_event_wait(weft_event* event, uint32_t target, uint64_t timeout_ns,
                         const weft_abort_flag* abort, uint64_t spin_ns) {
   uint64_t deadline = timeout_ns == 0 ? 0 : weft_now_ns() + timeout_ns;
-  return weft_wait(event, target, deadline, (weft_waiter){abort, spin_ns});
+  return weft_wait(event, target, deadline, &(weft_waiter){abort, spin_ns, spin_ns});
 }
 
 void weft_event_post(weft_event* event, uint32_t value) { weft_post(event, value); }

@@ -31,9 +31,12 @@ typedef struct {
 
 enum { WEFT_RUNNING = 0, WEFT_RAISING = 1, WEFT_ABORTED = 2 };
 
-// How a rank waits: what ends it early, and how long it spins before it sleeps (0: not at all).
+// How a rank waits: what ends it early, and how long it spins before it sleeps (0: not at all). A spin
+// that was in vain halves the next, down to a sixteenth, and one that was not doubles it again: who spins
+// while the peer has no core to run on keeps it from running.
 typedef struct {
   const weft_abort_flag* abort;
+  uint64_t max_spin_ns;
   uint64_t spin_ns;
 } weft_waiter;
 
@@ -52,7 +55,7 @@ static inline int weft_has_reached(weft_event* event, uint32_t target) {
 }
 
 // Returns 0 once the event has reached `target`, -ETIMEDOUT at the deadline, -ECANCELED when aborted.
-int weft_wait(weft_event* event, uint32_t target, uint64_t deadline_ns, weft_waiter waiter);
+int weft_wait(weft_event* event, uint32_t target, uint64_t deadline_ns, weft_waiter* waiter);
 
 // Wakes those who sleep on the event; after its value was changed with sequential consistency.
 void weft_wake(weft_event* event);
