@@ -307,7 +307,8 @@ export interface Device extends Disposable {
    * logits that are >= `thresholds[row]` and whose ordered key agrees with `prefixes[row]` in its top
    * `8 * round` bits: a count (mode 1) or an integer mass floor(exp((x - maximum) / temperature) * 2^30)
    * (mode 2) into `histogram` f64 `[rows, 256]`, by the next 8 bits. Integers, so exact in any order. The
-   * ordered key of a float is its bits with the sign flipped (or all flipped when negative). Mode 0 skips.
+   * ordered key of a float is its bits with the sign flipped (or all flipped when negative). Mode 0 fills
+   * zeros. NaN counts as -Infinity, -0 as 0.
    */
   logitHistogram(
     histogram: Tensor,
@@ -325,7 +326,9 @@ export interface Device extends Disposable {
   ): void;
   /**
    * Gumbel-max draw (NUMERICS.md 9): per row the best of `x / temperature + g(seed, choice, position, id)`,
-   * or of `x` when the temperature is 0; `values` f32, `ids` i32 `[rows]`, ties to the lower id.
+   * or of `x` when the temperature is 0; `values` f32, `ids` i32 `[rows]`, ties to the lower id. g is
+   * -ln(-ln u), u from word `id % 4` of the Philox4x32-10 block with the seed as key and counter
+   * `(id / 4, position, choice, 0)`. NaN counts as -Infinity; where nothing takes part: -Infinity, firstId.
    */
   gumbelArgmax(
     values: Tensor,
