@@ -63,7 +63,6 @@ export type { JsonObject, JsonValue } from "./src/models/json_file.ts";
 export {
   type ExpertsConfig,
   type ModelConfig,
-  type ModelType,
   readModelConfig,
 } from "./src/models/model_config.ts";
 export {

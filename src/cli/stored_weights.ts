@@ -4,7 +4,7 @@
  */
 import { readCheckpointFiles } from "../models/checkpoint_files.ts";
 import type { ModelConfig } from "../models/model_config.ts";
-import { tensorNaming } from "../models/parameter_shapes.ts";
+import { familyOf } from "../models/registry.ts";
 
 /** A weight as it is stored. */
 export interface StoredWeight {
@@ -20,7 +20,7 @@ export interface StoredWeight {
 
 /** The weights in `folder` that a model of this config reads; throws ModelLoadError for bad files. */
 export function storedWeights(folder: string, config: ModelConfig): StoredWeight[] {
-  const naming = tensorNaming(config);
+  const naming = familyOf(config).naming(config);
   return [...readCheckpointFiles(folder)]
     .map(([stored, { dtype, shape, byteLength }]) => ({
       name: naming.canonical(stored),

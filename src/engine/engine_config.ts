@@ -4,7 +4,7 @@
  */
 import { partitionHeads } from "../layers/partition.ts";
 import { type ModelConfig, readModelConfig } from "../models/model_config.ts";
-import { stageOf } from "../models/registry.ts";
+import { stageOf } from "../models/load_model.ts";
 import { KV_BLOCK_SIZE } from "../tensor/device.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
 import { availableCores, availableMemory } from "./host_resources.ts";

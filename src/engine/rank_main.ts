@@ -9,7 +9,7 @@ import type { RankContext } from "../distributed/launcher.ts";
 import { RankChannel } from "../distributed/rank_channel.ts";
 import { Checkpoint } from "../models/checkpoint.ts";
 import type { CausalLm } from "../models/causal_lm.ts";
-import { loadModel } from "../models/registry.ts";
+import { loadModel } from "../models/load_model.ts";
 import type { Device } from "../tensor/device.ts";
 import { openDevice } from "../tensor/open_device.ts";
 import { Tensor } from "../tensor/tensor.ts";

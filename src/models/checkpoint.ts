@@ -7,19 +7,22 @@ import { FileMapper, type MappedFile } from "../native/memory_map.ts";
 import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
 import { readCheckpointFiles, type StoredTensor } from "./checkpoint_files.ts";
 import { ModelLoadError } from "./errors.ts";
+import type { TensorNaming } from "./family.ts";
 import type { ModelConfig } from "./model_config.ts";
-import {
-  parameterShapes,
-  PLAIN_NAMING,
-  type TensorNaming,
-  tensorNaming,
-} from "./parameter_shapes.ts";
+import { parameterShapes } from "./parameter_shapes.ts";
+import { familyOf } from "./registry.ts";
 
 /** A tensor where it lies in memory: to be read only, and valid until the checkpoint is disposed. */
 export interface CheckpointTensor extends HostTensor {
   /** Type of the elements. */
   readonly dtype: WeightDType;
 }
+
+/** Names as they are, nothing ignorable. */
+const PLAIN_NAMING: TensorNaming = {
+  canonical: (stored) => stored,
+  isIgnorable: () => false,
+};
 
 /** Stored types that a layer can read. */
 const WEIGHT_DTYPES: Readonly<Record<string, WeightDType>> = {
@@ -68,11 +71,11 @@ export class Checkpoint implements WeightSource, Disposable {
   }
 
   /**
-   * Opens the checkpoint in `folder`. With `config`, names follow its family (see `tensorNaming`);
+   * Opens the checkpoint in `folder`. With `config`, names follow its family (see `ModelFamily.naming`);
    * without, they are as stored. Throws ModelLoadError when a file is missing or malformed.
    */
   static open(folder: string, config?: ModelConfig): Checkpoint {
-    return new Checkpoint(folder, config ? tensorNaming(config) : PLAIN_NAMING);
+    return new Checkpoint(folder, config ? familyOf(config).naming(config) : PLAIN_NAMING);
   }
 
   /** Names of all tensors. */

@@ -1,6 +1,6 @@
 /**
- * Keys of config.json that the families know without reading them. What is neither here nor read by
- * the family is refused by name, so that no feature is approximated by ignoring it.
+ * Keys of config.json that are known without being read. A family adds its own; what is in no list and
+ * not read by the family is refused by name, so that no feature is approximated by ignoring it.
  * @module
  */
 import type { KnownKeys } from "./config_reader.ts";
@@ -92,58 +92,5 @@ export const COMMON_KEYS: KnownKeys = {
     begin_suppress_tokens: [null],
     exponential_decay_length_penalty: [null],
     quantization_config: [null],
-  },
-};
-
-/** Keys of every Llama-shaped family. */
-export const LLAMA_SHAPED_KEYS: KnownKeys = {
-  inert: ["attention_dropout"],
-  inertAt: {
-    partial_rotary_factor: [1, null],
-    rope_interleaved: [false],
-  },
-};
-
-/** Keys that a single family has besides. */
-export const FAMILY_KEYS: Readonly<
-  Record<"llama" | "mistral" | "qwen2" | "qwen3" | "mixtral" | "gpt2", Partial<KnownKeys>>
-> = {
-  llama: {
-    inert: ["max_sequence_length"],
-    inertAt: {
-      // Values above 1 cut the products in pieces, which rounds differently.
-      pretraining_tp: [1, null],
-      is_llama_config: [true],
-      sliding_window: [null],
-      use_sliding_window: [false],
-    },
-  },
-  mistral: { inertAt: { attention_bias: [false], mlp_bias: [false] } },
-  mixtral: {
-    inert: ["output_router_logits", "router_aux_loss_coef", "router_jitter_noise"],
-    inertAt: { attention_bias: [false], mlp_bias: [false] },
-  },
-  qwen2: { inertAt: { use_mrope: [false], mlp_bias: [false] } },
-  qwen3: { inertAt: { mlp_bias: [false] } },
-  gpt2: {
-    inert: [
-      "attn_pdrop",
-      "embd_pdrop",
-      "resid_pdrop",
-      "n_ctx",
-      "n_special",
-      "predict_special_tokens",
-      "output_past",
-      "summary_activation",
-      "summary_first_dropout",
-      "summary_proj_to_labels",
-      "summary_type",
-      "summary_use_proj",
-    ],
-    inertAt: {
-      scale_attn_weights: [true],
-      scale_attn_by_inverse_layer_idx: [false],
-      reorder_and_upcast_attn: [false],
-    },
   },
 };

@@ -1,9 +1,38 @@
 /**
- * What the code of a model family is given to build from.
+ * What a model family is: how its config.json reads, and how its layers are built.
  * @module
  */
 import type { LayerContext } from "../layers/weight_source.ts";
+import type { ModelParts } from "./causal_lm.ts";
+import type { ConfigReader, KnownKeys } from "./config_reader.ts";
 import type { ModelConfig } from "./model_config.ts";
+
+/** A model family. It is registered in `registry.ts`; nothing else knows it. */
+export interface ModelFamily {
+  /** `model_type` in config.json. */
+  readonly modelType: string;
+  /** The entry of `architectures` that is implemented. */
+  readonly architecture: string;
+  /** Keys of config.json that the family does not read and still accepts. */
+  readonly knownKeys: KnownKeys;
+  /** Reads the config; throws ModelLoadError naming the key that cannot be served. */
+  readConfig(reader: ConfigReader): FamilyConfig;
+  /** How stored tensor names differ from those that `build` asks for. */
+  naming(config: ModelConfig): TensorNaming;
+  /** Builds one rank's part. The tensors that this asks for are the family's parameters. */
+  build(context: FamilyContext): ModelParts;
+}
+
+/** A config as a family reads it; its names are known to whoever asked the family. */
+export type FamilyConfig = Omit<ModelConfig, "modelType" | "architecture">;
+
+/** How stored names may differ from the names that the model's code uses. */
+export interface TensorNaming {
+  /** Name that the model's code uses for a stored name. */
+  canonical(stored: string): string;
+  /** Whether a tensor (by its canonical name) may be there without being read. */
+  isIgnorable(name: string): boolean;
+}
 
 /** The layers of one pipeline stage. */
 export interface Stage {
@@ -27,4 +56,9 @@ export interface FamilyContext extends LayerContext {
   readonly maxModelLen: number;
   /** To be called after each layer. */
   readonly onLayer: () => void;
+}
+
+/** A copy of a tied output head that some checkpoints store is not read. */
+export function isTiedHead(name: string, config: ModelConfig): boolean {
+  return config.tieWordEmbeddings && name === "lm_head.weight";
 }

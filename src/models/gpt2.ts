@@ -12,10 +12,27 @@ import { ParallelLmHead, VocabParallelEmbedding } from "../layers/vocab_parallel
 import { loadLinear, matrixRows } from "../layers/weight_source.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { DecoderLayer, Embedding, ModelParts } from "./causal_lm.ts";
-import type { FamilyContext } from "./family.ts";
+import { type FamilyContext, isTiedHead, type ModelFamily } from "./family.ts";
+import { GPT2_KEYS, readGpt2Config } from "./gpt2_config.ts";
 
-/** Builds this rank's part of a GPT-2 model. */
-export function buildGpt2(context: FamilyContext): ModelParts {
+/** GPT-2. */
+export const GPT2: ModelFamily = {
+  modelType: "gpt2",
+  architecture: "GPT2LMHeadModel",
+  knownKeys: GPT2_KEYS,
+  readConfig: readGpt2Config,
+  naming: (config) => ({
+    canonical: (stored) =>
+      stored.startsWith("transformer.") || stored.startsWith("lm_head.")
+        ? stored
+        : `transformer.${stored}`,
+    // Old checkpoints store the causal masks.
+    isIgnorable: (name) => isTiedHead(name, config) || /\.h\.\d+\.attn\.(masked_)?bias$/.test(name),
+  }),
+  build: buildGpt2,
+};
+
+function buildGpt2(context: FamilyContext): ModelParts {
   const { config, stage } = context;
   const { hiddenSize, vocabSize } = config;
   const buffers = new FeedForwardBuffers(context.device, context.maxRows);

@@ -3,8 +3,32 @@
  * @module
  */
 import { LIMITS, readCommon } from "./config_common.ts";
-import type { ConfigReader } from "./config_reader.ts";
-import type { FamilyConfig } from "./model_config.ts";
+import { COMMON_KEYS, joinKnownKeys } from "./config_keys.ts";
+import type { ConfigReader, KnownKeys } from "./config_reader.ts";
+import type { FamilyConfig } from "./family.ts";
+
+/** Keys that GPT-2 accepts without reading them. */
+export const GPT2_KEYS: KnownKeys = joinKnownKeys(COMMON_KEYS, {
+  inert: [
+    "attn_pdrop",
+    "embd_pdrop",
+    "resid_pdrop",
+    "n_ctx",
+    "n_special",
+    "predict_special_tokens",
+    "output_past",
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
+  ],
+  inertAt: {
+    scale_attn_weights: [true],
+    scale_attn_by_inverse_layer_idx: [false],
+    reorder_and_upcast_attn: [false],
+  },
+});
 
 const ACTIVATIONS = { gelu_new: "gelu_tanh", gelu_pytorch_tanh: "gelu_tanh" } as const;
 
@@ -20,7 +44,6 @@ export function readGpt2Config(reader: ConfigReader): FamilyConfig {
   }
   return {
     ...readCommon(reader),
-    modelType: "gpt2",
     hiddenSize,
     intermediateSize: reader.integer("n_inner", {
       ...LIMITS.intermediateSize,

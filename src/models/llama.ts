@@ -11,10 +11,34 @@ import { RmsNorm } from "../layers/norm.ts";
 import { RotaryEmbedding } from "../layers/rotary_embedding.ts";
 import { ParallelLmHead, VocabParallelEmbedding } from "../layers/vocab_parallel.ts";
 import type { DecoderLayer, ModelParts } from "./causal_lm.ts";
-import type { FamilyContext } from "./family.ts";
+import { type FamilyContext, isTiedHead, type ModelFamily } from "./family.ts";
+import { llamaKeys, type LlamaShaped, readLlamaConfig } from "./llama_config.ts";
 
-/** Builds this rank's part of a Llama-shaped model. */
-export function buildLlama(context: FamilyContext): ModelParts {
+/** The Llama-shaped families. */
+export const LLAMA_FAMILIES: readonly ModelFamily[] = [
+  llamaShaped("llama", "LlamaForCausalLM"),
+  llamaShaped("mistral", "MistralForCausalLM"),
+  llamaShaped("qwen2", "Qwen2ForCausalLM"),
+  llamaShaped("qwen3", "Qwen3ForCausalLM"),
+  llamaShaped("mixtral", "MixtralForCausalLM"),
+];
+
+function llamaShaped(modelType: LlamaShaped, architecture: string): ModelFamily {
+  return {
+    modelType,
+    architecture,
+    knownKeys: llamaKeys(modelType),
+    readConfig: (reader) => readLlamaConfig(reader, modelType),
+    naming: (config) => ({
+      canonical: (stored) => stored,
+      // Old checkpoints store the frequencies, which are computed.
+      isIgnorable: (name) => isTiedHead(name, config) || /\.rotary_emb\.inv_freq$/.test(name),
+    }),
+    build: buildLlama,
+  };
+}
+
+function buildLlama(context: FamilyContext): ModelParts {
   const { config, stage } = context;
   const { hiddenSize, vocabSize } = config;
   const buffers = new FeedForwardBuffers(context.device, context.maxRows);

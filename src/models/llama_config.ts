@@ -2,13 +2,48 @@
  * config.json of the Llama-shaped families: Llama, Mistral, Qwen2, Qwen3 and Mixtral.
  * @module
  */
-import type { ConfigReader } from "./config_reader.ts";
 import { LIMITS, readCommon, readLayerWindows } from "./config_common.ts";
-import type { ExpertsConfig, FamilyConfig, ModelType } from "./model_config.ts";
+import { COMMON_KEYS, joinKnownKeys } from "./config_keys.ts";
+import type { ConfigReader, KnownKeys } from "./config_reader.ts";
+import type { FamilyConfig } from "./family.ts";
+import type { ExpertsConfig } from "./model_config.ts";
 import { readRope } from "./rope_config.ts";
 
-/** Families that share the shape of Llama. */
-export type LlamaShaped = Exclude<ModelType, "gpt2">;
+/** Families that share the shape of Llama, by their `model_type`. */
+export type LlamaShaped = "llama" | "mistral" | "qwen2" | "qwen3" | "mixtral";
+
+const SHARED_KEYS: KnownKeys = {
+  inert: ["attention_dropout"],
+  inertAt: {
+    partial_rotary_factor: [1, null],
+    rope_interleaved: [false],
+  },
+};
+
+const FAMILY_KEYS: Readonly<Record<LlamaShaped, Partial<KnownKeys>>> = {
+  llama: {
+    inert: ["max_sequence_length"],
+    inertAt: {
+      // Values above 1 cut the products in pieces, which rounds differently.
+      pretraining_tp: [1, null],
+      is_llama_config: [true],
+      sliding_window: [null],
+      use_sliding_window: [false],
+    },
+  },
+  mistral: { inertAt: { attention_bias: [false], mlp_bias: [false] } },
+  mixtral: {
+    inert: ["output_router_logits", "router_aux_loss_coef", "router_jitter_noise"],
+    inertAt: { attention_bias: [false], mlp_bias: [false] },
+  },
+  qwen2: { inertAt: { use_mrope: [false], mlp_bias: [false] } },
+  qwen3: { inertAt: { mlp_bias: [false] } },
+};
+
+/** Keys that the Llama-shaped family `modelType` accepts without reading them. */
+export function llamaKeys(modelType: LlamaShaped): KnownKeys {
+  return joinKnownKeys(COMMON_KEYS, SHARED_KEYS, FAMILY_KEYS[modelType]);
+}
 
 /** What a family takes when a key is absent (the defaults of transformers), and what it never says. */
 interface FamilyDefaults {
@@ -62,7 +97,6 @@ export function readLlamaConfig(reader: ConfigReader, modelType: LlamaShaped): F
   const headDim = readHeadDim(reader, { hiddenSize, numHeads, fallback: defaults.headDim });
   return {
     ...readCommon(reader),
-    modelType,
     hiddenSize,
     intermediateSize: reader.integer("intermediate_size", LIMITS.intermediateSize),
     numLayers,

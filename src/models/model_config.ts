@@ -4,15 +4,10 @@
  */
 import type { RopeConfig } from "../layers/rotary_embedding.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
-import { COMMON_KEYS, FAMILY_KEYS, joinKnownKeys, LLAMA_SHAPED_KEYS } from "./config_keys.ts";
-import { ConfigReader, type KnownKeys } from "./config_reader.ts";
+import { ConfigReader } from "./config_reader.ts";
 import { ModelLoadError } from "./errors.ts";
-import { readGpt2Config } from "./gpt2_config.ts";
 import { isJsonObject, readJsonFile } from "./json_file.ts";
-import { type LlamaShaped, readLlamaConfig } from "./llama_config.ts";
-
-/** Model families that can be served, by the `model_type` of their config.json. */
-export type ModelType = "llama" | "mistral" | "qwen2" | "qwen3" | "mixtral" | "gpt2";
+import { FAMILIES } from "./registry.ts";
 
 /** Mixture-of-experts feed-forward layers. */
 export interface ExpertsConfig {
@@ -31,8 +26,8 @@ export interface ExpertsConfig {
 export interface ModelConfig {
   /** Model class as transformers names it, such as `LlamaForCausalLM`. */
   readonly architecture: string;
-  /** Family. */
-  readonly modelType: ModelType;
+  /** Family, by the `model_type` of config.json. */
+  readonly modelType: string;
   /** Entries of the vocabulary. */
   readonly vocabSize: number;
   /** Width of the residual stream. */
@@ -77,40 +72,6 @@ export interface ModelConfig {
   readonly eosTokenIds: readonly number[];
 }
 
-/** A config as a family reads it; the architecture is known from the family. */
-export type FamilyConfig = Omit<ModelConfig, "architecture">;
-
-/** One family: the class that its config.json names, the keys it knows, and how it is read. */
-interface ConfigFamily {
-  readonly architecture: string;
-  readonly knownKeys: KnownKeys;
-  read(reader: ConfigReader): FamilyConfig;
-}
-
-const FAMILIES: Readonly<Record<ModelType, ConfigFamily>> = {
-  llama: llamaShaped("llama", "LlamaForCausalLM"),
-  mistral: llamaShaped("mistral", "MistralForCausalLM"),
-  qwen2: llamaShaped("qwen2", "Qwen2ForCausalLM"),
-  qwen3: llamaShaped("qwen3", "Qwen3ForCausalLM"),
-  mixtral: llamaShaped("mixtral", "MixtralForCausalLM"),
-  gpt2: {
-    architecture: "GPT2LMHeadModel",
-    knownKeys: joinKnownKeys(COMMON_KEYS, FAMILY_KEYS.gpt2),
-    read: (reader) => readGpt2Config(reader),
-  },
-};
-
-function llamaShaped(
-  modelType: LlamaShaped,
-  architecture: string,
-): ConfigFamily {
-  return {
-    architecture,
-    knownKeys: joinKnownKeys(COMMON_KEYS, LLAMA_SHAPED_KEYS, FAMILY_KEYS[modelType]),
-    read: (reader) => readLlamaConfig(reader, modelType),
-  };
-}
-
 /** Largest config.json that is read. */
 const MAX_CONFIG_BYTES = 16 * 2 ** 20;
 
@@ -140,22 +101,18 @@ export function parseModelConfig(json: unknown, options: { source: string }): Mo
     throw new ModelLoadError(`Cannot load ${source} as it is not a JSON object`, { file: source });
   }
   const reader = new ConfigReader(json, { source });
-  const modelType = reader.choice(
-    "model_type",
-    Object.fromEntries(Object.keys(FAMILIES).map((type) => [type, type as ModelType])),
-    "",
-  );
+  const family = reader.choice("model_type", Object.fromEntries(FAMILIES), "");
   const quantization = json.quantization_config;
   if (isJsonObject(quantization)) {
     const method = JSON.stringify(quantization.quant_method ?? null);
     reader.refuse("quantization_config", `asks for quantization method ${method}, not implemented`);
   }
-  const family = FAMILIES[modelType];
-  const architectures = reader.strings("architectures") ?? [family.architecture];
-  if (architectures.length !== 1 || architectures[0] !== family.architecture) {
-    reader.refuse("architectures", `is implemented only as ${family.architecture}`);
+  const { architecture, modelType } = family;
+  const architectures = reader.strings("architectures") ?? [architecture];
+  if (architectures.length !== 1 || architectures[0] !== architecture) {
+    reader.refuse("architectures", `is implemented only as ${architecture}`);
   }
-  const config = { ...family.read(reader), architecture: family.architecture };
+  const config = { ...family.readConfig(reader), modelType, architecture };
   reader.finish(family.knownKeys, modelType);
   return config;
 }

@@ -3,16 +3,12 @@
  * measures: the layers that own the sharding say it, so there is no second account of it.
  * @module
  */
-import type { Communicator } from "../distributed/communicator.ts";
 import type { DeviceMesh } from "../distributed/device_mesh.ts";
-import { type Device, KV_BLOCK_SIZE } from "../tensor/device.ts";
-import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import { KV_BLOCK_SIZE } from "../tensor/device.ts";
+import type { WeightDType } from "../tensor/dtype.ts";
+import { loadModel, stageOf } from "./load_model.ts";
+import { measuringDevice, placeInGroup } from "./measuring_device.ts";
 import type { ModelConfig } from "./model_config.ts";
-import { loadModel, stageOf } from "./registry.ts";
-
-/** Keys and values are cached in this type. */
-const KV_DTYPE = "f32";
 
 /** Options of {@linkcode rankFootprints}. */
 export interface RankFootprintOptions {
@@ -67,8 +63,8 @@ function measureRank(
   const { stage, rank, tensorParallelSize, pipelineParallelSize, storedDtype } = options;
   const total = { weightBytes: 0, kvBytes: 0 };
   const mesh: Partial<DeviceMesh> = {
-    tensorParallel: place(rank, tensorParallelSize),
-    pipelineParallel: place(stage, pipelineParallelSize),
+    tensorParallel: placeInGroup(rank, tensorParallelSize),
+    pipelineParallel: placeInGroup(stage, pipelineParallelSize),
   };
   const { firstLayer, endLayer } = stageOf(config.numLayers, {
     rank: stage,
@@ -96,44 +92,4 @@ function measureRank(
     weightBytes: total.weightBytes,
     kvBytesPerToken: total.kvBytes / KV_BLOCK_SIZE,
   };
-}
-
-/** A place in a group; building a model asks for no more of a communicator. */
-function place(rank: number, size: number): Communicator {
-  const communicator: Partial<Communicator> = { rank, size };
-  return communicator as Communicator;
-}
-
-/** A device that adds up what is loaded. It has what building a model needs and no kernels. */
-function measuringDevice(total: { weightBytes: number; kvBytes: number }): Device {
-  const device: Partial<Device> = {
-    kind: "cpu",
-    allocate: () => 0n,
-    free: () => {},
-    upload: () => {},
-    copy: () => {},
-    linearWeight(parts, format) {
-      for (const { rows, columns, dtype } of parts) {
-        // A wider format is made in registers, from what is stored.
-        total.weightBytes += rows * columns * Math.min(dtypeBytes(dtype), dtypeBytes(format));
-      }
-      return {
-        format,
-        outFeatures: parts.reduce((sum, { rows }) => sum + rows, 0),
-        inFeatures: parts[0].columns,
-        [Symbol.dispose]() {},
-      };
-    },
-    vector(source) {
-      total.weightBytes += source.length * dtypeBytes("f32");
-      return Tensor.view(device as Device, 0n, { shape: [source.length] });
-    },
-    kvCache(numBlocks, { numKvHeads, headDim }) {
-      const shape = [numBlocks, KV_BLOCK_SIZE, numKvHeads, headDim];
-      const cache = Tensor.view(device as Device, 0n, { shape, dtype: KV_DTYPE });
-      total.kvBytes += 2 * cache.size * dtypeBytes(KV_DTYPE);
-      return { keys: cache, values: cache };
-    },
-  };
-  return device as Device;
 }

@@ -1,0 +1,83 @@
+/**
+ * Builds one rank's part of a model, and divides a model into pipeline stages.
+ * @module
+ */
+import type { DeviceMesh } from "../distributed/device_mesh.ts";
+import type { WeightSource } from "../layers/weight_source.ts";
+import type { Device } from "../tensor/device.ts";
+import type { WeightDType } from "../tensor/dtype.ts";
+import { CausalLm } from "./causal_lm.ts";
+import type { Stage } from "./family.ts";
+import type { ModelConfig } from "./model_config.ts";
+import { familyOf } from "./registry.ts";
+
+/** Options of {@linkcode loadModel}. */
+export interface LoadModelOptions {
+  /** The model. */
+  readonly config: ModelConfig;
+  /** Its weights. */
+  readonly weights: WeightSource;
+  /** Where to compute. */
+  readonly device: Device;
+  /** This rank's place. */
+  readonly mesh: DeviceMesh;
+  /** Storage of linear weights; null keeps the checkpoint's. */
+  readonly format: WeightDType | null;
+  /** Positions that a sequence may take. */
+  readonly maxModelLen: number;
+  /** Tokens of the largest step. */
+  readonly maxRows: number;
+  /** Rows of logits computed at once. */
+  readonly maxLogitRows: number;
+  /** Blocks of the KV cache. */
+  readonly numBlocks: number;
+  /** Called after each layer with the fraction of this rank's layers that are there. */
+  readonly onProgress?: (fraction: number) => void;
+}
+
+/**
+ * Layers of a stage: as even as possible, the first stages taking one more where it does not divide.
+ *
+ * @throws {RangeError} when there are more stages than layers.
+ */
+export function stageOf(numLayers: number, options: { rank: number; stages: number }): Stage {
+  const { rank, stages } = options;
+  if (stages > numLayers) {
+    throw new RangeError(
+      `Cannot cut the model into ${stages} pipeline stages as every stage needs a layer: ` +
+        `the model has ${numLayers}`,
+    );
+  }
+  const base = Math.floor(numLayers / stages);
+  const extra = numLayers % stages;
+  const firstLayer = rank * base + Math.min(rank, extra);
+  const endLayer = firstLayer + base + (rank < extra ? 1 : 0);
+  return { firstLayer, endLayer, first: rank === 0, last: rank === stages - 1 };
+}
+
+/** Builds this rank's part of a model. */
+export function loadModel(options: LoadModelOptions): CausalLm {
+  const { config, device, mesh, maxRows, onProgress } = options;
+  const { rank, size: stages } = mesh.pipelineParallel;
+  const stage = stageOf(config.numLayers, { rank, stages });
+  let built = 0;
+  const parts = familyOf(config).build({
+    device,
+    tensorParallel: mesh.tensorParallel,
+    weights: options.weights,
+    format: options.format,
+    maxRows,
+    config,
+    stage,
+    maxModelLen: options.maxModelLen,
+    onLayer: () => onProgress?.(++built / (stage.endLayer - stage.firstLayer)),
+  });
+  return new CausalLm(parts, {
+    device,
+    pipelineParallel: mesh.pipelineParallel,
+    hiddenSize: config.hiddenSize,
+    maxRows,
+    maxLogitRows: options.maxLogitRows,
+    numBlocks: options.numBlocks,
+  });
+}
