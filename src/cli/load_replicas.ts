@@ -3,6 +3,7 @@
  * @module
  */
 import { LlmEngine } from "../engine/llm_engine.ts";
+import { nativeLibraryPath } from "../native/compile.ts";
 import type { CliHost } from "./command.ts";
 import { type EngineFlagValues, engineOptions } from "./engine_options.ts";
 import { createProgress } from "./progress.ts";
@@ -19,6 +20,10 @@ export async function loadReplicas(
   const { model, host } = options;
   const count = values["data-parallel-size"];
   const engines: LlmEngine[] = [];
+  nativeLibraryPath({
+    onCompile: ({ command }) =>
+      host.log.info(`compiling the CPU kernels with ${command}, once for this machine`),
+  });
   const progress = createProgress({
     label: "Loading weights",
     terminal: host.terminal,

@@ -13,6 +13,9 @@ import type { EngineOptions } from "./types.ts";
 /** Share of the free memory that the KV cache takes when nothing is said. */
 const DEFAULT_KV_SHARE = 0.25;
 
+/** Requests that run at once when nothing is said; fewer where a step takes fewer tokens. */
+const DEFAULT_MAX_NUM_SEQS = 64;
+
 /** An engine's settled options. Plain data: it is handed to every rank. */
 export interface EngineConfig {
   /** Folder of the checkpoint. */
@@ -80,8 +83,11 @@ export function resolveEngineConfig(options: EngineOptions): EngineConfig {
     "threads",
     options.threads ?? Math.max(1, Math.floor(cores / (ranks * replicas))),
   );
-  const maxNumSeqs = positive("maxNumSeqs", options.maxNumSeqs ?? 64);
   const maxNumBatchedTokens = positive("maxNumBatchedTokens", options.maxNumBatchedTokens ?? 2048);
+  const maxNumSeqs = positive(
+    "maxNumSeqs",
+    options.maxNumSeqs ?? Math.min(DEFAULT_MAX_NUM_SEQS, maxNumBatchedTokens),
+  );
   if (maxNumBatchedTokens < maxNumSeqs) {
     throw new RangeError(
       `Cannot run ${maxNumSeqs} sequences in steps of at most ${maxNumBatchedTokens} tokens: ` +

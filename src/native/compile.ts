@@ -26,14 +26,20 @@ printf '%s\\n' "$@" | xargs -P "$JOBS" -I '{}' $CC $FLAGS -c '{}' -o '{}.o' || e
 exec $CC -shared -pthread -o library.so *.o -lm
 `;
 
+/** Options of {@linkcode nativeLibraryPath}. */
+export interface NativeLibraryOptions {
+  /** Called before a compilation, which takes some seconds. */
+  readonly onCompile?: (compiler: Compiler) => void;
+}
+
 /**
  * Path of the native library of the CPU kernels, compiled for this machine; from the cache when it
  * was compiled before. Blocks while compiling (some seconds).
  *
  * Throws when the platform is not Linux x86-64, when there is no C compiler, or when it fails.
  */
-export function nativeLibraryPath(): string {
-  return compileSources(CPU_SOURCES, nativeArchitectureFlags());
+export function nativeLibraryPath(options: NativeLibraryOptions = {}): string {
+  return compileSources(CPU_SOURCES, nativeArchitectureFlags(), options);
 }
 
 /**
@@ -64,6 +70,7 @@ export function processorName(): string {
 export function compileSources(
   sources: readonly NativeSource[],
   architectureFlags: readonly string[],
+  options: NativeLibraryOptions = {},
 ): string {
   checkPlatform();
   const compiler = findCompiler();
@@ -79,6 +86,7 @@ export function compileSources(
   using lock = Deno.openSync(`${folder}/lock`, { write: true, create: true, mode: 0o600 });
   lock.lockSync(true);
   if (isFile(path)) return path;
+  options.onCompile?.(compiler);
   // A folder of its own, then a rename: others see a whole library or none.
   const work = Deno.makeTempDirSync({ dir: folder, prefix: "build-" });
   try {
