@@ -4,7 +4,7 @@
  */
 import { partitionHeads } from "../layers/partition.ts";
 import { type ModelConfig, readModelConfig } from "../models/model_config.ts";
-import { stageOf } from "../models/load_model.ts";
+import { stageOf } from "../models/pipeline_stages.ts";
 import { KV_BLOCK_SIZE } from "../tensor/device.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
 import { availableCores, availableMemory } from "./host_resources.ts";
@@ -74,7 +74,7 @@ export function resolveEngineConfig(options: EngineOptions): EngineConfig {
   const tensorParallelSize = positive("tensorParallelSize", options.tensorParallelSize ?? 1);
   const pipelineParallelSize = positive("pipelineParallelSize", options.pipelineParallelSize ?? 1);
   partitionHeads(config, { rank: 0, parts: tensorParallelSize });
-  stageOf(config.numLayers, { rank: 0, stages: pipelineParallelSize });
+  stageOf(config, { rank: 0, stages: pipelineParallelSize });
 
   const replicas = positive("replicasOnHost", options.replicasOnHost ?? 1);
   const ranks = tensorParallelSize * pipelineParallelSize;

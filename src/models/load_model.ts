@@ -1,5 +1,5 @@
 /**
- * Builds one rank's part of a model, and divides a model into pipeline stages.
+ * Builds one rank's part of a model.
  * @module
  */
 import type { DeviceMesh } from "../distributed/device_mesh.ts";
@@ -7,8 +7,8 @@ import type { WeightSource } from "../layers/weight_source.ts";
 import type { Device } from "../tensor/device.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
 import { CausalLm } from "./causal_lm.ts";
-import type { Stage } from "./family.ts";
 import type { ModelConfig } from "./model_config.ts";
+import { stageOf } from "./pipeline_stages.ts";
 import { familyOf } from "./registry.ts";
 
 /** Options of {@linkcode loadModel}. */
@@ -35,31 +35,11 @@ export interface LoadModelOptions {
   readonly onProgress?: (fraction: number) => void;
 }
 
-/**
- * Layers of a stage: as even as possible, the first stages taking one more where it does not divide.
- *
- * @throws {RangeError} when there are more stages than layers.
- */
-export function stageOf(numLayers: number, options: { rank: number; stages: number }): Stage {
-  const { rank, stages } = options;
-  if (stages > numLayers) {
-    throw new RangeError(
-      `Cannot cut the model into ${stages} pipeline stages as every stage needs a layer: ` +
-        `the model has ${numLayers}`,
-    );
-  }
-  const base = Math.floor(numLayers / stages);
-  const extra = numLayers % stages;
-  const firstLayer = rank * base + Math.min(rank, extra);
-  const endLayer = firstLayer + base + (rank < extra ? 1 : 0);
-  return { firstLayer, endLayer, first: rank === 0, last: rank === stages - 1 };
-}
-
 /** Builds this rank's part of a model. */
 export function loadModel(options: LoadModelOptions): CausalLm {
   const { config, device, mesh, maxRows, onProgress } = options;
   const { rank, size: stages } = mesh.pipelineParallel;
-  const stage = stageOf(config.numLayers, { rank, stages });
+  const stage = stageOf(config, { rank, stages });
   let built = 0;
   const parts = familyOf(config).build({
     device,

@@ -6,9 +6,10 @@
 import type { DeviceMesh } from "../distributed/device_mesh.ts";
 import { KV_BLOCK_SIZE } from "../tensor/device.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
-import { loadModel, stageOf } from "./load_model.ts";
+import { loadModel } from "./load_model.ts";
 import { measuringDevice, placeInGroup } from "./measuring_device.ts";
 import type { ModelConfig } from "./model_config.ts";
+import { stageOf } from "./pipeline_stages.ts";
 
 /** Options of {@linkcode rankFootprints}. */
 export interface RankFootprintOptions {
@@ -66,7 +67,7 @@ function measureRank(
     tensorParallel: placeInGroup(rank, tensorParallelSize),
     pipelineParallel: placeInGroup(stage, pipelineParallelSize),
   };
-  const { firstLayer, endLayer } = stageOf(config.numLayers, {
+  const { firstLayer, endLayer } = stageOf(config, {
     rank: stage,
     stages: pipelineParallelSize,
   });
