@@ -125,19 +125,29 @@ export type { SharedMemoryHandle } from "./src/native/shared_memory.ts";
 
 // Devices and tensors.
 export type {
-  AttentionShape,
-  BatchTensors,
   Device,
   DeviceDescription,
   DeviceKind,
-  GumbelOptions,
-  HostMatrix,
-  HostVector,
-  KvCacheLayer,
-  LinearOptions,
-  LinearWeight,
+  DeviceMemory,
   Recording,
 } from "./src/tensor/device.ts";
+export type {
+  AttentionKernels,
+  AttentionShape,
+  BatchTensors,
+  KvCacheLayer,
+} from "./src/tensor/attention_kernels.ts";
+export type { ElementwiseKernels } from "./src/tensor/elementwise_kernels.ts";
+export type { ExpertKernels } from "./src/tensor/expert_kernels.ts";
+export type {
+  HostMatrix,
+  HostVector,
+  LinearKernels,
+  LinearOptions,
+  LinearWeight,
+} from "./src/tensor/linear_kernels.ts";
+export type { NormKernels } from "./src/tensor/norm_kernels.ts";
+export type { GumbelOptions, SamplingKernels } from "./src/tensor/sampling_kernels.ts";
 export { type DType, dtypeBytes, type WeightDType } from "./src/tensor/dtype.ts";
 export { openDevice, type OpenDeviceOptions } from "./src/tensor/open_device.ts";
 export { Tensor, type TensorOptions } from "./src/tensor/tensor.ts";

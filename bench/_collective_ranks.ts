@@ -1,7 +1,7 @@
 /** The ranks that collectives_bench.ts times. */
 import type { Communicator } from "../src/distributed/communicator.ts";
 import type { RankContext } from "../src/distributed/launcher.ts";
-import { CpuDevice } from "../src/tensor/cpu_device.ts";
+import { openCpuDevice } from "../src/tensor/cpu_device.ts";
 
 /** What is timed. */
 export type BenchmarkedOperation = "all_reduce" | "all_gather" | "send/recv";
@@ -15,7 +15,7 @@ export interface CollectiveBenchmark {
 
 /** Median time of one call in microseconds, one per size. */
 export function rankMain({ world, args }: RankContext<CollectiveBenchmark>): number[] {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   return args.sizes.map((bytes) => {
     const input = device.allocate(bytes);
     const output = device.allocate(bytes * world.size);

@@ -5,8 +5,9 @@
  * computes: GFLOP/s counts the products of the keys that causality leaves.
  * @module
  */
-import { CpuDevice } from "../src/tensor/cpu_device.ts";
-import { type Device, KV_BLOCK_SIZE, type KvCacheLayer } from "../src/tensor/device.ts";
+import { openCpuDevice } from "../src/tensor/cpu_device.ts";
+import { KV_BLOCK_SIZE, type KvCacheLayer } from "../src/tensor/attention_kernels.ts";
+import type { Device } from "../src/tensor/device.ts";
 import { Tensor } from "../src/tensor/tensor.ts";
 import { measure } from "./_measure.ts";
 
@@ -59,7 +60,7 @@ function benchAttention(
   model: typeof MODELS[number],
   step: typeof STEPS[number],
 ): void {
-  using device = new CpuDevice({ threads });
+  using device = openCpuDevice({ threads });
   const { numHeads, numKvHeads, headDim } = model;
   const { context, tokens } = step;
   const length = context + tokens;

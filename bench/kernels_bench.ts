@@ -2,8 +2,9 @@
  * Speed of the CPU kernels at the shapes of SmolLM-135M and Llama-3.2-1B: `deno bench -A bench/kernels_bench.ts`.
  * @module
  */
-import { CpuDevice } from "../src/tensor/cpu_device.ts";
-import type { Device, LinearWeight } from "../src/tensor/device.ts";
+import { openCpuDevice } from "../src/tensor/cpu_device.ts";
+import type { Device } from "../src/tensor/device.ts";
+import type { LinearWeight } from "../src/tensor/linear_kernels.ts";
 import { dtypeBytes, type WeightDType } from "../src/tensor/dtype.ts";
 import { Tensor } from "../src/tensor/tensor.ts";
 import { measure } from "./_measure.ts";
@@ -53,7 +54,7 @@ function weights(
 function benchLinear(threads: number): void {
   for (const { model, rows, columns, blocks } of LINEAR_SHAPES) {
     for (const dtype of ["f32", "bf16"] as const) {
-      using device = new CpuDevice({ threads });
+      using device = openCpuDevice({ threads });
       const bytes = rows * columns * dtypeBytes(dtype);
       const copies = weights(device, { rows, columns, dtype }, Math.ceil(ROUND_BYTES / bytes));
       for (const tokens of [1, 16, 512]) {
@@ -74,7 +75,7 @@ function benchLinear(threads: number): void {
 }
 
 function benchRows(threads: number): void {
-  using device = new CpuDevice({ threads });
+  using device = openCpuDevice({ threads });
   for (const [rows, size] of [[1, 2048], [512, 576], [512, 2048]]) {
     const [x, residual, out] = [0, 1, 2].map(() => filled(device, rows, size));
     const weight = filled(device, 1, size);

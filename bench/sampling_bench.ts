@@ -2,7 +2,7 @@
  * Speed of sampling at a vocabulary of 151,936 tokens: `deno bench -A bench/sampling_bench.ts`.
  * @module
  */
-import { CpuDevice } from "../src/tensor/cpu_device.ts";
+import { openCpuDevice } from "../src/tensor/cpu_device.ts";
 import { orderedKey } from "../src/tensor/ordered_key.ts";
 import { Tensor } from "../src/tensor/tensor.ts";
 import { measure } from "./_measure.ts";
@@ -11,7 +11,7 @@ const VOCABULARY = 151_936;
 const ROWS = 8;
 
 function benchSampling(threads: number): void {
-  using device = new CpuDevice({ threads });
+  using device = openCpuDevice({ threads });
   const f32 = (length: number, value: (index: number) => number, shape = [length]) => {
     const tensor = Tensor.allocate(device, { shape });
     tensor.upload(Float32Array.from({ length }, (_, i) => value(i)));

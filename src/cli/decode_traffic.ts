@@ -4,7 +4,7 @@
  */
 import { kvBlockBytes } from "../engine/engine_config.ts";
 import type { ModelConfig } from "../models/model_config.ts";
-import { KV_BLOCK_SIZE } from "../tensor/device.ts";
+import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
 import type { StoredWeight } from "./stored_weights.ts";
 

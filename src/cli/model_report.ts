@@ -7,7 +7,7 @@ import type { EngineOptions } from "../engine/types.ts";
 import type { ModelConfig } from "../models/model_config.ts";
 import { parameterCount } from "../models/parameter_shapes.ts";
 import { type RankFootprint, rankFootprints } from "../models/rank_footprint.ts";
-import { KV_BLOCK_SIZE } from "../tensor/device.ts";
+import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
 import { storedWeights } from "./stored_weights.ts";
 

@@ -5,7 +5,7 @@
 import { partitionHeads } from "../layers/partition.ts";
 import { type ModelConfig, readModelConfig } from "../models/model_config.ts";
 import { stageOf } from "../models/pipeline_stages.ts";
-import { KV_BLOCK_SIZE } from "../tensor/device.ts";
+import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
 import { availableCores, availableMemory } from "./host_resources.ts";
 import type { EngineOptions } from "./types.ts";

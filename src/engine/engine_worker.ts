@@ -3,7 +3,7 @@
  * @module
  */
 /// <reference lib="deno.worker" />
-import { KV_BLOCK_SIZE } from "../tensor/device.ts";
+import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import { EngineCore } from "./engine_core.ts";
 import type { EngineCommand, EngineEvent } from "./engine_protocol.ts";

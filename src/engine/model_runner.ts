@@ -3,7 +3,8 @@
  * @module
  */
 import type { CausalLm, ForwardBatch } from "../models/causal_lm.ts";
-import { type Device, KV_BLOCK_SIZE } from "../tensor/device.ts";
+import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
+import type { Device } from "../tensor/device.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Sampler, SampleRow } from "./sampler.ts";
 import type { PlannedSequence, RowLogprobs, SequenceResult, StepPlan } from "./step_plan.ts";

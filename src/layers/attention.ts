@@ -2,7 +2,7 @@
  * Self-attention over a paged KV cache, divided by heads over tensor-parallel ranks.
  * @module
  */
-import type { AttentionShape, BatchTensors, KvCacheLayer } from "../tensor/device.ts";
+import type { AttentionShape, BatchTensors, KvCacheLayer } from "../tensor/attention_kernels.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { RmsNorm } from "./norm.ts";
 import { QkvParallelLinear, RowParallelLinear } from "./parallel_linear.ts";

@@ -2,7 +2,7 @@
  * Mixture-of-experts feed-forward layer, every expert divided over the tensor-parallel ranks.
  * @module
  */
-import type { LinearWeight } from "../tensor/device.ts";
+import type { LinearWeight } from "../tensor/linear_kernels.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { FeedForward, FeedForwardBuffers } from "./mlp.ts";
 import { partition, type Shard } from "./partition.ts";

@@ -5,7 +5,7 @@
  * Parallelism" (arXiv 1909.08053), section 3.
  * @module
  */
-import type { HostMatrix, LinearWeight } from "../tensor/device.ts";
+import type { HostMatrix, LinearWeight } from "../tensor/linear_kernels.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { type HeadShard, partition, partitionHeads, type Shard } from "./partition.ts";
 import {

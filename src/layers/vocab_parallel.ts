@@ -2,7 +2,7 @@
  * Embedding and output head whose vocabulary is divided over tensor-parallel ranks.
  * @module
  */
-import type { LinearWeight } from "../tensor/device.ts";
+import type { LinearWeight } from "../tensor/linear_kernels.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { REDUCTION_BLOCKS } from "./partition.ts";
 import { type LayerContext, loadLinear, matrixRows } from "./weight_source.ts";

@@ -3,7 +3,8 @@
  * @module
  */
 import type { Communicator } from "../distributed/communicator.ts";
-import type { Device, HostMatrix, HostVector, LinearWeight } from "../tensor/device.ts";
+import type { Device } from "../tensor/device.ts";
+import type { HostMatrix, HostVector, LinearWeight } from "../tensor/linear_kernels.ts";
 import { type DType, dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 

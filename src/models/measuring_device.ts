@@ -3,7 +3,8 @@
  * @module
  */
 import type { Communicator } from "../distributed/communicator.ts";
-import { type Device, KV_BLOCK_SIZE } from "../tensor/device.ts";
+import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
+import type { Device } from "../tensor/device.ts";
 import { dtypeBytes } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import type { DeviceMesh } from "../distributed/device_mesh.ts";
-import { KV_BLOCK_SIZE } from "../tensor/device.ts";
+import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
 import { loadModel } from "./load_model.ts";
 import { measuringDevice, placeInGroup } from "./measuring_device.ts";

@@ -2,7 +2,7 @@
  * From prompts as they were sent to token ids that fit the model.
  * @module
  */
-import { KV_BLOCK_SIZE } from "../tensor/device.ts";
+import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import { TextError, type TextErrorReason } from "../text/text_error.ts";
 import { badRequest } from "./api_error.ts";
 import type { ReplicaRouter } from "./replica_router.ts";

@@ -2,13 +2,12 @@
  * What the parts of the CPU device share.
  * @module
  */
-import type { CpuKernelSymbols } from "../native/cpu_kernels.ts";
 import type { CpuMemory } from "./cpu_memory.ts";
 
-/** Library, memory and thread pool of one CPU device. */
-export interface CpuContext {
+/** Library, memory and thread pool of one CPU device. `Symbols`: the functions that a part calls. */
+export interface CpuContext<Symbols extends Deno.ForeignLibraryInterface> {
   /** Library functions. */
-  readonly kernels: CpuKernelSymbols;
+  readonly kernels: Deno.DynamicLibrary<Symbols>["symbols"];
   /** Memory of the device. */
   readonly memory: CpuMemory;
   /** Address of the `weft_pool` that kernels run on. */

@@ -4,9 +4,20 @@
  */
 import type { CpuContext } from "./cpu_context.ts";
 import type { CpuMemory } from "./cpu_memory.ts";
-import type { HostMatrix, LinearWeight } from "./device.ts";
 import { type DType, dtypeBytes, type WeightDType } from "./dtype.ts";
 import { MAX_KERNEL_INTEGER } from "./kernel_arguments.ts";
+import type { HostMatrix, LinearWeight } from "./linear_kernels.ts";
+
+/** Functions of the native library, each under its C declaration. */
+export const CPU_WEIGHT_SYMBOLS = {
+  // void weft_convert_matrix(weft_pool* pool, void* out, int32_t out_format, const void* source,
+  //                          int32_t source_format, int32_t rows, int32_t columns,
+  //                          int32_t row_stride, int32_t column_stride)
+  weft_convert_matrix: {
+    parameters: ["usize", "usize", "i32", "usize", "i32", "i32", "i32", "i32", "i32"],
+    result: "void",
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
 
 // WEFT_F32, WEFT_F16 and WEFT_BF16 of native/cpu/simd.h.
 const FORMATS: Readonly<Record<WeightDType, number>> = { f32: 0, f16: 1, bf16: 2 };
@@ -56,7 +67,7 @@ export class CpuLinearWeight implements LinearWeight {
 
   /** Stacks `parts`, which have the same number of columns. */
   static from(
-    context: CpuContext,
+    context: CpuContext<typeof CPU_WEIGHT_SYMBOLS>,
     parts: readonly HostMatrix[],
     format: WeightDType,
   ): CpuLinearWeight {
@@ -116,7 +127,7 @@ function checkPart(part: HostMatrix, columns: number): void {
 }
 
 function toSegment(
-  context: CpuContext,
+  context: CpuContext<typeof CPU_WEIGHT_SYMBOLS>,
   part: HostMatrix,
   format: WeightDType,
   owned: bigint[],

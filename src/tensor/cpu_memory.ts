@@ -2,17 +2,32 @@
  * Memory of the CPU device.
  * @module
  */
-import type { CpuKernelSymbols } from "../native/cpu_kernels.ts";
+import type { DeviceMemory } from "./device.ts";
 import { CapacityError } from "./errors.ts";
 
+/** Functions of the native library, each under its C declaration. */
+export const CPU_MEMORY_SYMBOLS = {
+  // void* weft_allocate(uint64_t bytes)
+  weft_allocate: { parameters: ["u64"], result: "usize" },
+  // void weft_free(void* memory)
+  weft_free: { parameters: ["usize"], result: "void" },
+  // void weft_copy(void* destination, const void* source, uint64_t bytes)
+  weft_copy: { parameters: ["usize", "usize", "u64"], result: "void" },
+  // The same function, from and to JavaScript's memory.
+  weft_upload: { name: "weft_copy", parameters: ["usize", "buffer", "u64"], result: "void" },
+  weft_download: { name: "weft_copy", parameters: ["buffer", "usize", "u64"], result: "void" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+type MemoryFunctions = Deno.DynamicLibrary<typeof CPU_MEMORY_SYMBOLS>["symbols"];
+
 /** Allocates, frees and copies; knows what is allocated, so that nothing is freed twice or left behind. */
-export class CpuMemory implements Disposable {
-  readonly #kernels: CpuKernelSymbols;
+export class CpuMemory implements DeviceMemory, Disposable {
+  readonly #kernels: MemoryFunctions;
   readonly #allocated = new Set<bigint>();
   #disposed = false;
 
   /** Memory from the native library. */
-  constructor(kernels: CpuKernelSymbols) {
+  constructor(kernels: MemoryFunctions) {
     this.#kernels = kernels;
   }
 

@@ -66,3 +66,15 @@ export function checkVector(
     );
   }
 }
+
+/** Throws RangeError unless `x` holds `rows` rows of `numHeads * headDim` f32. */
+export function checkHeads(
+  kernel: string,
+  x: Tensor,
+  rows: number,
+  shape: { numHeads: number; headDim: number },
+): void {
+  checkCount(kernel, "numHeads", shape.numHeads);
+  checkCount(kernel, "headDim", shape.headDim);
+  checkMatrix(kernel, "x", x, rows, shape.numHeads * shape.headDim);
+}

@@ -2,7 +2,7 @@
  * The one place that chooses a backend.
  * @module
  */
-import { CpuDevice } from "./cpu_device.ts";
+import { openCpuDevice } from "./cpu_device.ts";
 import type { Device } from "./device.ts";
 
 /** Options of {@linkcode openDevice}. */
@@ -28,7 +28,7 @@ export function openDevice(options: OpenDeviceOptions = {}): Device {
   switch (kind) {
     case "auto":
     case "cpu":
-      return new CpuDevice({ threads });
+      return openCpuDevice({ threads });
     case "cuda":
       throw new Error("Cannot open a CUDA device as this version has none: use --device cpu");
     default:

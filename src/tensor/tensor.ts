@@ -2,7 +2,7 @@
  * A tensor is a typed, shaped view of device memory.
  * @module
  */
-import type { Device } from "./device.ts";
+import type { DeviceMemory } from "./device.ts";
 import { type DType, dtypeBytes } from "./dtype.ts";
 
 /** Options of {@linkcode Tensor.allocate}. */
@@ -27,8 +27,6 @@ export interface TensorOptions {
  * ```
  */
 export class Tensor implements Disposable {
-  /** The device that owns the memory. */
-  readonly device: Device;
   /** Address of the first element in the device's memory. */
   readonly address: bigint;
   /** Sizes, outermost first. */
@@ -37,14 +35,15 @@ export class Tensor implements Disposable {
   readonly dtype: DType;
   /** Distance between consecutive rows (all dimensions but the first folded), in elements. */
   readonly rowStride: number;
+  readonly #memory: DeviceMemory;
   readonly #owned: boolean;
 
   private constructor(
-    device: Device,
+    memory: DeviceMemory,
     address: bigint,
     options: Required<TensorOptions> & { rowStride: number; owned: boolean },
   ) {
-    this.device = device;
+    this.#memory = memory;
     this.address = address;
     this.shape = options.shape;
     this.dtype = options.dtype;
@@ -52,12 +51,12 @@ export class Tensor implements Disposable {
     this.#owned = options.owned;
   }
 
-  /** Allocates a tensor; its contents are undefined. Frees it when disposed. */
-  static allocate(device: Device, options: TensorOptions): Tensor {
+  /** Allocates a tensor in a device's memory; its contents are undefined. Frees it when disposed. */
+  static allocate(memory: DeviceMemory, options: TensorOptions): Tensor {
     const { shape, dtype = "f32" } = options;
     const count = elementCount(shape);
-    const address = device.allocate(Math.max(1, count) * dtypeBytes(dtype));
-    return new Tensor(device, address, {
+    const address = memory.allocate(Math.max(1, count) * dtypeBytes(dtype));
+    return new Tensor(memory, address, {
       shape,
       dtype,
       rowStride: rowStrideOf(shape),
@@ -67,13 +66,13 @@ export class Tensor implements Disposable {
 
   /** Describes memory that something else owns; disposing the tensor leaves it alone. */
   static view(
-    device: Device,
+    memory: DeviceMemory,
     address: bigint,
     options: TensorOptions & { readonly rowStride?: number },
   ): Tensor {
     const { shape, dtype = "f32" } = options;
     const rowStride = options.rowStride ?? rowStrideOf(shape);
-    return new Tensor(device, address, { shape, dtype, rowStride, owned: false });
+    return new Tensor(memory, address, { shape, dtype, rowStride, owned: false });
   }
 
   /** Number of elements in the shape. */
@@ -89,7 +88,7 @@ export class Tensor implements Disposable {
         `Cannot view columns ${start}..${start + count} as the tensor is narrower: ${width}`,
       );
     }
-    return Tensor.view(this.device, this.address + BigInt(start * dtypeBytes(this.dtype)), {
+    return Tensor.view(this.#memory, this.address + BigInt(start * dtypeBytes(this.dtype)), {
       shape: [...this.shape.slice(0, -1), count],
       dtype: this.dtype,
       rowStride: this.rowStride,
@@ -99,13 +98,13 @@ export class Tensor implements Disposable {
   /** Copies `source` to the start of a contiguous tensor. */
   upload(source: ArrayBufferView): void {
     this.#check(source);
-    this.device.upload(this.address, source);
+    this.#memory.upload(this.address, source);
   }
 
   /** Copies the start of a contiguous tensor into `destination` after pending work has finished. */
   download<T extends ArrayBufferView>(destination: T): T {
     this.#check(destination);
-    this.device.download(destination, this.address);
+    this.#memory.download(destination, this.address);
     return destination;
   }
 
@@ -120,7 +119,7 @@ export class Tensor implements Disposable {
 
   /** Frees the memory if this tensor owns it. */
   [Symbol.dispose](): void {
-    if (this.#owned) this.device.free(this.address);
+    if (this.#owned) this.#memory.free(this.address);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Device } from "../../../src/tensor/device.ts";
-import { KV_BLOCK_SIZE } from "../../../src/tensor/device.ts";
+import { KV_BLOCK_SIZE } from "../../../src/tensor/attention_kernels.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
 import type { Random } from "./_random.ts";
 

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
-import type { Device, HostMatrix } from "../../../src/tensor/device.ts";
+import type { Device } from "../../../src/tensor/device.ts";
+import type { HostMatrix } from "../../../src/tensor/linear_kernels.ts";
 import { dtypeBytes, type WeightDType } from "../../../src/tensor/dtype.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
 

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
 import { compileSources } from "../../../src/native/compile.ts";
 import { CPU_SOURCES } from "../../../src/native/sources.ts";
-import { CpuDevice } from "../../../src/tensor/cpu_device.ts";
+import { openCpuDevice } from "../../../src/tensor/cpu_device.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
 import { instructionSetFlags } from "../native/_simd_harness.ts";
 import {
@@ -55,7 +55,7 @@ const SHAPES: [string, Heads][] = [
 
 for (const [name, shape] of SHAPES) {
   Deno.test(`pagedAttention agrees with float64: ${name}`, () => {
-    using device = new CpuDevice({ threads: 2 });
+    using device = openCpuDevice({ threads: 2 });
     const random = new Random(1);
     const sequences = MIXED_LENGTHS.map((length) => randomSequence(random, length, shape));
     const outputs = attend(device, sequences, MIXED_STEPS, shape, random);
@@ -81,11 +81,11 @@ Deno.test("pagedAttention gives the same bits for any chunking, batch and number
     const lengths = [601, 45, 130];
     const sequences = lengths.map((length, i) => randomSequence(new Random(i), length, shape));
     const whole = lengths.map((count, sequence) => ({ sequence, start: 0, count }));
-    using one = new CpuDevice({ threads: 1 });
+    using one = openCpuDevice({ threads: 1 });
     const expected = attend(one, sequences, [whole], shape, new Random(7));
     assert(expected.every((output) => output.every(Number.isFinite)));
 
-    using three = new CpuDevice({ threads: 3 });
+    using three = openCpuDevice({ threads: 3 });
     for (const device of [one, three]) {
       for (const size of [1, 7, 16, 33, 601]) {
         // Decoding all 601 positions one by one on each device would only take longer.
@@ -109,9 +109,9 @@ Deno.test("pagedAttention gives the same bits for any chunking, batch and number
 });
 
 Deno.test("pagedAttention gives the same bits on every instruction set", () => {
-  using native = new CpuDevice({ threads: 1 });
+  using native = openCpuDevice({ threads: 1 });
   for (const [set, flags] of Object.entries(instructionSetFlags())) {
-    using device = new CpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
+    using device = openCpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
     for (const headDim of [20, 64]) {
       const shape = heads({ headDim });
       const sequences = [randomSequence(new Random(1), 270, shape)];
@@ -124,7 +124,7 @@ Deno.test("pagedAttention gives the same bits on every instruction set", () => {
 });
 
 Deno.test("pagedAttention gives a rank that holds some heads the same bits", () => {
-  using device = new CpuDevice({ threads: 2 });
+  using device = openCpuDevice({ threads: 2 });
   const all = heads({ kvHeadOfHead: [0, 0, 1, 1], headDim: 24 });
   const length = 300;
   const sequence = randomSequence(new Random(3), length, all);
@@ -151,7 +151,7 @@ Deno.test("pagedAttention gives a rank that holds some heads the same bits", () 
 });
 
 Deno.test("pagedAttention shows a token nothing of the tokens after it", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const shape = heads();
   const sequence = randomSequence(new Random(5), 40, shape);
   const steps = chunksOf(0, 40, 40);
@@ -165,7 +165,7 @@ Deno.test("pagedAttention shows a token nothing of the tokens after it", () => {
 });
 
 Deno.test("pagedAttention and writeKvCache refuse blocks outside the cache", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   using resources = new DisposableStack();
   const i32 = (values: number[], shape = [values.length]) => {
     const tensor = resources.use(Tensor.allocate(device, { shape, dtype: "i32" }));

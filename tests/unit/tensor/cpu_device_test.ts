@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { CpuDevice } from "../../../src/tensor/cpu_device.ts";
+import { openCpuDevice } from "../../../src/tensor/cpu_device.ts";
 import { CapacityError } from "../../../src/tensor/errors.ts";
 import { openDevice } from "../../../src/tensor/open_device.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
@@ -17,17 +17,17 @@ Deno.test("openDevice opens the CPU for auto and cpu, and refuses what is not th
 });
 
 Deno.test("the description names processor, instruction set and kernels", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const { name, instructionSet, kernelHash } = device.description;
   assert(name.length > 0);
   assert(["AVX-512", "AVX2", "portable"].includes(instructionSet), instructionSet);
   assert(/^[0-9a-f]{64}$/.test(kernelHash), kernelHash);
-  using again = new CpuDevice({ threads: 2 });
+  using again = openCpuDevice({ threads: 2 });
   assertEquals(again.description.kernelHash, kernelHash);
 });
 
 Deno.test("memory is aligned, copied both ways and inside, and freed once", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   for (const bytes of [0, 1, 100, 5_000_000]) {
     const address = device.allocate(bytes);
     assertEquals(address % 64n, 0n);
@@ -48,13 +48,13 @@ Deno.test("memory is aligned, copied both ways and inside, and freed once", () =
 });
 
 Deno.test("allocate throws CapacityError when the machine has no such memory", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const error = assertThrows(() => device.allocate(2 ** 52), CapacityError, "out of memory");
   assertEquals(error.byteLength, 2 ** 52);
 });
 
 Deno.test("vector widens f32, f16 and bf16, and refuses other types", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const values = [1.5, -2, 0.25, 3];
   const stored = {
     f32: Float32Array.from(values),
@@ -72,7 +72,7 @@ Deno.test("vector widens f32, f16 and bf16, and refuses other types", () => {
 });
 
 Deno.test("a recording runs at each replay and not before", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   using x = Tensor.allocate(device, { shape: [4] });
   x.upload(Float32Array.of(1, 2, 3, 4));
   using recording = device.record(() => device.add(x, x, x, 4));
@@ -84,10 +84,10 @@ Deno.test("a recording runs at each replay and not before", () => {
 
 Deno.test("disposing a device stops its threads, and may come before its tensors", () => {
   const threads = () => [...Deno.readDirSync("/proc/self/task")].length;
-  new CpuDevice({ threads: 4 })[Symbol.dispose]();
+  openCpuDevice({ threads: 4 })[Symbol.dispose]();
   const before = threads();
   for (let i = 0; i < 10; i++) {
-    const device = new CpuDevice({ threads: 4 });
+    const device = openCpuDevice({ threads: 4 });
     const tensor = Tensor.allocate(device, { shape: [10] });
     device[Symbol.dispose]();
     device[Symbol.dispose]();

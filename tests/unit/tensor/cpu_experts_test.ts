@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { compileSources } from "../../../src/native/compile.ts";
 import { CPU_SOURCES } from "../../../src/native/sources.ts";
-import { CpuDevice } from "../../../src/tensor/cpu_device.ts";
+import { openCpuDevice } from "../../../src/tensor/cpu_device.ts";
 import type { Device } from "../../../src/tensor/device.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
 import { instructionSetFlags } from "../native/_simd_harness.ts";
@@ -39,7 +39,7 @@ function route(
 }
 
 Deno.test("routeExperts takes the largest of the softmax, by expert number", () => {
-  using device = new CpuDevice({ threads: 2 });
+  using device = openCpuDevice({ threads: 2 });
   for (const [numExperts, topK] of [[1, 1], [4, 2], [8, 2], [17, 3], [128, 8]]) {
     for (const normalize of [true, false]) {
       const rows = 37;
@@ -60,7 +60,7 @@ Deno.test("routeExperts takes the largest of the softmax, by expert number", () 
 });
 
 Deno.test("routeExperts gives ties to the lower expert, and NaN no invalid one", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   assertEquals([...route(device, Float32Array.of(1, 2, 2, 2), 1, 2).experts], [1, 2]);
   assertEquals([...route(device, new Float32Array(20), 1, 3).experts], [0, 1, 2]);
   const { experts } = route(device, new Float32Array(8).fill(NaN), 1, 2);
@@ -69,7 +69,7 @@ Deno.test("routeExperts gives ties to the lower expert, and NaN no invalid one",
 });
 
 Deno.test("sortByExpert sorts stably and says where each expert's pairs begin", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const experts = Int32Array.of(3, 1, 1, 5, 3, 0, 1, 3);
   using order = Tensor.allocate(device, { shape: [8], dtype: "i32" });
   using offsets = Tensor.allocate(device, { shape: [7], dtype: "i32" });
@@ -152,7 +152,7 @@ function mixture(device: Device, rows: number, x: Float32Array, logits: Float32A
 }
 
 Deno.test("groupedLinear and combineExperts agree with float64, token by token", () => {
-  using device = new CpuDevice({ threads: 2 });
+  using device = openCpuDevice({ threads: 2 });
   const rows = 23;
   const random = new Random(12);
   const x = random.normals(rows * HIDDEN);
@@ -179,8 +179,8 @@ Deno.test("groupedLinear and combineExperts agree with float64, token by token",
 });
 
 Deno.test("a token's mixture has the same bits alone, in any batch and with any threads", () => {
-  using one = new CpuDevice({ threads: 1 });
-  using three = new CpuDevice({ threads: 3 });
+  using one = openCpuDevice({ threads: 1 });
+  using three = openCpuDevice({ threads: 3 });
   const rows = 70;
   const random = new Random(13);
   const x = random.normals(rows * HIDDEN);
@@ -202,19 +202,19 @@ Deno.test("a token's mixture has the same bits alone, in any batch and with any 
 });
 
 Deno.test("a mixture has the same bits on every instruction set", () => {
-  using native = new CpuDevice({ threads: 1 });
+  using native = openCpuDevice({ threads: 1 });
   const rows = 12;
   const x = new Random(14).normals(rows * HIDDEN);
   const logits = new Random(15).normals(rows * EXPERTS);
   const expected = mixture(native, rows, x, logits);
   for (const [set, flags] of Object.entries(instructionSetFlags())) {
-    using device = new CpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
+    using device = openCpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
     assertSameBits(mixture(device, rows, x, logits).combined, expected.combined, set);
   }
 });
 
 Deno.test("groupedLinear refuses experts of different shapes", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const weight = (rows: number) =>
     device.linearWeight([
       hostMatrix(device, new Float32Array(rows * 2), { rows, columns: 2, dtype: "f32" }),

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
 import { compileSources } from "../../../src/native/compile.ts";
 import { CPU_SOURCES } from "../../../src/native/sources.ts";
-import { CpuDevice } from "../../../src/tensor/cpu_device.ts";
+import { openCpuDevice } from "../../../src/tensor/cpu_device.ts";
 import type { Device } from "../../../src/tensor/device.ts";
 import { fromOrderedKey, orderedKey } from "../../../src/tensor/ordered_key.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
@@ -26,7 +26,7 @@ function topK(
 }
 
 Deno.test("topK sorts as a stable descending sort does", () => {
-  using device = new CpuDevice({ threads: 2 });
+  using device = openCpuDevice({ threads: 2 });
   const random = new Random(1);
   for (const size of [1, 2, 15, 16, 17, 100, 1000]) {
     // Few distinct values, so that there are ties.
@@ -41,7 +41,7 @@ Deno.test("topK sorts as a stable descending sort does", () => {
 });
 
 Deno.test("topK takes NaN for -Infinity and refuses more than there are", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const row = Float32Array.of(NaN, 1, NaN, -Infinity, 3, NaN);
   assertEquals(topK(device, row, 4), { values: [3, 1, -Infinity, -Infinity], ids: [4, 1, 0, 2] });
   assertThrows(() => topK(device, row, 7), RangeError, "k must be an integer from 1 to 6");
@@ -64,7 +64,7 @@ function logSumExp(device: Device, row: Float32Array, blockSize: number, parts =
 }
 
 Deno.test("logSumExp agrees with float64, and merges to the same bits for 1, 2, 4 and 8 ranks", () => {
-  using device = new CpuDevice({ threads: 2 });
+  using device = openCpuDevice({ threads: 2 });
   for (const blockSize of [1, 13, 16, 500]) {
     const row = new Random(blockSize).normals(blockSize * 8, 4);
     const maximum = Math.max(...row);
@@ -79,7 +79,7 @@ Deno.test("logSumExp agrees with float64, and merges to the same bits for 1, 2, 
 });
 
 Deno.test("logSumExp of blocks and rows of -Infinity is no NaN", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const row = new Float32Array(80).fill(-Infinity);
   for (const parts of [1, 2, 8]) {
     assertEquals([...logSumExp(device, row, 10, parts)], [-Infinity, 0]);
@@ -92,8 +92,8 @@ Deno.test("logSumExp of blocks and rows of -Infinity is no NaN", () => {
 });
 
 Deno.test("logSumExp does not depend on the other rows or the number of threads", () => {
-  using one = new CpuDevice({ threads: 1 });
-  using three = new CpuDevice({ threads: 3 });
+  using one = openCpuDevice({ threads: 1 });
+  using three = openCpuDevice({ threads: 3 });
   const [rows, size] = [20, 203];
   const values = new Random(9).normals(rows * size);
   using stats = Tensor.allocate(three, { shape: [rows, 2] });
@@ -141,7 +141,7 @@ function histogram(
 }
 
 Deno.test("logitHistogram counts what agrees with the prefix and reaches the threshold", () => {
-  using device = new CpuDevice({ threads: 2 });
+  using device = openCpuDevice({ threads: 2 });
   const special = [0, -0, 1e-45, -1e-45, 1e-40, -1e-40, Infinity, -Infinity, 3.4e38, -3.4e38];
   const logits = Float32Array.from([...new Random(4).normals(301, 3), ...special]);
   const size = logits.length;
@@ -181,7 +181,7 @@ Deno.test("logitHistogram counts what agrees with the prefix and reaches the thr
 });
 
 Deno.test("logitHistogram adds up over shards exactly", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const logits = new Random(5).normals(1000, 3);
   const rows: HistogramRow[] = [
     { mode: 2, prefix: 0, threshold: -Infinity, maximum: Math.max(...logits), temperature: 1.3 },
@@ -194,7 +194,7 @@ Deno.test("logitHistogram adds up over shards exactly", () => {
 });
 
 Deno.test("four rounds of logitHistogram find the k-th largest logit", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const logits = new Random(6).normals(500, 3);
   logits[20] = NaN;
   const descending = [...logits].filter((x) => x === x).sort((a, b) => b - a);
@@ -213,13 +213,13 @@ Deno.test("four rounds of logitHistogram find the k-th largest logit", () => {
 });
 
 Deno.test("sums and masses have the same bits on every instruction set", () => {
-  using native = new CpuDevice({ threads: 1 });
+  using native = openCpuDevice({ threads: 1 });
   const logits = new Random(7).normals(8 * 77, 3);
   const rows: HistogramRow[] = [
     { mode: 2, prefix: 0, threshold: -9, maximum: Math.max(...logits), temperature: 0.9 },
   ];
   for (const [set, flags] of Object.entries(instructionSetFlags())) {
-    using device = new CpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
+    using device = openCpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
     assertSameBits(logSumExp(device, logits, 77), logSumExp(native, logits, 77), set);
     assertEquals(histogram(device, logits, rows, 0), histogram(native, logits, rows, 0), set);
     assertEquals(topK(device, logits, 20), topK(native, logits, 20), set);
@@ -227,7 +227,7 @@ Deno.test("sums and masses have the same bits on every instruction set", () => {
 });
 
 Deno.test("gatherLogits takes an id's logit, or -Infinity outside the shard", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const logits = new Matrix(device, 4, 3, {
     values: Float32Array.from({ length: 12 }, (_, i) => i),
   });

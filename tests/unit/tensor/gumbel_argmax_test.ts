@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { compileSources } from "../../../src/native/compile.ts";
 import { CPU_SOURCES } from "../../../src/native/sources.ts";
-import { CpuDevice } from "../../../src/tensor/cpu_device.ts";
+import { openCpuDevice } from "../../../src/tensor/cpu_device.ts";
 import type { Device } from "../../../src/tensor/device.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
 import { instructionSetFlags } from "../native/_simd_harness.ts";
@@ -105,7 +105,7 @@ Deno.test("the reference Philox gives the published answers", () => {
 });
 
 Deno.test("gumbelArgmax adds -ln(-ln u) of the Philox word of seed, choice, position and id", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const random = new Random(1);
   for (let i = 0; i < 60; i++) {
     const id = i < 20 ? i : random.below(2 ** 31 - 2);
@@ -118,7 +118,7 @@ Deno.test("gumbelArgmax adds -ln(-ln u) of the Philox word of seed, choice, posi
 });
 
 Deno.test("gumbelArgmax finds the best of all tokens, though it passes over hopeless ones", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const random = new Random(9);
   const size = 300;
   for (let i = 0; i < 40; i++) {
@@ -136,7 +136,7 @@ Deno.test("gumbelArgmax finds the best of all tokens, though it passes over hope
 });
 
 Deno.test("gumbelArgmax draws from softmax(x / temperature)", () => {
-  using device = new CpuDevice({ threads: 2 });
+  using device = openCpuDevice({ threads: 2 });
   const size = 40;
   const draws = 20_000;
   const logits = new Random(2).normals(size, 2);
@@ -163,8 +163,8 @@ Deno.test("gumbelArgmax draws from softmax(x / temperature)", () => {
 });
 
 Deno.test("gumbelArgmax draws the same on any shards, in any batch and with any threads", () => {
-  using one = new CpuDevice({ threads: 1 });
-  using three = new CpuDevice({ threads: 3 });
+  using one = openCpuDevice({ threads: 1 });
+  using three = openCpuDevice({ threads: 3 });
   const size = 1003;
   const random = new Random(3);
   const rows = Array.from({ length: 9 }, (_, i) => ({
@@ -193,7 +193,7 @@ Deno.test("gumbelArgmax draws the same on any shards, in any batch and with any 
 });
 
 Deno.test("gumbelArgmax gives the same bits on every instruction set", () => {
-  using native = new CpuDevice({ threads: 1 });
+  using native = openCpuDevice({ threads: 1 });
   const rows = Array.from(
     { length: 200 },
     (_, position) => ({ ...ROW, position, temperature: 0.7 }),
@@ -201,13 +201,13 @@ Deno.test("gumbelArgmax gives the same bits on every instruction set", () => {
   const logits = new Random(8).normals(rows.length * 150);
   const expected = draw(native, logits, rows, { firstId: 11 });
   for (const [set, flags] of Object.entries(instructionSetFlags())) {
-    using device = new CpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
+    using device = openCpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
     assertEquals(draw(device, logits, rows, { firstId: 11 }), expected, set);
   }
 });
 
 Deno.test("gumbelArgmax depends on seed, choice and position", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const rows = [
     ROW,
     ROW,
@@ -222,7 +222,7 @@ Deno.test("gumbelArgmax depends on seed, choice and position", () => {
 });
 
 Deno.test("gumbelArgmax takes the lower id of equals at temperature 0, wherever it stands", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const greedy = { ...ROW, temperature: 0 };
   for (const [low, high] of [[5, 6], [3, 18], [17, 33], [70, 199], [63, 64]]) {
     const logits = new Random(low).normals(200).map((x) => Math.min(x, 2));
@@ -233,7 +233,7 @@ Deno.test("gumbelArgmax takes the lower id of equals at temperature 0, wherever 
 });
 
 Deno.test("gumbelArgmax lets only logits at or above the threshold take part", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const logits = Float32Array.from({ length: 100 }, (_, i) => i % 10);
   const rows = Array.from({ length: 500 }, (_, position) => ({ ...ROW, position, threshold: 8 }));
   const repeated = Float32Array.from({ length: 50_000 }, (_, i) => logits[i % 100]);
@@ -243,7 +243,7 @@ Deno.test("gumbelArgmax lets only logits at or above the threshold take part", (
 });
 
 Deno.test("gumbelArgmax gives a valid id when logits are NaN or -Infinity", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   for (const temperature of [0, 1]) {
     const row = { ...ROW, temperature };
     for (const bad of [NaN, -Infinity]) {

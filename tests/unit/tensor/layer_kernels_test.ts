@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { compileSources } from "../../../src/native/compile.ts";
 import { CPU_SOURCES } from "../../../src/native/sources.ts";
-import { CpuDevice } from "../../../src/tensor/cpu_device.ts";
+import { openCpuDevice } from "../../../src/tensor/cpu_device.ts";
 import type { Device } from "../../../src/tensor/device.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
 import { instructionSetFlags } from "../native/_simd_harness.ts";
@@ -196,7 +196,7 @@ const REVERSED = IN_ORDER.toReversed();
 for (const { name, run, reference, tolerance } of CASES) {
   Deno.test(`${name} agrees with float64, touches its rows only, in bits free of threads and rows`, () => {
     for (const size of SIZES) {
-      using device = new CpuDevice({ threads: 1 });
+      using device = openCpuDevice({ threads: 1 });
       const [x, y] = inputs(device, size, IN_ORDER);
       const [xs, ys] = [x.read(), y.read()];
       const want = IN_ORDER.flatMap((row) => {
@@ -208,7 +208,7 @@ for (const { name, run, reference, tolerance } of CASES) {
 
       const width = got.length / ROWS;
       for (const threads of [2, 3]) {
-        using other = new CpuDevice({ threads });
+        using other = openCpuDevice({ threads });
         const again = run(other, ...inputs(other, size, REVERSED), size, ROWS).read();
         const back = Float32Array.from(
           again,
@@ -227,9 +227,9 @@ for (const { name, run, reference, tolerance } of CASES) {
 }
 
 Deno.test("layer kernels give the same bits on every instruction set", () => {
-  using native = new CpuDevice({ threads: 1 });
+  using native = openCpuDevice({ threads: 1 });
   for (const [set, flags] of Object.entries(instructionSetFlags())) {
-    using device = new CpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
+    using device = openCpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
     for (const { name, run } of CASES) {
       const got = run(device, ...inputs(device, 77, IN_ORDER), 77, ROWS).read();
       const want = run(native, ...inputs(native, 77, IN_ORDER), 77, ROWS).read();
@@ -239,7 +239,7 @@ Deno.test("layer kernels give the same bits on every instruction set", () => {
 });
 
 Deno.test("a norm with residual leaves the sum in the residual", () => {
-  using device = new CpuDevice({ threads: 2 });
+  using device = openCpuDevice({ threads: 2 });
   const [x, y] = inputs(device, 77, IN_ORDER);
   const [xs, ys] = [x.read(), y.read()];
   const want = xs.map((v, i) => v + ys[i]);
@@ -252,7 +252,7 @@ Deno.test("a norm with residual leaves the sum in the residual", () => {
 });
 
 Deno.test("embedding reads rows by id, zeros outside the shard, and no negative zero", () => {
-  using device = new CpuDevice({ threads: 2 });
+  using device = openCpuDevice({ threads: 2 });
   const values = new Random(3).normals(10 * 21);
   values[3 * 21] = -0;
   for (const dtype of ["f32", "f16", "bf16"] as const) {
@@ -285,7 +285,7 @@ Deno.test("rope rotates the halves of each head by the row of its position", () 
     });
     const values = new Random(headDim + rotaryDim).normals(4 * heads * headDim);
     const results = [1, 2].map((threads) => {
-      using device = new CpuDevice({ threads });
+      using device = openCpuDevice({ threads });
       const x = new Matrix(device, 4, heads * headDim, { values });
       const tensor = Tensor.allocate(device, { shape: [20, rotaryDim] });
       tensor.upload(table);
@@ -311,7 +311,7 @@ Deno.test("rope rotates the halves of each head by the row of its position", () 
 
 Deno.test("add and gatherRows", () => {
   for (const threads of [1, 2]) {
-    using device = new CpuDevice({ threads });
+    using device = openCpuDevice({ threads });
     const random = new Random(9);
     for (const count of [1, 17, 40_003]) {
       const [a, b] = [random.normals(count), random.normals(count)];
@@ -332,7 +332,7 @@ Deno.test("add and gatherRows", () => {
 });
 
 Deno.test("layer kernels refuse tensors that are too small or of another type", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const x = new Matrix(device, 2, 8).tensor;
   const weight = vector(device, new Float32Array(8));
   const ints = vector(device, new Int32Array(8));

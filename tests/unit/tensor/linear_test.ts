@@ -1,6 +1,7 @@
 import { assertThrows } from "@std/assert";
-import { CpuDevice } from "../../../src/tensor/cpu_device.ts";
-import type { Device, HostMatrix, LinearOptions } from "../../../src/tensor/device.ts";
+import { openCpuDevice } from "../../../src/tensor/cpu_device.ts";
+import type { Device } from "../../../src/tensor/device.ts";
+import type { HostMatrix, LinearOptions } from "../../../src/tensor/linear_kernels.ts";
 import type { WeightDType } from "../../../src/tensor/dtype.ts";
 import { compileSources } from "../../../src/native/compile.ts";
 import { CPU_SOURCES } from "../../../src/native/sources.ts";
@@ -59,7 +60,7 @@ function product({ x, tokens, rows, columns }: Problem, w: ArrayLike<number>): F
 
 Deno.test("linear agrees with float64 for every format, shape and block size", () => {
   for (const threads of [1, 2]) {
-    using device = new CpuDevice({ threads });
+    using device = openCpuDevice({ threads });
     for (const dtype of DTYPES) {
       for (const [tokens, rows, columns] of [[1, 1, 1], [1, 37, 83], [2, 19, 160], [7, 70, 257]]) {
         for (const blockSize of [0, 7, 20, 64]) {
@@ -80,7 +81,7 @@ Deno.test("linear agrees with float64 for every format, shape and block size", (
 });
 
 Deno.test("linear adds the bias once and writes no more than its rows and columns", () => {
-  using device = new CpuDevice({ threads: 2 });
+  using device = openCpuDevice({ threads: 2 });
   const p = problem(3, 21, 50);
   const weight = device.linearWeight(
     [hostMatrix(device, p.w, { rows: 21, columns: 50, dtype: "f32" })],
@@ -107,7 +108,7 @@ Deno.test("linear adds the bias once and writes no more than its rows and column
 });
 
 Deno.test("a weight may be stacked from parts of different types, strides and orders", () => {
-  using device = new CpuDevice({ threads: 2 });
+  using device = openCpuDevice({ threads: 2 });
   const columns = 75;
   const sizes = [5, 1, 33];
   const parts = sizes.map((rows, i) => ({ ...problem(6, rows, columns), dtype: DTYPES[i] }));
@@ -131,7 +132,7 @@ Deno.test("a weight may be stacked from parts of different types, strides and or
 });
 
 Deno.test("a weight converts to the format that is asked for", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const p = problem(2, 9, 40);
   const stored = hostMatrix(device, p.w, { rows: 9, columns: 40, dtype: "f32" });
   for (const format of ["f16", "bf16"] as const) {
@@ -151,7 +152,7 @@ Deno.test("linear's bits depend on neither batch, threads, tiles nor alignment",
   const p = problem(tokens, rows, columns);
   for (const dtype of DTYPES) {
     for (const blockSize of [0, 21]) {
-      using one = new CpuDevice({ threads: 1 });
+      using one = openCpuDevice({ threads: 1 });
       const stored = hostMatrix(one, p.w, { rows, columns, dtype });
       // Each token alone, with aligned and unaligned inputs.
       const alone = new Float32Array(tokens * rows);
@@ -161,7 +162,7 @@ Deno.test("linear's bits depend on neither batch, threads, tiles nor alignment",
         alone.set(run(one, x, [stored], shape, { blockSize }), t * rows);
       }
       for (const threads of [1, 2, 3]) {
-        using device = new CpuDevice({ threads });
+        using device = openCpuDevice({ threads });
         for (let count = 1; count <= tokens; count += threads === 1 ? 1 : 13) {
           const shape = { tokens: count, format: dtype };
           const got = run(device, p.x, [stored], shape, { blockSize });
@@ -180,7 +181,7 @@ Deno.test("linear's bits depend on neither batch, threads, tiles nor alignment",
 });
 
 Deno.test("partial products over ranks, added by the tree, are the whole product's bits", () => {
-  using device = new CpuDevice({ threads: 2 });
+  using device = openCpuDevice({ threads: 2 });
   for (const columns of [160, 576, 8]) {
     const p = problem(3, 21, columns);
     const blockSize = columns / 8;
@@ -206,9 +207,9 @@ Deno.test("partial products over ranks, added by the tree, are the whole product
 });
 
 Deno.test("linear gives the same bits on every instruction set", () => {
-  using native = new CpuDevice({ threads: 2 });
+  using native = openCpuDevice({ threads: 2 });
   for (const [set, flags] of Object.entries(instructionSetFlags())) {
-    using device = new CpuDevice({ threads: 2, libraryPath: compileSources(CPU_SOURCES, flags) });
+    using device = openCpuDevice({ threads: 2, libraryPath: compileSources(CPU_SOURCES, flags) });
     for (const tokens of [1, 2, 5]) {
       const p = problem(tokens, 23, 151);
       for (const dtype of DTYPES) {
@@ -226,7 +227,7 @@ Deno.test("linear gives the same bits on every instruction set", () => {
 });
 
 Deno.test("linear and linearWeight refuse sizes that do not fit", () => {
-  using device = new CpuDevice({ threads: 1 });
+  using device = openCpuDevice({ threads: 1 });
   const p = problem(2, 4, 8);
   const stored = hostMatrix(device, p.w, { rows: 4, columns: 8, dtype: "f32" });
   const weight = device.linearWeight([stored], "f32");

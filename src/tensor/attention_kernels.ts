@@ -1,0 +1,84 @@
+/**
+ * The paged KV cache, and the kernels of attention over it.
+ * @module
+ */
+import type { Tensor } from "./tensor.ts";
+
+/** Number of tokens in one block of the KV cache. */
+export const KV_BLOCK_SIZE = 16;
+
+/** Geometry of one attention layer on this rank. */
+export interface AttentionShape {
+  /** Query heads held by this rank. */
+  readonly numHeads: number;
+  /** Key/value heads held by this rank. */
+  readonly numKvHeads: number;
+  /** Query head h reads key/value head `kvHeadOfHead[h]`; an i32 tensor `[numHeads]`. */
+  readonly kvHeadOfHead: Tensor;
+  /** Elements per head. */
+  readonly headDim: number;
+  /** Factor on the scores, usually 1/sqrt(headDim). */
+  readonly scale: number;
+  /** Keys a query sees, itself included; 0 means all. */
+  readonly slidingWindow: number;
+}
+
+/** The cached keys and values of one layer; their layout is private to the device. */
+export interface KvCacheLayer {
+  /** Key blocks. */
+  readonly keys: Tensor;
+  /** Value blocks. */
+  readonly values: Tensor;
+}
+
+/** The flattened batch of a step, in device memory. Buffers are allocated once for the largest step. */
+export interface BatchTensors {
+  /** i32 [tokens]: absolute position of each token. */
+  readonly positions: Tensor;
+  /** i32 [tokens]: `block * blockSize + offset` where the token's key and value go. */
+  readonly slotMapping: Tensor;
+  /** i32 [sequences + 1]: first token of each sequence, then the number of tokens. */
+  readonly queryStarts: Tensor;
+  /** i32 [sequences]: absolute position of each sequence's first token in this step. */
+  readonly contextStarts: Tensor;
+  /** i32 [sequences, maxBlocks]: block table of each sequence of the batch. */
+  readonly blockTables: Tensor;
+}
+
+/** Positions, the KV cache, and attention over it. */
+export interface AttentionKernels {
+  /** Allocates (untouched) key and value blocks for one layer. */
+  kvCache(numBlocks: number, shape: { numKvHeads: number; headDim: number }): KvCacheLayer;
+
+  /**
+   * Rotary embedding in place (rotate-half form) on `x` `[rows, numHeads * headDim]`.
+   * `table`: f32 `[maxPositions, rotaryDim]`, cosines in the first half of a row, sines in the second.
+   */
+  rope(
+    x: Tensor,
+    positions: Tensor,
+    table: Tensor,
+    rows: number,
+    options: { numHeads: number; headDim: number; rotaryDim: number },
+  ): void;
+
+  /** Stores keys and values `[rows, numKvHeads * headDim]` at `slotMapping`. */
+  writeKvCache(
+    cache: KvCacheLayer,
+    keys: Tensor,
+    values: Tensor,
+    slotMapping: Tensor,
+    rows: number,
+    shape: { numKvHeads: number; headDim: number },
+  ): void;
+
+  /** Causal attention of `queries` `[tokens, numHeads * headDim]` over the paged cache (current tokens already written). */
+  pagedAttention(
+    out: Tensor,
+    queries: Tensor,
+    cache: KvCacheLayer,
+    batch: BatchTensors,
+    counts: { tokens: number; sequences: number },
+    shape: AttentionShape,
+  ): void;
+}

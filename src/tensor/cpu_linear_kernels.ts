@@ -1,0 +1,84 @@
+/**
+ * The kernels of `native/cpu/linear.c` and `embedding.c`, and weights: checks, then the call.
+ * @module
+ */
+import type { CpuContext } from "./cpu_context.ts";
+import {
+  CPU_WEIGHT_SYMBOLS,
+  CpuLinearWeight,
+  descriptorOf,
+  weightFormat,
+} from "./cpu_linear_weight.ts";
+import { checkCount, checkMatrix, checkVector } from "./kernel_arguments.ts";
+import type { LinearKernels } from "./linear_kernels.ts";
+import { Tensor } from "./tensor.ts";
+
+/** Functions of the native library, each under its C declaration. */
+export const CPU_LINEAR_SYMBOLS = {
+  ...CPU_WEIGHT_SYMBOLS,
+  // void weft_embedding(weft_pool* pool, float* out, int32_t out_stride, const int32_t* ids,
+  //                     const weft_weight* table, int32_t rows, int32_t first_id)
+  weft_embedding: {
+    parameters: ["usize", "usize", "i32", "usize", "usize", "i32", "i32"],
+    result: "void",
+  },
+  // void weft_linear(weft_pool* pool, float* out, int32_t out_stride, const float* x,
+  //                  int32_t x_stride, const weft_weight* weight, const float* bias,
+  //                  int32_t tokens, int32_t block_size)
+  weft_linear: {
+    parameters: ["usize", "usize", "i32", "usize", "i32", "usize", "usize", "i32", "i32"],
+    result: "void",
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** Weights, and products with them on the context's pool. Mapped parts must outlive a weight. */
+export function cpuLinearKernels(
+  context: CpuContext<typeof CPU_LINEAR_SYMBOLS>,
+): LinearKernels {
+  const { kernels, memory, pool } = context;
+  return {
+    linearWeight: (parts, format) => CpuLinearWeight.from(context, parts, format),
+
+    vector({ address, dtype, length }) {
+      const format = weightFormat(dtype);
+      const tensor = Tensor.allocate(memory, { shape: [length] });
+      kernels.weft_convert_matrix(pool, tensor.address, 0, address, format, 1, length, length, 1);
+      return tensor;
+    },
+
+    embedding(out, ids, table, rows, firstId) {
+      checkMatrix("embedding", "out", out, rows, table.inFeatures);
+      checkVector("embedding", "ids", ids, rows, "i32");
+      checkCount("embedding", "firstId", firstId);
+      kernels.weft_embedding(
+        pool,
+        out.address,
+        out.rowStride,
+        ids.address,
+        descriptorOf(table),
+        rows,
+        firstId,
+      );
+    },
+
+    linear(out, x, weight, rows, options) {
+      const bias = options?.bias;
+      const blockSize = options?.blockSize ?? 0;
+      checkMatrix("linear", "out", out, rows, weight.outFeatures);
+      checkMatrix("linear", "x", x, rows, weight.inFeatures);
+      if (bias !== undefined) checkVector("linear", "bias", bias, weight.outFeatures);
+      checkCount("linear", "blockSize", blockSize);
+      kernels.weft_linear(
+        pool,
+        out.address,
+        out.rowStride,
+        x.address,
+        x.rowStride,
+        descriptorOf(weight),
+        bias === undefined ? 0n : bias.address,
+        rows,
+        blockSize,
+      );
+    },
+  };
+}

@@ -1,0 +1,148 @@
+/**
+ * The kernels of `native/cpu/norm.c` and `softmax.c`: checks, then the call.
+ * @module
+ */
+import type { CpuContext } from "./cpu_context.ts";
+import { checkHeads, checkMatrix, checkVector } from "./kernel_arguments.ts";
+import type { NormKernels } from "./norm_kernels.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** Functions of the native library, each under its C declaration. */
+export const CPU_NORM_SYMBOLS = {
+  // void weft_rms_norm(weft_pool* pool, float* out, int32_t out_stride, const float* x,
+  //                    int32_t x_stride, float* residual, int32_t residual_stride,
+  //                    const float* weight, int32_t rows, int32_t size, float epsilon)
+  weft_rms_norm: {
+    parameters: [
+      "usize",
+      "usize",
+      "i32",
+      "usize",
+      "i32",
+      "usize",
+      "i32",
+      "usize",
+      "i32",
+      "i32",
+      "f32",
+    ],
+    result: "void",
+  },
+  // void weft_head_rms_norm(weft_pool* pool, float* x, int32_t x_stride, const float* weight,
+  //                         int32_t rows, int32_t heads, int32_t head_size, float epsilon)
+  weft_head_rms_norm: {
+    parameters: ["usize", "usize", "i32", "usize", "i32", "i32", "i32", "f32"],
+    result: "void",
+  },
+  // void weft_layer_norm(weft_pool* pool, float* out, int32_t out_stride, const float* x,
+  //                      int32_t x_stride, float* residual, int32_t residual_stride,
+  //                      const float* weight, const float* bias, int32_t rows, int32_t size,
+  //                      float epsilon)
+  weft_layer_norm: {
+    parameters: [
+      "usize",
+      "usize",
+      "i32",
+      "usize",
+      "i32",
+      "usize",
+      "i32",
+      "usize",
+      "usize",
+      "i32",
+      "i32",
+      "f32",
+    ],
+    result: "void",
+  },
+  // void weft_softmax(weft_pool* pool, float* out, int32_t out_stride, const float* x,
+  //                   int32_t x_stride, int32_t rows, int32_t size)
+  weft_softmax: {
+    parameters: ["usize", "usize", "i32", "usize", "i32", "i32", "i32"],
+    result: "void",
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** The kernels that normalise rows, on the context's pool. */
+export function cpuNormKernels(
+  { kernels, pool }: CpuContext<typeof CPU_NORM_SYMBOLS>,
+): NormKernels {
+  return {
+    rmsNorm(out, x, weight, rows, options) {
+      const { residual } = options;
+      const size = weight.size;
+      checkVector("rmsNorm", "weight", weight, size);
+      checkNorm("rmsNorm", { out, x, residual }, rows, size);
+      kernels.weft_rms_norm(
+        pool,
+        out.address,
+        out.rowStride,
+        x.address,
+        x.rowStride,
+        residual === undefined ? 0n : residual.address,
+        residual === undefined ? 0 : residual.rowStride,
+        weight.address,
+        rows,
+        size,
+        options.epsilon,
+      );
+    },
+
+    headRmsNorm(x, weight, rows, options) {
+      const { epsilon, numHeads, headDim } = options;
+      checkHeads("headRmsNorm", x, rows, options);
+      checkVector("headRmsNorm", "weight", weight, headDim);
+      kernels.weft_head_rms_norm(
+        pool,
+        x.address,
+        x.rowStride,
+        weight.address,
+        rows,
+        numHeads,
+        headDim,
+        epsilon,
+      );
+    },
+
+    layerNorm(out, x, weight, bias, rows, options) {
+      const { residual } = options;
+      const size = weight.size;
+      checkVector("layerNorm", "weight", weight, size);
+      checkVector("layerNorm", "bias", bias, size);
+      checkNorm("layerNorm", { out, x, residual }, rows, size);
+      kernels.weft_layer_norm(
+        pool,
+        out.address,
+        out.rowStride,
+        x.address,
+        x.rowStride,
+        residual === undefined ? 0n : residual.address,
+        residual === undefined ? 0 : residual.rowStride,
+        weight.address,
+        bias.address,
+        rows,
+        size,
+        options.epsilon,
+      );
+    },
+
+    softmax(out, x, rows, size) {
+      checkMatrix("softmax", "out", out, rows, size);
+      checkMatrix("softmax", "x", x, rows, size);
+      kernels.weft_softmax(pool, out.address, out.rowStride, x.address, x.rowStride, rows, size);
+    },
+  };
+}
+
+function checkNorm(
+  kernel: string,
+  tensors: { out: Tensor; x: Tensor; residual: Tensor | undefined },
+  rows: number,
+  size: number,
+): void {
+  checkMatrix(kernel, "out", tensors.out, rows, size);
+  checkMatrix(kernel, "x", tensors.x, rows, size);
+  if (tensors.residual !== undefined) {
+    checkMatrix(kernel, "residual", tensors.residual, rows, size);
+  }
+}
