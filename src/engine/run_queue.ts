@@ -31,6 +31,16 @@ export class RunQueue {
     return this.#waiting.length;
   }
 
+  /** Known tokens that no plan covers yet. */
+  get unplannedTokens(): number {
+    let tokens = 0;
+    for (const { prefilling, prefillEnd, numComputed } of this.#running) {
+      if (prefilling) tokens += prefillEnd - numComputed;
+    }
+    for (const { numKnown } of this.#waiting) tokens += numKnown;
+    return tokens;
+  }
+
   /** Times a sequence lost its blocks to an older one. */
   get preemptions(): number {
     return this.#preemptions;

@@ -7,6 +7,12 @@ import type { RunQueue } from "./run_queue.ts";
 import type { Sequence, SequenceChunk } from "./sequence.ts";
 import type { PlannedSequence, StepPlan } from "./step_plan.ts";
 
+/** Flights that waiting prompts are cut into, for each stage of a pipeline: the bubble is then small. */
+const FLIGHTS_PER_STAGE = 4;
+
+/** Tokens of such a flight at least: shorter ones would read the weights more often than it gains. */
+const MIN_FLIGHT_TOKENS = 64;
+
 /** A plan and the sequence behind each of its entries. */
 export interface PlannedStep {
   /** What the ranks are told. */
@@ -37,7 +43,8 @@ interface StepDraft {
 /**
  * Plans single steps. Decoding sequences come first, least recently planned first, at most their
  * number divided by the stages, so that the flights of a pipeline are balanced; then prefill chunks
- * of running and then of waiting sequences, first come, first served, while tokens last.
+ * of running and then of waiting sequences, first come, first served, while tokens last. In a pipeline
+ * prompts are cut into several flights even where one step would hold them, as stages work side by side.
  */
 export class StepPlanner {
   readonly #options: StepPlannerOptions;
@@ -52,9 +59,18 @@ export class StepPlanner {
     const { maxNumBatchedTokens } = this.#options;
     const draft: StepDraft = { step, planned: [], sequences: [], tokensLeft: maxNumBatchedTokens };
     this.#planDecodes(draft);
+    draft.tokensLeft = Math.min(draft.tokensLeft, this.#flightTokens());
     this.#planPrefills(draft, retiredStep);
     if (draft.planned.length === 0) return null;
     return { plan: { step, sequences: draft.planned }, sequences: draft.sequences };
+  }
+
+  /** Prompt tokens that a step takes. */
+  #flightTokens(): number {
+    const { queue, pipelineStages, maxNumBatchedTokens } = this.#options;
+    if (pipelineStages === 1) return maxNumBatchedTokens;
+    const share = Math.ceil(queue.unplannedTokens / (FLIGHTS_PER_STAGE * pipelineStages));
+    return Math.max(MIN_FLIGHT_TOKENS, share);
   }
 
   #planDecodes(draft: StepDraft): void {

@@ -192,6 +192,30 @@ Deno.test("Scheduler lets prefill chunks of one sequence follow each other in a 
   simulation.check();
 });
 
+Deno.test("Scheduler cuts prompts into flights in a pipeline even where one step would hold them", () => {
+  const flights = (pipelineStages: number) => {
+    const simulation = new Simulation({
+      ...{ pipelineStages, maxNumBatchedTokens: 4096, numBlocks: 600, blockSize: 4 },
+      maxModelLen: 2000,
+    });
+    simulation.add(request(1, 1600, { maxTokens: 1 }));
+    simulation.add(request(2, 40, { maxTokens: 1 }));
+    const tokens: number[] = [];
+    for (let plan = simulation.send(); plan !== null; plan = simulation.send()) {
+      tokens.push(sizes(plan).reduce((sum, size) => sum + size, 0));
+      simulation.retire();
+    }
+    simulation.check();
+    return tokens;
+  };
+  assertEquals(flights(1), [1640]);
+  // An eighth of what is left each time, 64 at least.
+  const two = flights(2);
+  assertEquals(two.slice(0, 3), [205, 180, 157]);
+  assertEquals(two.reduce((sum, count) => sum + count, 0), 1640);
+  assert(two.slice(0, -1).every((count) => count >= 64));
+});
+
 Deno.test("Scheduler.abort() takes effect from the next plan and frees when plans have retired", () => {
   const simulation = new Simulation({ lookahead: 2 });
   simulation.add(request(1, 5, { maxTokens: 30 }));
