@@ -5,7 +5,7 @@
 import { Checkpoint } from "../models/checkpoint.ts";
 import { readGenerationConfig } from "../models/generation_config.ts";
 import { TextProcessor } from "../text/text_processor.ts";
-import { EngineClient, type EngineReady } from "./engine_client.ts";
+import { EngineClient } from "./engine_client.ts";
 import { type EngineConfig, resolveEngineConfig } from "./engine_config.ts";
 import { resolveSamplingParams, type SamplingParamsInput } from "./sampling_params.ts";
 import type { SchedulerOutput } from "./scheduler.ts";
@@ -60,12 +60,12 @@ export class LlmEngine implements Replica {
 
   private constructor(parts: {
     client: EngineClient;
-    ready: EngineReady;
+    backend: EngineInfo["backend"];
     config: EngineConfig;
     text: TextProcessor | null;
     options: LlmEngineOptions;
   }) {
-    const { client, ready, config, text, options } = parts;
+    const { client, backend, config, text, options } = parts;
     const { modelConfig } = config;
     const generation = readGenerationConfig(config.model);
     this.#client = client;
@@ -82,7 +82,7 @@ export class LlmEngine implements Replica {
       maxModelLen: config.maxModelLen,
       tensorParallelSize: config.tensorParallelSize,
       pipelineParallelSize: config.pipelineParallelSize,
-      backend: ready.backend,
+      backend,
     };
   }
 
@@ -96,10 +96,11 @@ export class LlmEngine implements Replica {
     const config = resolveEngineConfig(options);
     const text = options.text === undefined ? await TextProcessor.load(config.model) : options.text;
     try {
-      verifyCheckpoint(config);
+      const weights = verifyCheckpoint(config);
       const onLoading = options.onProgress ?? (() => {});
       const { client, ready } = await EngineClient.start(config, { onLoading });
-      return new LlmEngine({ client, ready, config, text, options });
+      const backend = { ...ready.backend, weights };
+      return new LlmEngine({ client, backend, config, text, options });
     } catch (error) {
       if (options.text === undefined) text?.[Symbol.dispose]();
       throw error;
@@ -221,10 +222,16 @@ async function withText(output: SchedulerOutput, stream: TextStream): Promise<Ge
   };
 }
 
-/** Refuses a checkpoint that is not what its config says, before anything large is allocated. */
-function verifyCheckpoint({ model, modelConfig }: EngineConfig): void {
+/**
+ * Refuses a checkpoint that is not what its config says, before anything large is allocated, and says
+ * how its weights are stored and used.
+ */
+function verifyCheckpoint({ model, modelConfig, format }: EngineConfig): string {
   using checkpoint = Checkpoint.open(model, modelConfig);
   checkpoint.verify(modelConfig);
+  const stored = checkpoint.dtype ?? modelConfig.dtype;
+  if (format === null || format === stored) return stored;
+  return format === "f32" ? `${stored}, widened to f32 in registers` : `${format}, from ${stored}`;
 }
 
 function randomSeed(): bigint {

@@ -108,7 +108,6 @@ export function describeBackend(config: EngineConfig): Readonly<Record<string, s
     processor: name,
     instructionSet,
     kernels: kernelHash,
-    weights: config.format ?? "as stored",
     layout: `${config.tensorParallelSize} tensor x ${config.pipelineParallelSize} pipeline`,
     communicator: ranks === 1 ? "none" : "shared-memory",
     launcher: config.launcher,
