@@ -48,9 +48,9 @@ export async function loadReplicas(
   }
 }
 
-/** Disposes engines that {@linkcode loadReplicas} returned; the first, which owns the tokenizer, last. */
+/** Disposes engines that {@linkcode loadReplicas} returned, side by side: each may take seconds. */
 export async function disposeAll(engines: readonly LlmEngine[]): Promise<void> {
-  for (const engine of engines.toReversed()) await engine[Symbol.asyncDispose]();
+  await Promise.all(engines.map((engine) => engine[Symbol.asyncDispose]()));
 }
 
 function describe({ info }: LlmEngine, host: CliHost): void {

@@ -11,6 +11,12 @@ import { OutputStream } from "./output_stream.ts";
 import type { SchedulerOutput, SchedulerRequest } from "./scheduler.ts";
 import { EngineDeadError, type EngineStats, UnsupportedRequestError } from "./types.ts";
 
+/**
+ * How long ranks have to finish the plans under way when the engine stops, in milliseconds. With the
+ * launcher's grace period after it, and the drain before it, `serve` stays below the 30 s of Kubernetes.
+ */
+const STOP_TIMEOUT_MS = 1500;
+
 /** What a started engine says of itself. */
 export type EngineReady = Extract<EngineEvent, { type: "ready" }>;
 
@@ -148,10 +154,19 @@ export class EngineClient implements AsyncDisposable {
     this.#die("the engine was stopped");
     this.#send({ type: "stop" });
     await this.#stopped.promise;
-    // The ranks end by themselves after the plans under way; one that can't is ended by the group.
-    await this.#ranks?.results.catch(() => {});
-    await this.#ranks?.[Symbol.asyncDispose]();
+    await this.#stopRanks();
     this.#worker.terminate();
+  }
+
+  /** Ranks end by themselves after the plans under way; one that does not in time is aborted, then killed. */
+  async #stopRanks(): Promise<void> {
+    const ranks = this.#ranks;
+    if (ranks === null) return;
+    const reason = "the engine did not stop in time";
+    const timer = setTimeout(() => ranks.abort(reason), STOP_TIMEOUT_MS);
+    await ranks.results.catch(() => {});
+    clearTimeout(timer);
+    await ranks[Symbol.asyncDispose]();
   }
 }
 

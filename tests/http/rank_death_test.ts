@@ -104,3 +104,25 @@ Deno.test("rank processes end when the server is killed", async () => {
     timeoutMs: 5000,
   });
 });
+
+Deno.test("a rank process that hangs does not keep the server from stopping", async () => {
+  await using server = await startServe("--tensor-parallel-size", "2", "--launcher", "process");
+  const ranks = childrenOf(server.pid);
+  Deno.kill(ranks[1], "SIGSTOP");
+  const cancel = new AbortController();
+  const busy = fetch(`${server.url}/v1/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ prompt: "x", max_tokens: 5 }),
+    signal: cancel.signal,
+  }).catch(() => null);
+  await eventually(async () => (await health(server)).body.engines[0].running === 1, {
+    what: "the request runs",
+  });
+  cancel.abort();
+  await busy;
+  const stopped = performance.now();
+  assertEquals(await server.stop(), 0);
+  assertLess(performance.now() - stopped, 10_000);
+  await eventually(() => !ranks.some(isRunning), { what: "no rank process is left" });
+});
