@@ -76,12 +76,11 @@ export { SafetensorsWriter } from "./src/models/safetensors_writer.ts";
 // Layers: tensor parallelism.
 export {
   ColumnParallelLinear,
-  type LinearConfig,
   MergedColumnParallelLinear,
-  type QkvConfig,
-  QkvParallelLinear,
-  RowParallelLinear,
-} from "./src/layers/parallel_linear.ts";
+} from "./src/layers/column_parallel_linear.ts";
+export type { LinearConfig } from "./src/layers/local_linear.ts";
+export { type QkvConfig, QkvParallelLinear } from "./src/layers/qkv_parallel_linear.ts";
+export { RowParallelLinear } from "./src/layers/row_parallel_linear.ts";
 export {
   ParallelLmHead,
   VocabParallelEmbedding,

@@ -5,9 +5,10 @@
 import type { AttentionShape, BatchTensors, KvCacheLayer } from "../tensor/attention_kernels.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { RmsNorm } from "./norm.ts";
-import { QkvParallelLinear, RowParallelLinear } from "./parallel_linear.ts";
 import { headFeatures, type HeadShard } from "./partition.ts";
+import { QkvParallelLinear } from "./qkv_parallel_linear.ts";
 import type { RotaryEmbedding } from "./rotary_embedding.ts";
+import { RowParallelLinear } from "./row_parallel_linear.ts";
 import type { LayerContext } from "./weight_source.ts";
 
 /** Describes an attention layer. */

@@ -4,11 +4,8 @@
  */
 import type { Device } from "../tensor/device.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import {
-  ColumnParallelLinear,
-  MergedColumnParallelLinear,
-  RowParallelLinear,
-} from "./parallel_linear.ts";
+import { ColumnParallelLinear, MergedColumnParallelLinear } from "./column_parallel_linear.ts";
+import { RowParallelLinear } from "./row_parallel_linear.ts";
 import type { LayerContext } from "./weight_source.ts";
 
 /** A feed-forward layer. `out` and `x` are `[rows, hiddenSize]` and may not overlap. */

@@ -1,0 +1,95 @@
+/**
+ * What linear layers that are divided over ranks share: the layer in the checkpoint, and the rows of it
+ * that one rank computes.
+ * @module
+ */
+import type { HostMatrix, LinearWeight } from "../tensor/linear_kernels.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import {
+  type HostTensor,
+  type LayerContext,
+  loadLinear,
+  loadVector,
+  matrixRows,
+  transposedSlice,
+  vectorSlice,
+} from "./weight_source.ts";
+
+/** Describes a linear layer of the checkpoint. */
+export interface LinearConfig {
+  /** Prefix of the tensors: `<name>.weight` and `<name>.bias`. */
+  readonly name: string;
+  /** Columns of the whole weight. */
+  readonly inFeatures: number;
+  /** Rows of the whole weight. */
+  readonly outFeatures: number;
+  /** Whether there is a bias. */
+  readonly bias?: boolean;
+  /** Stored as `[inFeatures, outFeatures]` (GPT-2's Conv1D). */
+  readonly transposed?: boolean;
+}
+
+/** The layer's stored weight. */
+export function weightTensor(context: LayerContext, config: LinearConfig): HostTensor {
+  const { name, inFeatures, outFeatures, transposed } = config;
+  const shape = transposed ? [inFeatures, outFeatures] : [outFeatures, inFeatures];
+  return context.weights.tensor(`${name}.weight`, shape);
+}
+
+/** The layer's stored bias. */
+export function biasTensor(context: LayerContext, config: LinearConfig): HostTensor {
+  return context.weights.tensor(`${config.name}.bias`, [config.outFeatures]);
+}
+
+/** Rows of a layer's weight. */
+export interface RowSlice {
+  /** The layer. */
+  readonly config: LinearConfig;
+  /** First row. */
+  readonly start: number;
+  /** Number of rows. */
+  readonly count: number;
+}
+
+/** A weight stacked of row slices, with its bias: what a column-parallel layer computes on one rank. */
+export class LocalLinear implements Disposable {
+  readonly #context: LayerContext;
+  readonly #weight: LinearWeight;
+  readonly #options: { readonly bias?: Tensor };
+
+  private constructor(context: LayerContext, weight: LinearWeight, bias: Tensor | undefined) {
+    this.#context = context;
+    this.#weight = weight;
+    this.#options = { bias };
+  }
+
+  /** Reads and stacks `slices`, in their order. */
+  static stack(context: LayerContext, slices: readonly RowSlice[]): LocalLinear {
+    const parts: HostMatrix[] = slices.map(({ config, start, count }) => {
+      const tensor = weightTensor(context, config);
+      return config.transposed
+        ? transposedSlice(tensor, { firstRow: start, rows: count })
+        : matrixRows(tensor, start, count);
+    });
+    const bias = slices[0].config.bias
+      ? loadVector(
+        context,
+        slices.map((slice) =>
+          vectorSlice(biasTensor(context, slice.config), slice.start, slice.count)
+        ),
+      )
+      : undefined;
+    return new LocalLinear(context, loadLinear(context, parts), bias);
+  }
+
+  /** `out` `[rows, sum of the slices]`, `x` `[rows, inFeatures]`. */
+  forward(out: Tensor, x: Tensor, rows: number): void {
+    this.#context.device.linear(out, x, this.#weight, rows, this.#options);
+  }
+
+  /** Frees weight and bias. */
+  [Symbol.dispose](): void {
+    this.#weight[Symbol.dispose]();
+    this.#options.bias?.[Symbol.dispose]();
+  }
+}
