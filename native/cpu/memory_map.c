@@ -37,19 +37,6 @@ int32_t weft_unmap_file(uint64_t address, uint64_t byte_length) {
   return munmap((void*)(uintptr_t)address, (size_t)byte_length) == 0 ? 0 : -errno;
 }
 
-// Tells the kernel how a mapping will be read: 0 no plan, 1 in order, 2 soon, 3 not any more.
-// The range is widened to whole pages. 0 or -errno.
-int32_t weft_advise_mapping(uint64_t address, uint64_t byte_length, int32_t advice) {
-  static const int advices[] = {MADV_NORMAL, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED};
-  if (advice < 0 || advice > 3) return -EINVAL;
-  const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-  const uint64_t start = address & ~(page - 1);
-  return madvise((void*)(uintptr_t)start, (size_t)(address - start + byte_length),
-                 advices[advice]) == 0
-             ? 0
-             : -errno;
-}
-
 // Writes the message of an errno as a C string.
 void weft_errno_message(int32_t number, char* message, uint64_t byte_length) {
   // The GNU strerror_r may return a constant instead of filling the buffer.

@@ -59,7 +59,7 @@ async function generate({ values, given, host }: Invocation<Flags>): Promise<num
 }
 
 /** Prompts in the order in which they were given: texts, and lists of token ids. */
-export function readPrompts(given: readonly GivenFlag[]): (string | number[])[] {
+function readPrompts(given: readonly GivenFlag[]): (string | number[])[] {
   const prompts: (string | number[])[] = [];
   for (const { name, value } of given) {
     if (name === "prompt") prompts.push(value as string);

@@ -3,6 +3,7 @@
  * @module
  */
 import { LlmEngine } from "../engine/llm_engine.ts";
+import { readGenerationConfig } from "../models/generation_config.ts";
 import { nativeLibraryPath } from "../native/compile.ts";
 import type { CliHost } from "./command.ts";
 import { type EngineFlagValues, engineOptions } from "./engine_options.ts";
@@ -41,6 +42,7 @@ export async function loadReplicas(
     while (engines.length < count) engines.push(await load(first.text));
     progress(1);
     describe(first, host);
+    warnOfAdvice(model, host);
     return [first, ...engines.slice(1)];
   } catch (error) {
     await disposeAll(engines);
@@ -58,4 +60,10 @@ function describe({ info }: LlmEngine, host: CliHost): void {
     `model: ${info.architecture}, vocabulary ${info.vocabSize}, ${info.maxModelLen} positions`,
   );
   for (const [part, chosen] of Object.entries(info.backend)) host.log.info(`${part}: ${chosen}`);
+}
+
+function warnOfAdvice(model: string, host: CliHost): void {
+  const { ignored } = readGenerationConfig(model);
+  if (ignored.length === 0) return;
+  host.log.warn(`not followed in generation_config.json: ${ignored.join(", ")}`);
 }

@@ -2,7 +2,7 @@
  * A rank that was started, as a launcher sees it.
  * @module
  */
-import type { RankOutcome, RankSpecification } from "./rank_runner.ts";
+import type { RankOutcome } from "./rank_runner.ts";
 
 /** A started rank. */
 export interface RankHandle {
@@ -18,6 +18,3 @@ export interface RankHandle {
   /** Ends it at once. */
   kill(): void;
 }
-
-/** Starts one rank. */
-export type RankStarter = (specification: RankSpecification) => RankHandle;

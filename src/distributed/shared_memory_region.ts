@@ -6,7 +6,7 @@ import { type CommunicationLibrary, MAX_RANKS } from "../native/communication.ts
 import { SharedMemory } from "../native/shared_memory.ts";
 
 /** Bytes that each point-to-point channel buffers when nothing else is asked for. */
-export const DEFAULT_CHANNEL_BYTES: number = 1 << 20;
+const DEFAULT_CHANNEL_BYTES = 1 << 20;
 
 /** How long an operation may take when nothing else is asked for, in milliseconds. */
 export const DEFAULT_TIMEOUT_MS = 60_000;

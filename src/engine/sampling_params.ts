@@ -14,13 +14,13 @@ export const MAX_STOP_STRING_LENGTH = 1024;
 export const MAX_STOP_TOKEN_IDS = 1024;
 
 /** Log-probabilities that one request may ask for in all: positions times tokens reported at each. */
-export const MAX_REPORTED_LOGPROBS = 2 ** 22;
+const MAX_REPORTED_LOGPROBS = 2 ** 22;
 
 /**
  * Positive temperatures below this are greedy: the noise of a draw would weigh less than the
  * rounding of the logits, and dividing by them can overflow.
  */
-export const MIN_TEMPERATURE = 1e-5;
+const MIN_TEMPERATURE = 1e-5;
 
 /** Sampling parameters as a caller gives them: any may be left out, the seed may be a number. */
 export type SamplingParamsInput = Omit<Partial<SamplingParams>, "seed"> & {

@@ -48,7 +48,6 @@ export class Checkpoint implements WeightSource, Disposable {
   readonly folder: string;
   readonly #tensors = new Map<string, StoredTensor>();
   readonly #naming: TensorNaming;
-  readonly #read = new Set<string>();
   readonly #mappings = new Map<string, MappedFile>();
   readonly #copies = new Map<string, Uint8Array<ArrayBuffer>>();
   #mapper: FileMapper | null = null;
@@ -83,7 +82,7 @@ export class Checkpoint implements WeightSource, Disposable {
     return [...this.#tensors.keys()];
   }
 
-  /** Whether a tensor is there; does not count as reading it. */
+  /** Whether a tensor is there. */
   has(name: string): boolean {
     return this.#tensors.has(name);
   }
@@ -95,7 +94,6 @@ export class Checkpoint implements WeightSource, Disposable {
   tensor(name: string, shape: readonly number[]): CheckpointTensor {
     const { stored, dtype } = this.#find(name, shape);
     const address = this.#address(name, stored, dtype);
-    this.#read.add(name);
     return { address, dtype, shape: stored.shape };
   }
 
@@ -120,19 +118,13 @@ export class Checkpoint implements WeightSource, Disposable {
     }
   }
 
-  /** Tensors that nobody has asked for, leaving out those that may be ignored. */
-  unread(): string[] {
-    return this.names().filter((name) => !this.#read.has(name) && !this.#naming.isIgnorable(name));
-  }
-
-  /** Elements of all tensors that are not ignorable. */
-  get parameterCount(): number {
-    return this.#total(({ shape }) => shape.reduce((product, size) => product * size, 1));
-  }
-
   /** Bytes of all tensors that are not ignorable. */
   get byteLength(): number {
-    return this.#total(({ byteLength }) => byteLength);
+    let total = 0;
+    for (const [name, { byteLength }] of this.#tensors) {
+      if (!this.#naming.isIgnorable(name)) total += byteLength;
+    }
+    return total;
   }
 
   /** The weight type that most bytes have, null when none has one. */
@@ -144,14 +136,6 @@ export class Checkpoint implements WeightSource, Disposable {
       bytes.set(type, (bytes.get(type) ?? 0) + byteLength);
     }
     return [...bytes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? null;
-  }
-
-  #total(measure: (tensor: StoredTensor) => number): number {
-    let total = 0;
-    for (const [name, tensor] of this.#tensors) {
-      if (!this.#naming.isIgnorable(name)) total += measure(tensor);
-    }
-    return total;
   }
 
   #find(name: string, shape: readonly number[]): { stored: StoredTensor; dtype: WeightDType } {

@@ -62,7 +62,7 @@ export function parseJsonObject(bytes: Uint8Array, file: string): JsonObject {
  * The first key that an object in the valid JSON `text` has twice, or null. (`JSON.parse` keeps the
  * last and says nothing.)
  */
-export function findDuplicateKey(text: string): string | null {
+function findDuplicateKey(text: string): string | null {
   // One entry for each open object or list; lists have no keys.
   const open: (Set<string> | null)[] = [];
   for (let i = 0; i < text.length; i++) {

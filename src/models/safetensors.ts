@@ -10,7 +10,7 @@ import { ModelLoadError } from "./errors.ts";
 import { isJsonObject, type JsonObject, type JsonValue, parseJsonObject } from "./json_file.ts";
 
 /** Largest header that is read, as in the reference implementation. */
-export const MAX_HEADER_BYTES = 100_000_000;
+const MAX_HEADER_BYTES = 100_000_000;
 
 /** Bytes of one element of each stored type. A type that is not here has an unknown size. */
 const DTYPE_BYTES: Readonly<Record<string, number>> = {

@@ -9,22 +9,9 @@ const SYMBOLS = {
   weft_map_file: { parameters: ["buffer", "buffer"], result: "i64" },
   // int32_t weft_unmap_file(uint64_t address, uint64_t byte_length)
   weft_unmap_file: { parameters: ["usize", "usize"], result: "i32" },
-  // int32_t weft_advise_mapping(uint64_t address, uint64_t byte_length, int32_t advice)
-  weft_advise_mapping: { parameters: ["usize", "usize", "i32"], result: "i32" },
   // void weft_errno_message(int32_t number, char* message, uint64_t byte_length)
   weft_errno_message: { parameters: ["i32", "buffer", "usize"], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
-
-/** How a range of a mapping will be read next; `dont-need` lets its pages go. */
-export type MappingAdvice = "normal" | "sequential" | "will-need" | "dont-need";
-
-/** The values of `weft_advise_mapping`. */
-const ADVICES: Readonly<Record<MappingAdvice, number>> = {
-  normal: 0,
-  sequential: 1,
-  "will-need": 2,
-  "dont-need": 3,
-};
 
 /**
  * Maps files. Holds the native library open: dispose it after the files that it mapped.
@@ -49,14 +36,6 @@ export class FileMapper implements Disposable {
     return new MappedFile(path, {
       address,
       byteLength: Number(length[0]),
-      advise: (start, byteLength, advice) => {
-        const status = this.#library.symbols.weft_advise_mapping(
-          start,
-          BigInt(byteLength),
-          ADVICES[advice],
-        );
-        if (status < 0) throw new Error(`Cannot advise on ${path}: ${this.#message(-status)}`);
-      },
       unmap: () => {
         const status = this.#library.symbols.weft_unmap_file(address, length[0]);
         if (status < 0) throw new Error(`Cannot unmap ${path}: ${this.#message(-status)}`);
@@ -80,7 +59,6 @@ export class FileMapper implements Disposable {
 interface Mapping {
   readonly address: bigint;
   readonly byteLength: number;
-  advise(start: bigint, byteLength: number, advice: MappingAdvice): void;
   unmap(): void;
 }
 
@@ -116,12 +94,6 @@ export class MappedFile implements Disposable {
     if (length === 0) return new Uint8Array(0);
     const pointer = Deno.UnsafePointer.create(this.address + BigInt(offset));
     return new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer!, length));
-  }
-
-  /** Tells the system how a range will be read; throws RangeError when it is not inside the file. */
-  advise(advice: MappingAdvice, range: { offset: number; length: number }): void {
-    this.#check(range.offset, range.length);
-    this.#mapping.advise(this.address + BigInt(range.offset), range.length, advice);
   }
 
   #check(offset: number, length: number): void {

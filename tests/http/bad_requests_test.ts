@@ -54,7 +54,7 @@ const BAD_COMPLETIONS: readonly [Record<string, unknown>, string][] = [
   [{ stop: "a".repeat(1025) }, "stop"],
   [{ stop_token_ids: [258] }, "stop_token_ids"],
   [{ stop_token_ids: [-1] }, "stop_token_ids[0]"],
-  [{ stop_token_ids: Array(129).fill(1) }, "stop_token_ids"],
+  [{ stop_token_ids: Array(1025).fill(1) }, "stop_token_ids"],
   [{ logprobs: 21 }, "logprobs"],
   [{ logprobs: -1 }, "logprobs"],
   [{ logprobs: true }, "logprobs"],

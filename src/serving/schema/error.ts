@@ -5,7 +5,7 @@
 import { z } from "@hono/zod-openapi";
 
 /** The body of every error answer. */
-export const errorSchema = z.object({
+const errorSchema = z.object({
   error: z.object({
     message: z.string(),
     type: z.string(),

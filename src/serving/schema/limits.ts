@@ -9,12 +9,6 @@ export const MAX_PROMPTS = 128;
 export const MAX_MESSAGES = 4096;
 /** Content parts of one message. */
 export const MAX_CONTENT_PARTS = 1024;
-/** Stop texts. */
-export const MAX_STOPS = 16;
-/** UTF-16 code units of one stop text. */
-export const MAX_STOP_LENGTH = 1024;
-/** Stop token ids. */
-export const MAX_STOP_TOKEN_IDS = 128;
 /** Top log-probabilities beside each token. */
 export const MAX_LOGPROBS = 20;
 /** Nesting of `chat_template_kwargs`. */

@@ -3,12 +3,19 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
-import { MAX_STOP_LENGTH, MAX_STOP_TOKEN_IDS, MAX_STOPS } from "./limits.ts";
+import {
+  MAX_STOP_STRING_LENGTH,
+  MAX_STOP_STRINGS,
+  MAX_STOP_TOKEN_IDS,
+} from "../../engine/sampling_params.ts";
 import { neutral } from "./neutral.ts";
 
-const stopText = z.string().min(1).max(MAX_STOP_LENGTH).refine((text) => text.isWellFormed(), {
-  error: "it holds half of a surrogate pair",
-});
+const stopText = z.string().min(1).max(MAX_STOP_STRING_LENGTH).refine(
+  (text) => text.isWellFormed(),
+  {
+    error: "it holds half of a surrogate pair",
+  },
+);
 
 /** Implemented fields. Null means the same as absent throughout, as in OpenAI's API. */
 export const samplingFields = {
@@ -24,8 +31,8 @@ export const samplingFields = {
   top_k: z.int32().min(-1).nullish(),
   min_p: z.number().min(0).max(1).nullish(),
   seed: z.int().nullish(),
-  stop: z.union([stopText, z.array(stopText).max(MAX_STOPS)], {
-    error: `it must be a text or a list of at most ${MAX_STOPS} texts`,
+  stop: z.union([stopText, z.array(stopText).max(MAX_STOP_STRINGS)], {
+    error: `it must be a text or a list of at most ${MAX_STOP_STRINGS} texts`,
   }).nullish(),
   stop_token_ids: z.array(z.int32().min(0)).max(MAX_STOP_TOKEN_IDS).nullish(),
   ignore_eos: z.boolean().nullish(),

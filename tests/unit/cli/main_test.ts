@@ -27,6 +27,21 @@ Deno.test("help lists every command, and each command has its own", async () => 
     assertMatch(help.out, /--seed N/);
   }
   assertStringIncludes((await run("bench", "--help")).out, "Usage: weft bench throughput");
+  assertStringIncludes((await run("help", "serve")).out, "Usage: weft serve");
+});
+
+Deno.test("an error is one line that says each thing once", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const { status, log } = await run("generate", "--prompt", "x", "--model", folder);
+    assertEquals(status, 1);
+    assertEquals(log.match(/No such file/g)?.length, 1);
+    // A machine without compiled kernels says that it compiles them, which is no error.
+    const lines = log.trimEnd().split("\n").filter((line) => !line.includes(" INFO "));
+    assertEquals(lines.length, 1, log);
+  } finally {
+    await Deno.remove(folder);
+  }
 });
 
 Deno.test("help shows default and meaning of a flag", async () => {
@@ -79,6 +94,21 @@ Deno.test("init-model writes a checkpoint, once", async () => {
   assertMatch((await run("init-model", "--preset", "tiny")).log, /give --out/);
   assertMatch((await run("init-model", "--out", "x")).log, /one of --preset and --config/);
   assertMatch((await run("init-model", "--out", "x", "--preset", "y")).log, /smollm-135m/);
+});
+
+Deno.test("advice in generation_config.json that is not followed is logged", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await run("init-model", "--preset", "tiny", "--seed", "1", "--out", folder);
+    const advice = { repetition_penalty: 1.2, top_k: 5 };
+    await Deno.writeTextFile(`${folder}/generation_config.json`, JSON.stringify(advice));
+    const args = ["--prompt-ids", "1", "--max-tokens", "1", "--num-kv-blocks", "4"];
+    const { status, log } = await run("generate", "--model", folder, ...args);
+    assertEquals(status, 0, log);
+    assertMatch(log, / WARN {2}not followed in generation_config\.json: repetition_penalty=1\.2$/m);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 Deno.test("inspect describes a model in a layout, and the machine", async () => {

@@ -21,9 +21,6 @@ Deno.test("a mapped file shows the bytes of the file", () => {
     assertEquals(file.bytes(0, contents.length), contents);
     assertEquals(file.bytes(9_990, 10), contents.subarray(9_990));
     assertEquals(file.bytes(10_000, 0).length, 0);
-    file.advise("will-need", { offset: 5_000, length: 5_000 });
-    file.advise("dont-need", { offset: 1, length: 4_096 });
-    assertEquals(file.bytes(0, 8), contents.subarray(0, 8));
   });
 });
 
@@ -33,7 +30,6 @@ Deno.test("a mapped file refuses ranges outside it, and every range once it is u
     const file = mapper.map(path);
     for (const [offset, length] of [[0, 101], [101, 0], [-1, 2], [0.5, 1], [2 ** 53, 1]]) {
       assertThrows(() => file.bytes(offset, length), RangeError);
-      assertThrows(() => file.advise("normal", { offset, length }), RangeError);
     }
     file[Symbol.dispose]();
     file[Symbol.dispose]();
