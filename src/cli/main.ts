@@ -71,6 +71,9 @@ export async function main(
 
 async function dispatch(args: readonly string[], host: CliHost): Promise<number> {
   const [first] = args;
+  if (first === "help" && args.length > 1) {
+    return await dispatch([...args.slice(1), "--help"], host);
+  }
   if (first === undefined || first === "--help" || first === "-h" || first === "help") {
     host.print(programHelp(COMMANDS));
     return first === undefined ? WRONG_USAGE : SUCCESS;
@@ -113,10 +116,13 @@ function unknownCommand(args: readonly string[]): string {
   }`;
 }
 
+/** The message, with that of the cause where it does not say it already. */
 function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const cause = error.cause instanceof Error ? ` (${describeError(error.cause)})` : "";
-  return `${error.message || error.name}${cause}`;
+  const message = error.message || error.name;
+  const { cause } = error;
+  if (!(cause instanceof Error) || message.includes(cause.message)) return message;
+  return `${message} (${describeError(cause)})`;
 }
 
 function processHost(): CliHost {

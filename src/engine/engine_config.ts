@@ -7,7 +7,8 @@ import { type ModelConfig, readModelConfig } from "../models/model_config.ts";
 import { stageOf } from "../models/pipeline_stages.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
-import { availableCores, availableMemory } from "./host_resources.ts";
+import { CapacityError } from "../tensor/errors.ts";
+import { availableCores, availableMemory, totalMemory } from "./host_resources.ts";
 import type { EngineOptions } from "./types.ts";
 
 /** Share of the free memory that the KV cache takes when nothing is said. */
@@ -120,9 +121,22 @@ export function resolveEngineConfig(options: EngineOptions): EngineConfig {
     spin: threads * ranks * replicas <= cores,
     maxModelLen: Math.min(context, numBlocks * KV_BLOCK_SIZE),
     maxNumSeqs,
-    maxNumBatchedTokens,
+    // Buffers are as large as a step may become, and no step is larger than what fits its sequences.
+    maxNumBatchedTokens: Math.min(maxNumBatchedTokens, maxNumSeqs * context),
     numBlocks,
   };
+}
+
+/** Refuses a KV cache that this host could never hold; throws CapacityError. */
+export function verifyKvCacheFits({ modelConfig, numBlocks, ...layout }: EngineConfig): void {
+  const bytes = numBlocks * kvBlockBytes(modelConfig, layout);
+  const total = totalMemory();
+  if (bytes <= total) return;
+  throw new CapacityError(
+    `Cannot make a KV cache of ${numBlocks} blocks as it takes ${bytes} bytes: ` +
+      `the machine has ${total}`,
+    bytes,
+  );
 }
 
 function blocksInMemory(

@@ -6,7 +6,7 @@ import { Checkpoint } from "../models/checkpoint.ts";
 import { readGenerationConfig } from "../models/generation_config.ts";
 import { TextProcessor } from "../text/text_processor.ts";
 import { EngineClient } from "./engine_client.ts";
-import { type EngineConfig, resolveEngineConfig } from "./engine_config.ts";
+import { type EngineConfig, resolveEngineConfig, verifyKvCacheFits } from "./engine_config.ts";
 import { resolveSamplingParams, type SamplingParamsInput } from "./sampling_params.ts";
 import type { SchedulerOutput } from "./scheduler.ts";
 import {
@@ -91,9 +91,11 @@ export class LlmEngine implements Replica {
    *
    * @throws {ModelLoadError} when the folder's files are not a model that can be served.
    * @throws {RangeError} when the layout or an option does not fit.
+   * @throws {CapacityError} when the KV cache is larger than the machine's memory.
    */
   static async load(options: LlmEngineOptions): Promise<LlmEngine> {
     const config = resolveEngineConfig(options);
+    verifyKvCacheFits(config);
     const text = options.text === undefined ? await TextProcessor.load(config.model) : options.text;
     try {
       const weights = verifyCheckpoint(config);
