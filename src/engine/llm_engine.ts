@@ -3,7 +3,7 @@
  * @module
  */
 import { Checkpoint } from "../models/checkpoint.ts";
-import { readGenerationConfig } from "../models/generation_config.ts";
+import { type GenerationConfig, readGenerationConfig } from "../models/generation_config.ts";
 import { TextProcessor } from "../text/text_processor.ts";
 import { EngineClient } from "./engine_client.ts";
 import { type EngineConfig, resolveEngineConfig, verifyKvCacheFits } from "./engine_config.ts";
@@ -62,12 +62,12 @@ export class LlmEngine implements Replica {
     client: EngineClient;
     backend: EngineInfo["backend"];
     config: EngineConfig;
+    generation: GenerationConfig;
     text: TextProcessor | null;
     options: LlmEngineOptions;
   }) {
-    const { client, backend, config, text, options } = parts;
+    const { client, backend, config, generation, text, options } = parts;
     const { modelConfig } = config;
-    const generation = readGenerationConfig(config.model);
     this.#client = client;
     this.#config = config;
     this.#defaults = generation.sampling;
@@ -96,13 +96,14 @@ export class LlmEngine implements Replica {
   static async load(options: LlmEngineOptions): Promise<LlmEngine> {
     const config = resolveEngineConfig(options);
     verifyKvCacheFits(config);
+    const generation = readGenerationConfig(config.model);
     const text = options.text === undefined ? await TextProcessor.load(config.model) : options.text;
     try {
       const weights = verifyCheckpoint(config);
       const onLoading = options.onProgress ?? (() => {});
       const { client, ready } = await EngineClient.start(config, { onLoading });
       const backend = { ...ready.backend, weights };
-      return new LlmEngine({ client, backend, config, text, options });
+      return new LlmEngine({ client, backend, config, generation, text, options });
     } catch (error) {
       if (options.text === undefined) text?.[Symbol.dispose]();
       throw error;
