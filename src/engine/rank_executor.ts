@@ -109,7 +109,7 @@ export function describeBackend(config: EngineConfig): Readonly<Record<string, s
     instructionSet,
     kernels: kernelHash,
     layout: `${config.tensorParallelSize} tensor x ${config.pipelineParallelSize} pipeline`,
-    communicator: ranks === 1 ? "none" : "shared-memory",
+    communicator: ranks === 1 ? "single" : "shared-memory",
     launcher: config.launcher,
     threadsPerRank: config.threads,
     kvBlocks: config.numBlocks,
