@@ -14,29 +14,8 @@ export interface ReplicaLoad {
 
 /** Chooses a replica for a request. A policy keeps no other state than its own. */
 export interface BalancingPolicy {
-  /** Name on the command line and in the metrics. */
+  /** Name that people see, such as `least-loaded`. */
   readonly name: string;
   /** The chosen one of `candidates` (healthy, never empty, in order of their index). */
   select(candidates: readonly ReplicaLoad[], request: GenerateRequest): ReplicaLoad;
-}
-
-/**
- * The replica with the fewest active requests; the lowest index among equals.
- *
- * @example
- * ```ts
- * import { LeastLoadedPolicy } from "@weft/weft/server";
- * const policy = new LeastLoadedPolicy();
- * const loads = [{ index: 0, active: 3 }, { index: 1, active: 2 }];
- * console.log(policy.select(loads).index); // 1
- * ```
- */
-export class LeastLoadedPolicy implements BalancingPolicy {
-  /** Name on the command line and in the metrics. */
-  readonly name = "least-loaded";
-
-  /** The least loaded candidate. */
-  select(candidates: readonly ReplicaLoad[]): ReplicaLoad {
-    return candidates.reduce((best, load) => load.active < best.active ? load : best);
-  }
 }

@@ -29,7 +29,8 @@ export {
 export type { ChatContentPart, ChatMessage } from "../text/chat_message.ts";
 export type { RenderChatOptions } from "../text/chat_template.ts";
 export type { TokenText } from "../text/token_bytes.ts";
-export { type BalancingPolicy, LeastLoadedPolicy, type ReplicaLoad } from "./balancing_policy.ts";
+export type { BalancingPolicy, ReplicaLoad } from "./balancing_policy.ts";
+export { LeastLoadedPolicy } from "./least_loaded_policy.ts";
 export { HttpListener, listen, type ListenOptions } from "./listen.ts";
 export { type Dispatch, ReplicaRouter, type ReplicaRouterOptions } from "./replica_router.ts";
 export { RequestGate, type RequestGateOptions } from "./request_gate.ts";

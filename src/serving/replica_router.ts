@@ -10,7 +10,8 @@ import {
   type GenerationChunk,
   type Replica,
 } from "../engine/types.ts";
-import { type BalancingPolicy, LeastLoadedPolicy, type ReplicaLoad } from "./balancing_policy.ts";
+import type { BalancingPolicy, ReplicaLoad } from "./balancing_policy.ts";
+import { LeastLoadedPolicy } from "./least_loaded_policy.ts";
 
 /** Options of {@linkcode ReplicaRouter}. */
 export interface ReplicaRouterOptions {
@@ -57,6 +58,11 @@ export class ReplicaRouter implements Replica {
   /** The replicas, in the order of their numbers. */
   get replicas(): readonly Replica[] {
     return this.#routed.map(({ replica }) => replica);
+  }
+
+  /** Name of the balancing policy. */
+  get balancing(): string {
+    return this.#policy.name;
   }
 
   /** What the replicas serve (they are copies of each other). */

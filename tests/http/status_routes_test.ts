@@ -26,7 +26,8 @@ Deno.test("health tells ok, degraded and dead apart", async () => {
   const { app, post } = testApp({}, { replica: new ReplicaRouter(replicas) });
   const health = async () => {
     const response = await app.request("/health");
-    const { status, engines } = await response.json();
+    const { status, balancing, engines } = await response.json();
+    assertEquals(balancing, "least-loaded");
     return [response.status, status, engines.map((e: { failure: string | null }) => e.failure)];
   };
   assertEquals(await health(), [200, "ok", [null, null]]);

@@ -7,6 +7,7 @@ import type { ServerContext } from "../server_context.ts";
 
 const healthSchema = z.object({
   status: z.enum(["ok", "degraded", "dead", "draining"]),
+  balancing: z.string(),
   engines: z.array(z.object({
     engine: z.string(),
     healthy: z.boolean(),
@@ -57,5 +58,5 @@ function describe({ router, gate }: ServerContext): Health {
     : engines.every(({ healthy }) => healthy)
     ? "ok"
     : "degraded";
-  return { status, engines };
+  return { status, balancing: router.balancing, engines };
 }

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { LeastLoadedPolicy } from "../../../src/serving/balancing_policy.ts";
+import { LeastLoadedPolicy } from "../../../src/serving/least_loaded_policy.ts";
 
 Deno.test("the least loaded replica is chosen, the lowest index among equals", () => {
   const policy = new LeastLoadedPolicy();
