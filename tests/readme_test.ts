@@ -4,13 +4,14 @@ import { ENGINE_FLAGS } from "../src/cli/flags.ts";
 const ROOT = new URL("../", import.meta.url);
 const README = await Deno.readTextFile(new URL("README.md", ROOT));
 const CONTRIBUTING = await Deno.readTextFile(new URL("CONTRIBUTING.md", ROOT));
+const NUMERICS = await Deno.readTextFile(new URL("docs/NUMERICS.md", ROOT));
 
 Deno.test("every file and folder that the documents name is there", async () => {
-  const named = `${README}\n${CONTRIBUTING}`.matchAll(
-    /`((?:src|native|tests|examples|bench|models|third_party)\/[\w./]*)`/g,
+  const named = `${README}\n${CONTRIBUTING}\n${NUMERICS}`.matchAll(
+    /`((?:src|native|tests|examples|bench|docs|models|third_party)\/[\w./]*)`/g,
   );
   const paths = [...new Set([...named].map((match) => match[1]))]
-    .filter((path) => !path.includes("NAME"));
+    .filter((path) => !/NAME|SUBJECT/.test(path));
   assert(paths.length > 20, "paths were found");
   for (const path of paths) {
     assert(await Deno.stat(new URL(path, ROOT)).then(() => true, () => false), path);

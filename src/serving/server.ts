@@ -129,7 +129,7 @@ function positive(name: string, value: number): number {
 /** Parts of {@linkcode EngineInfo.backend} on which the bits of an answer depend. */
 const NUMERIC_PARTS = ["device", "instructionSet", "kernels", "weights"] as const;
 
-/** Equal for engines that give equal bits: layout and threads do not enter (NUMERICS). */
+/** Equal for engines that give equal bits: layout and threads do not enter (NUMERICS.md 10). */
 function fingerprint({ architecture, vocabSize, backend }: EngineInfo): string {
   const parts = NUMERIC_PARTS.map((part) => backend[part] ?? null);
   const text = JSON.stringify([architecture, vocabSize, ...parts]);
