@@ -12,10 +12,13 @@ export async function* mergeStreams<T>(
   sources: readonly AsyncIterator<T, void>[],
 ): AsyncGenerator<readonly [number, T], void> {
   type Arrival = { readonly index: number; readonly result: IteratorResult<T, void> };
-  const advance = async (index: number): Promise<Arrival> => ({
-    index,
-    result: await sources[index].next(),
-  });
+  const advance = (index: number): Promise<Arrival> => {
+    const arrival = sources[index].next().then((result): Arrival => ({ index, result }));
+    // An error is met when the consumer comes back, if it does: until then nobody looks at it, and
+    // one that nobody looks at would end the process.
+    arrival.catch(() => {});
+    return arrival;
+  };
   const pending = new Map(sources.map((_, index) => [index, advance(index)]));
   try {
     while (pending.size > 0) {
@@ -27,10 +30,6 @@ export async function* mergeStreams<T>(
       yield [index, result.value];
     }
   } finally {
-    for (const [index, arrival] of pending) {
-      const ignore = (): void => {};
-      arrival.catch(ignore);
-      sources[index].return?.().catch(ignore);
-    }
+    for (const index of pending.keys()) sources[index].return?.().catch(() => {});
   }
 }

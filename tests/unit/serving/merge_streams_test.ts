@@ -42,3 +42,15 @@ Deno.test("the first error ends the merge", async () => {
     "broken",
   );
 });
+
+Deno.test("an error that comes while nobody reads waits for the reader", async () => {
+  async function* failing(): AsyncGenerator<number, void> {
+    yield 1;
+    throw new Error("broken");
+  }
+  const merged = mergeStreams([failing()]);
+  assertEquals((await merged.next()).value, [0, 1]);
+  // The source fails now. A reader that has gone for good must not end the process.
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  await assertRejects(() => merged.next(), Error, "broken");
+});
