@@ -35,7 +35,9 @@ export const STARTUP_TEXT_BYTES = 4096;
 /** States of a rank's startup, by their code. */
 export const STARTUP_STATES = ["starting", "loading", "ready", "failed"] as const;
 
-const LINE = 64;
+/** Bytes of a cache line, in which an event lies alone. */
+export const LINE_BYTES = 64;
+
 const MAX_BYTES = 2 ** 32;
 
 /** Offsets from the start of the region. */
@@ -80,13 +82,13 @@ export function layOutHostChannel(sizes: HostChannelSizes): HostChannelLayout {
   // a rank that lags behind the one whose result retired a plan.
   const planSlots = powerOfTwo(2 * (plansInFlight + 1));
   const resultCapacity = powerOfTwo(resultBytes);
-  const startupStride = 2 * LINE + STARTUP_TEXT_BYTES;
-  const planStride = LINE + align(maxPlanBytes, LINE);
+  const startupStride = 2 * LINE_BYTES + STARTUP_TEXT_BYTES;
+  const planStride = LINE_BYTES + align(maxPlanBytes, LINE_BYTES);
   const published = ABORT_FLAG_BYTES;
-  const consumed = published + LINE;
-  const boardEvents = consumed + ranks * LINE;
-  const results = boardEvents + boardSteps * LINE;
-  const startup = results + 2 * LINE + resultCapacity;
+  const consumed = published + LINE_BYTES;
+  const boardEvents = consumed + ranks * LINE_BYTES;
+  const results = boardEvents + boardSteps * LINE_BYTES;
+  const startup = results + 2 * LINE_BYTES + resultCapacity;
   const plans = startup + ranks * startupStride;
   const board = plans + planSlots * planStride;
   const byteLength = align(board + boardSteps * boardSlots * 4, 4096);
@@ -110,9 +112,6 @@ export function layOutHostChannel(sizes: HostChannelSizes): HostChannelLayout {
     byteLength,
   };
 }
-
-/** Bytes of a cache line, in which an event lies alone. */
-export const LINE_BYTES: number = LINE;
 
 function align(bytes: number, unit: number): number {
   return Math.ceil(bytes / unit) * unit;

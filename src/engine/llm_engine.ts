@@ -5,6 +5,7 @@
 import { Checkpoint } from "../models/checkpoint.ts";
 import { type GenerationConfig, readGenerationConfig } from "../models/generation_config.ts";
 import { TextProcessor } from "../text/text_processor.ts";
+import type { TextStream } from "../text/text_stream.ts";
 import { EngineClient } from "./engine_client.ts";
 import { type EngineConfig, resolveEngineConfig, verifyKvCacheFits } from "./engine_config.ts";
 import { resolveSamplingParams, type SamplingParamsInput } from "./sampling_params.ts";
@@ -205,8 +206,6 @@ export class LlmEngine implements Replica {
     if (this.#ownsText) this.text?.[Symbol.dispose]();
   }
 }
-
-type TextStream = ReturnType<TextProcessor["openStream"]>;
 
 /** Adds the text of new tokens; a stop text among it ends the request and cuts text and tokens. */
 async function withText(output: SchedulerOutput, stream: TextStream): Promise<GenerationChunk> {

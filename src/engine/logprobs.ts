@@ -3,7 +3,7 @@
  * @module
  */
 import { Tensor } from "../tensor/tensor.ts";
-import type { SamplerOptions, SampleRow } from "./sampler.ts";
+import type { SamplerOptions, SampleRow } from "./sample_row.ts";
 import type { RowLogprobs } from "./step_plan.ts";
 
 /** A rank's candidates: `count` (logit, id) pairs per row, descending. */

@@ -6,7 +6,8 @@ import type { CausalLm, ForwardBatch } from "../models/causal_lm.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { Device } from "../tensor/device.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import type { Sampler, SampleRow } from "./sampler.ts";
+import type { SampleRow } from "./sample_row.ts";
+import type { Sampler } from "./sampler.ts";
 import type { PlannedSequence, RowLogprobs, SequenceResult, StepPlan } from "./step_plan.ts";
 
 /** Tokens that earlier steps have drawn and that a plan refers to by (step, slot). */

@@ -5,37 +5,11 @@
  * taken in integers or in one fixed tree: the same request gets the same token on any layout.
  * @module
  */
-import type { Communicator } from "../distributed/communicator.ts";
-import type { VocabShard } from "../layers/vocab_parallel.ts";
-import type { Device } from "../tensor/device.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { LogprobCollector } from "./logprobs.ts";
-import type { PlannedSampling, RowLogprobs } from "./step_plan.ts";
+import { isTruncated, type SamplerOptions, type SampleRow } from "./sample_row.ts";
+import type { RowLogprobs } from "./step_plan.ts";
 import { ThresholdSearch } from "./threshold_search.ts";
-
-/** What is asked of one row of logits. */
-export interface SampleRow {
-  /** How to draw a token; null to only look at `target`. */
-  readonly sampling: PlannedSampling | null;
-  /** Absolute position of the token that is drawn. */
-  readonly position: number;
-  /** Token whose log-probability is wanted in place of a drawn one, or -1. */
-  readonly target: number;
-  /** Top tokens to report; -1 the whole vocabulary; null no log-probabilities. */
-  readonly logprobs: number | null;
-}
-
-/** Options of {@linkcode Sampler}. */
-export interface SamplerOptions {
-  /** Device that holds the logits. */
-  readonly device: Device;
-  /** Ranks that share the vocabulary. */
-  readonly tensorParallel: Communicator;
-  /** This rank's part of the vocabulary. */
-  readonly vocab: VocabShard;
-  /** `[maxRows, vocab.paddedCount]`. */
-  readonly logits: Tensor;
-}
 
 /**
  * Gumbel-max sampling: the token with the largest logit / temperature + noise, where the noise is a
@@ -216,9 +190,4 @@ export class Sampler implements Disposable {
     this.#search[Symbol.dispose]();
     this.#logprobs[Symbol.dispose]();
   }
-}
-
-/** Whether a draw leaves tokens out. Greedy draws (temperature 0 or top-k 1) need no threshold. */
-export function isTruncated({ temperature, topK, topP, minP }: PlannedSampling): boolean {
-  return temperature > 0 && topK !== 1 && (topK > 0 || topP < 1 || minP > 0);
 }

@@ -4,7 +4,7 @@
  */
 import { fromOrderedKey } from "../tensor/ordered_key.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { isTruncated, type SamplerOptions, type SampleRow } from "./sampler.ts";
+import { isTruncated, type SamplerOptions, type SampleRow } from "./sample_row.ts";
 
 const BINS = 256;
 const ROUNDS = 4;
