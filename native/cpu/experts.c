@@ -97,13 +97,9 @@ int32_t weft_sort_by_expert(int32_t* order, int32_t* offsets, const int32_t* exp
   return -1;
 }
 
-// The products of one expert with its pairs, cut into pieces of rows by tokens.
+// The products of one expert with its pairs.
 typedef struct {
-  weft_linear_job job;
-  int64_t tokens;
-  int64_t row_chunk;
-  int64_t token_chunk;
-  int64_t token_chunks;
+  weft_linear_pieces pieces;
   int64_t first_piece;  // over all experts
 } expert_product;
 
@@ -112,13 +108,7 @@ static void multiply_pieces(void* context, int64_t begin, int64_t end) {
   for (int64_t item = begin; item < end; item++) {
     // The list ends with a product that no piece belongs to.
     while (item >= e[1].first_piece) e++;
-    const int64_t piece = item - e->first_piece;
-    const int64_t row = piece / e->token_chunks * e->row_chunk;
-    const int64_t token = piece % e->token_chunks * e->token_chunk;
-    const int64_t row_end = row + e->row_chunk, token_end = token + e->token_chunk;
-    const int64_t out_features = e->job.weight->out_features;
-    weft_linear_part(&e->job, row, row_end < out_features ? row_end : out_features, token,
-                     token_end < e->tokens ? token_end : e->tokens);
+    weft_linear_piece(&e->pieces, item - e->first_piece);
   }
 }
 
@@ -134,24 +124,21 @@ void weft_grouped_linear(weft_pool* pool, float* out, int32_t out_stride, const 
   for (int e = 0; e < num_experts; e++) {
     const int64_t first = offsets[e], tokens = offsets[e + 1] - first;
     if (tokens <= 0) continue;
-    expert_product* p = &products[count++];
-    *p = (expert_product){
-        .job = {.out = out + first * out_stride,
-                .out_stride = out_stride,
-                .x = input_divisor > 0 ? x : x + first * x_stride,
-                .x_stride = x_stride,
-                .x_rows = input_divisor > 0 ? order + first : NULL,
-                .x_divisor = input_divisor,
-                .weight = weights[e],
-                .bias = NULL,
-                .block_size = block_size},
-        .tokens = tokens,
-        .row_chunk = weft_linear_row_chunk(weights[e], tokens, weft_pool_threads(pool)),
-        .token_chunk = weft_linear_token_chunk(weights[e]),
-        .first_piece = pieces,
+    const weft_linear_job job = {
+        .out = out + first * out_stride,
+        .out_stride = out_stride,
+        .x = input_divisor > 0 ? x : x + first * x_stride,
+        .x_stride = x_stride,
+        .x_rows = input_divisor > 0 ? order + first : NULL,
+        .x_divisor = input_divisor,
+        .weight = weights[e],
+        .bias = NULL,
+        .block_size = block_size,
     };
-    p->token_chunks = (tokens + p->token_chunk - 1) / p->token_chunk;
-    pieces += (weights[e]->out_features + p->row_chunk - 1) / p->row_chunk * p->token_chunks;
+    expert_product* p = &products[count++];
+    p->pieces = weft_linear_cut(job, tokens, weft_pool_threads(pool));
+    p->first_piece = pieces;
+    pieces += p->pieces.count;
   }
   products[count].first_piece = pieces;
   weft_pool_run(pool, multiply_pieces, products, pieces, 1);

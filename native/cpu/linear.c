@@ -161,8 +161,9 @@ ALWAYS_INLINE void segment_part(const weft_linear_job* job, placement place, int
   }
 }
 
-void weft_linear_part(const weft_linear_job* job, int64_t row_begin, int64_t row_end,
-                      int64_t token_begin, int64_t token_end) {
+// Outputs [row_begin, row_end) of tokens [token_begin, token_end).
+static void linear_part(const weft_linear_job* job, int64_t row_begin, int64_t row_end,
+                        int64_t token_begin, int64_t token_end) {
   if (token_begin >= token_end) return;
   int64_t first = 0;
   for (int64_t s = 0; s < job->weight->num_segments && first < row_end; s++) {
@@ -190,49 +191,49 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high) {
   return value < low ? low : value > high ? high : value;
 }
 
-int64_t weft_linear_token_chunk(const weft_weight* weight) {
+static int64_t token_chunk(const weft_weight* weight) {
   const int64_t row_bytes = (weight->in_features + 1) * 4;
   return clamp(ACTIVATION_BYTES / row_bytes, 16, 256) / 4 * 4;
 }
 
-int64_t weft_linear_row_chunk(const weft_weight* weight, int64_t tokens, int threads) {
+static int64_t row_chunk(const weft_weight* weight, int64_t tokens, int threads) {
   const int64_t fitting = WEIGHT_BYTES / ((weight->in_features + 1) * 4);
   // Several pieces a thread, so that one that is held up does not hold up all.
   const int64_t share = weight->out_features / (threads * 4);
   return (clamp(tokens == 1 || share < fitting ? share : fitting, 16, 512) + 15) / 16 * 16;
 }
 
-typedef struct {
-  weft_linear_job job;
-  int64_t tokens;
-  int64_t row_chunk;
-  int64_t token_chunk;
-  int64_t token_chunks;
-} linear_context;
+static int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+weft_linear_pieces weft_linear_cut(weft_linear_job job, int64_t tokens, int threads) {
+  weft_linear_pieces pieces = {
+      .job = job,
+      .tokens = tokens,
+      .row_chunk = row_chunk(job.weight, tokens, threads),
+      .token_chunk = token_chunk(job.weight),
+  };
+  pieces.token_chunks = ceil_divide(tokens, pieces.token_chunk);
+  pieces.count = ceil_divide(job.weight->out_features, pieces.row_chunk) * pieces.token_chunks;
+  return pieces;
+}
+
+void weft_linear_piece(const weft_linear_pieces* pieces, int64_t piece) {
+  const int64_t row = piece / pieces->token_chunks * pieces->row_chunk;
+  const int64_t token = piece % pieces->token_chunks * pieces->token_chunk;
+  const int64_t row_end = row + pieces->row_chunk, rows = pieces->job.weight->out_features;
+  const int64_t token_end = token + pieces->token_chunk, tokens = pieces->tokens;
+  linear_part(&pieces->job, row, row_end < rows ? row_end : rows, token,
+              token_end < tokens ? token_end : tokens);
+}
 
 static void linear_task(void* argument, int64_t begin, int64_t end) {
-  const linear_context* context = argument;
-  for (int64_t item = begin; item < end; item++) {
-    const int64_t row = item / context->token_chunks * context->row_chunk;
-    const int64_t token = item % context->token_chunks * context->token_chunk;
-    const int64_t row_end = row + context->row_chunk;
-    const int64_t token_end = token + context->token_chunk;
-    const int64_t out_features = context->job.weight->out_features;
-    weft_linear_part(&context->job, row, row_end < out_features ? row_end : out_features, token,
-                     token_end < context->tokens ? token_end : context->tokens);
-  }
+  for (int64_t piece = begin; piece < end; piece++) weft_linear_piece(argument, piece);
 }
 
 void weft_linear(weft_pool* pool, float* out, int32_t out_stride, const float* x, int32_t x_stride,
                  const weft_weight* weight, const float* bias, int32_t tokens, int32_t block_size) {
   if (tokens <= 0) return;
-  linear_context context = {
-      .job = {out, out_stride, x, x_stride, NULL, 1, weight, bias, block_size},
-      .tokens = tokens,
-      .row_chunk = weft_linear_row_chunk(weight, tokens, weft_pool_threads(pool)),
-      .token_chunk = weft_linear_token_chunk(weight),
-  };
-  context.token_chunks = (tokens + context.token_chunk - 1) / context.token_chunk;
-  const int64_t row_chunks = (weight->out_features + context.row_chunk - 1) / context.row_chunk;
-  weft_pool_run(pool, linear_task, &context, row_chunks * context.token_chunks, 1);
+  const weft_linear_job job = {out, out_stride, x, x_stride, NULL, 1, weight, bias, block_size};
+  weft_linear_pieces pieces = weft_linear_cut(job, tokens, weft_pool_threads(pool));
+  weft_pool_run(pool, linear_task, &pieces, pieces.count, 1);
 }

@@ -40,12 +40,20 @@ typedef struct {
   int64_t block_size;  // 0: one block
 } weft_linear_job;
 
-// Computes outputs [row_begin, row_end) of tokens [token_begin, token_end), on the calling thread.
-void weft_linear_part(const weft_linear_job* job, int64_t row_begin, int64_t row_end,
-                      int64_t token_begin, int64_t token_end);
+// A job cut into pieces of rows by tokens whose operands stay in the cache.
+typedef struct {
+  weft_linear_job job;
+  int64_t tokens;
+  int64_t row_chunk;
+  int64_t token_chunk;
+  int64_t token_chunks;
+  int64_t count;
+} weft_linear_pieces;
 
-// Rows and tokens of a part that keep its operands in the cache.
-int64_t weft_linear_row_chunk(const weft_weight* weight, int64_t tokens, int threads);
-int64_t weft_linear_token_chunk(const weft_weight* weight);
+// Cuts `job` over `tokens` tokens for so many threads.
+weft_linear_pieces weft_linear_cut(weft_linear_job job, int64_t tokens, int threads);
+
+// Computes one piece on the calling thread.
+void weft_linear_piece(const weft_linear_pieces* pieces, int64_t piece);
 
 #endif
