@@ -54,7 +54,7 @@ export const ENGINE_FLAGS = {
   "max-num-batched-tokens": integer({
     min: 1,
     max: COUNT,
-    shownDefault: "2048",
+    shownDefault: "256",
     help: "Tokens that a replica computes in one step",
   }),
   "num-kv-blocks": integer({

@@ -153,7 +153,7 @@ export interface EngineOptions {
   readonly maxModelLen?: number;
   /** Requests that run at once. Default 64. */
   readonly maxNumSeqs?: number;
-  /** Tokens computed in one step. Default 2048. */
+  /** Tokens computed in one step. Default 256. */
   readonly maxNumBatchedTokens?: number;
   /** Blocks of the KV cache; overrides `kvCacheMemory`. */
   readonly numKvBlocks?: number;
