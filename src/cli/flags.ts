@@ -2,6 +2,7 @@
  * Every flag of every command: name (as vLLM spells it), kind, default and help.
  * @module
  */
+import { PRESET_NAMES } from "../models/presets.ts";
 import { choice, type Flag, integer, number, onOff, size, text, unsigned64 } from "./flag_types.ts";
 
 /** Flags of one command by name, without the leading dashes. */
@@ -162,7 +163,7 @@ export const GENERATE_FLAGS = {
 
 /** Flags of `weft init-model`. */
 export const INIT_MODEL_FLAGS = {
-  "preset": text({ placeholder: "NAME", help: "Shape of a known model, such as smollm-135m" }),
+  "preset": text({ placeholder: "NAME", help: `Shape of a model: ${PRESET_NAMES.join(", ")}` }),
   "config": text({ placeholder: "FILE", help: "config.json that gives the shape instead" }),
   "seed": unsigned64({ shownDefault: "0", help: "Seed of the random weights" }),
   "dtype": choice({

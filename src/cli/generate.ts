@@ -18,7 +18,7 @@ type Values = Invocation<Flags>["values"];
 /** The command `generate`. */
 export const generateCommand: Command<Flags> = {
   name: "generate",
-  summary: "Continue prompts and print the results, in the order in which the prompts were given",
+  summary: "Continue prompts and print the results",
   example: 'weft generate --model DIR --prompt "Once upon a time" --max-tokens 32 --temperature 0',
   flags: GENERATE_FLAGS,
   run: generate,

@@ -3,9 +3,7 @@
  * @module
  */
 import type { FinishReason, GenerationChunk, TokenLogprob } from "../engine/types.ts";
-
-/** JSON has no -Infinity; a token that cannot occur is printed with this, as vLLM prints it. */
-const IMPOSSIBLE_LOGPROB = -9999;
+import { finiteLogprob } from "../serving/token_names.ts";
 
 /** Log-probability of a generated token and of the most likely ones at its place. */
 export interface LogprobRecord {
@@ -53,7 +51,7 @@ export async function collectGeneration(
     tokenIds.push(...chunk.tokenIds);
     text += chunk.text;
     if (chunk.logprobs) (logprobs ??= []).push(...chunk.logprobs.map(logprobRecord));
-    promptLogprobs ??= chunk.promptLogprobs?.map((entry) => entry && finite(entry.logprob));
+    promptLogprobs ??= chunk.promptLogprobs?.map((entry) => entry && finiteLogprob(entry.logprob));
     finishReason = chunk.finishReason;
   }
   return {
@@ -74,11 +72,7 @@ export async function collectGeneration(
 function logprobRecord({ tokenId, logprob, top }: TokenLogprob): LogprobRecord {
   return {
     token_id: tokenId,
-    logprob: finite(logprob),
-    top: top.map(([id, value]) => [id, finite(value)] as const),
+    logprob: finiteLogprob(logprob),
+    top: top.map(([id, value]) => [id, finiteLogprob(value)] as const),
   };
-}
-
-function finite(logprob: number): number {
-  return logprob === -Infinity ? IMPOSSIBLE_LOGPROB : logprob;
 }

@@ -4,6 +4,7 @@
  */
 import { initCheckpoint } from "../models/init_checkpoint.ts";
 import { type JsonObject, readJsonFile } from "../models/json_file.ts";
+import { MAX_CONFIG_BYTES } from "../models/model_config.ts";
 import { PRESET_NAMES, presetConfig } from "../models/presets.ts";
 import type { Command, Invocation } from "./command.ts";
 import { INIT_MODEL_FLAGS } from "./flags.ts";
@@ -12,12 +13,10 @@ import { createProgress } from "./progress.ts";
 
 type Flags = typeof INIT_MODEL_FLAGS;
 
-const MAX_CONFIG_BYTES = 16 * 2 ** 20;
-
 /** The command `init-model`. */
 export const initModelCommand: Command<Flags> = {
   name: "init-model",
-  summary: `Write a checkpoint with random weights; presets: ${PRESET_NAMES.join(", ")}`,
+  summary: "Write a checkpoint of a real shape with random weights",
   example: "weft init-model --preset smollm-135m --out smollm-135m-random",
   flags: INIT_MODEL_FLAGS,
   run: initModel,

@@ -13,45 +13,33 @@ const SUCCESS = 0;
 const FAILURE = 1;
 const WRONG_USAGE = 2;
 
-/** A command before its module is loaded: starting one command should not load the others. */
+/** A command whose module is loaded when it is needed: starting one should not load the others. */
 interface CommandEntry {
   readonly name: string;
-  readonly summary: string;
+  readonly summary: () => Promise<string>;
   readonly invoke: (args: readonly string[], host: CliHost) => Promise<number>;
 }
 
 const COMMANDS: readonly CommandEntry[] = [
-  {
-    name: "serve",
-    summary: "Serve a model over an OpenAI-compatible HTTP API",
-    invoke: async (args, host) =>
-      await invoke((await import("./serve.ts")).serveCommand, args, host),
-  },
-  {
-    name: "generate",
-    summary: "Continue prompts and print the results",
-    invoke: async (args, host) =>
-      await invoke((await import("./generate.ts")).generateCommand, args, host),
-  },
-  {
-    name: "bench throughput",
-    summary: "Measure prefill and decode speed of a model on this machine",
-    invoke: async (args, host) =>
-      await invoke((await import("./bench_throughput.ts")).benchThroughputCommand, args, host),
-  },
-  {
-    name: "inspect",
-    summary: "Describe a checkpoint, its layout over ranks, and this machine",
-    invoke: async (args, host) =>
-      await invoke((await import("./inspect.ts")).inspectCommand, args, host),
-  },
-  {
-    name: "init-model",
-    summary: "Write a checkpoint of a real shape with random weights",
-    invoke: async (args, host) =>
-      await invoke((await import("./init_model.ts")).initModelCommand, args, host),
-  },
+  entry("serve", async () => (await import("./serve.ts")).serveCommand),
+  entry("generate", async () => (await import("./generate.ts")).generateCommand),
+  entry("bench throughput", async () => {
+    return (await import("./bench_throughput.ts")).benchThroughputCommand;
+  }),
+  entry("inspect", async () => (await import("./inspect.ts")).inspectCommand),
+  entry("init-model", async () => (await import("./init_model.ts")).initModelCommand),
 ];
+
+function entry<Table extends FlagTable>(
+  name: string,
+  load: () => Promise<Command<Table>>,
+): CommandEntry {
+  return {
+    name,
+    summary: async () => (await load()).summary,
+    invoke: async (args, host) => await invoke(await load(), args, host),
+  };
+}
 
 /**
  * Runs a command line and resolves with the exit status: 0 for success, 1 for a failure that is
@@ -75,7 +63,11 @@ async function dispatch(args: readonly string[], host: CliHost): Promise<number>
     return await dispatch([...args.slice(1), "--help"], host);
   }
   if (first === undefined || first === "--help" || first === "-h" || first === "help") {
-    host.print(programHelp(COMMANDS));
+    const commands = COMMANDS.map(async ({ name, summary }) => ({
+      name,
+      summary: await summary(),
+    }));
+    host.print(programHelp(await Promise.all(commands)));
     return first === undefined ? WRONG_USAGE : SUCCESS;
   }
   if (first === "--version") {

@@ -73,7 +73,7 @@ export interface ModelConfig {
 }
 
 /** Largest config.json that is read. */
-const MAX_CONFIG_BYTES = 16 * 2 ** 20;
+export const MAX_CONFIG_BYTES = 16 * 2 ** 20;
 
 /**
  * Reads the config.json of the Hugging Face checkpoint in `folder`; throws ModelLoadError as
