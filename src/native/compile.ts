@@ -26,6 +26,9 @@ printf '%s\\n' "$@" | xargs -P "$JOBS" -I '{}' $CC $FLAGS -c '{}' -o '{}.o' || e
 exec $CC -shared -pthread -o library.so *.o -lm
 `;
 
+/** How the names of folders begin in which a compilation works. */
+const WORK_PREFIX = "build-";
+
 /** Options of {@linkcode nativeLibraryPath}. */
 export interface NativeLibraryOptions {
   /** Called before a compilation, which takes some seconds. */
@@ -83,21 +86,39 @@ export function compileSources(
   if (isFile(path)) return path;
 
   // Ranks that start together: one compiles, the others wait. The lock ends with its process.
-  using lock = Deno.openSync(`${folder}/lock`, { write: true, create: true, mode: 0o600 });
+  using lock = inCache(
+    folder,
+    () => Deno.openSync(`${folder}/lock`, { write: true, create: true, mode: 0o600 }),
+  );
   lock.lockSync(true);
   if (isFile(path)) return path;
+  sweepWorkFolders(folder);
   options.onCompile?.(compiler);
   // A folder of its own, then a rename: others see a whole library or none.
-  const work = Deno.makeTempDirSync({ dir: folder, prefix: "build-" });
+  const work = Deno.makeTempDirSync({ dir: folder, prefix: WORK_PREFIX });
   try {
     for (const { name, text } of sources) Deno.writeTextFileSync(`${work}/${name}`, text);
     build(work, sources, compiler, architectureFlags);
     Deno.chmodSync(`${work}/library.so`, 0o700);
+    flush(`${work}/library.so`);
     Deno.renameSync(`${work}/library.so`, path);
   } finally {
     Deno.removeSync(work, { recursive: true });
   }
   return path;
+}
+
+/** Removes what compilations that were killed have left; the caller holds the lock. */
+function sweepWorkFolders(folder: string): void {
+  for (const { name } of Deno.readDirSync(folder)) {
+    if (name.startsWith(WORK_PREFIX)) Deno.removeSync(`${folder}/${name}`, { recursive: true });
+  }
+}
+
+/** To the disk before it gets its name: a crash must not leave half a library under it. */
+function flush(path: string): void {
+  using file = Deno.openSync(path, { write: true });
+  file.syncSync();
 }
 
 /** A C compiler. */
@@ -185,7 +206,7 @@ function checkPlatform(): void {
  */
 export function cacheFolder(): string {
   const folder = cachePath();
-  Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  inCache(folder, () => Deno.mkdirSync(folder, { recursive: true, mode: 0o700 }));
   const { uid, mode } = Deno.statSync(folder);
   // Code is loaded from here: nobody else may be able to put it there.
   if (uid !== Deno.uid() || ((mode ?? 0) & 0o022) !== 0) {
@@ -196,13 +217,27 @@ export function cacheFolder(): string {
   return folder;
 }
 
+/** What `use` returns; when it fails, the error says which folder is meant and how to choose another. */
+function inCache<T>(folder: string, use: () => T): T {
+  try {
+    return use();
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(
+      `Cannot write to the cache folder ${folder}: ${reason}; set WEFT_CACHE_DIR to a private folder`,
+      { cause },
+    );
+  }
+}
+
 function cachePath(): string {
   const explicit = Deno.env.get("WEFT_CACHE_DIR");
   if (explicit) return explicit;
+  // Relative ones mean nothing (XDG Base Directory Specification).
   const cache = Deno.env.get("XDG_CACHE_HOME");
-  if (cache) return `${cache}/weft`;
+  if (cache?.startsWith("/")) return `${cache}/weft`;
   const home = Deno.env.get("HOME");
-  if (home) return `${home}/.cache/weft`;
+  if (home?.startsWith("/")) return `${home}/.cache/weft`;
   return `${Deno.env.get("TMPDIR") || "/tmp"}/weft-${Deno.uid()}`;
 }
 

@@ -88,6 +88,29 @@ Deno.test("compileSources takes the cache folder from WEFT_CACHE_DIR, XDG_CACHE_
     assertStringIncludes(compileInProcess(env).output, `${folder}/xdg/weft/cpu-`);
     const home = compileInProcess({ ...env, XDG_CACHE_HOME: "" });
     assertStringIncludes(home.output, `${folder}/home/.cache/weft/cpu-`);
+    const relative = compileInProcess({ ...env, XDG_CACHE_HOME: "not/absolute" });
+    assertEquals(relative, home);
+  });
+});
+
+Deno.test("compileSources says which folder it cannot write to, and how to choose another", () => {
+  withFolder((folder) => {
+    Deno.writeTextFileSync(`${folder}/file`, "");
+    const { code, output } = compileInProcess({ WEFT_CACHE_DIR: `${folder}/file/cache` });
+    assertNotEquals(code, 0);
+    assertStringIncludes(output, `Cannot write to the cache folder ${folder}/file/cache: `);
+    assertStringIncludes(output, "set WEFT_CACHE_DIR to a private folder");
+  });
+});
+
+Deno.test("compileSources sweeps what a compilation that was killed has left", () => {
+  withFolder((folder) => {
+    const cache = `${folder}/cache`;
+    Deno.mkdirSync(`${cache}/build-killed`, { recursive: true, mode: 0o700 });
+    Deno.writeTextFileSync(`${cache}/build-killed/one.c`, "");
+    Deno.chmodSync(cache, 0o700);
+    assertEquals(compileInProcess({ WEFT_CACHE_DIR: cache }).code, 0);
+    assertEquals([...Deno.readDirSync(cache)].filter(({ isDirectory }) => isDirectory), []);
   });
 });
 
