@@ -6,18 +6,10 @@ import { type ModelConfig, readModelConfig } from "../../../src/models/model_con
 import { parameterCount, parameterShapes } from "../../../src/models/parameter_shapes.ts";
 import { SafetensorsWriter } from "../../../src/models/safetensors_writer.ts";
 import { dtypeBytes } from "../../../src/tensor/dtype.ts";
+import { withFolder } from "../_folder.ts";
 
 const GOLDEN = "tests/fixtures/golden";
 const FAMILIES = ["gpt2", "llama", "llama31", "mistral", "mixtral", "qwen2", "qwen3"];
-
-function withFolder(run: (folder: string) => void): void {
-  const folder = Deno.makeTempDirSync();
-  try {
-    run(folder);
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
-}
 
 interface TestTensor {
   readonly name: string;

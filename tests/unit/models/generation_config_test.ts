@@ -6,6 +6,7 @@ import {
   readGenerationConfig,
 } from "../../../src/models/generation_config.ts";
 import type { JsonObject } from "../../../src/models/json_file.ts";
+import { withFolder } from "../_folder.ts";
 
 function parse(json: JsonObject): GenerationConfig {
   return parseGenerationConfig(json, { source: "generation_config.json" });
@@ -83,8 +84,7 @@ Deno.test("wrong types and ranges are refused by name", () => {
 
 Deno.test("a folder may do without the file, but not with a broken one", () => {
   assertEquals(readGenerationConfig("models/demo").eosTokenIds, [1]);
-  const folder = Deno.makeTempDirSync();
-  try {
+  withFolder((folder) => {
     assertEquals(readGenerationConfig(folder), {
       bosTokenId: null,
       eosTokenIds: [],
@@ -93,7 +93,5 @@ Deno.test("a folder may do without the file, but not with a broken one", () => {
     });
     Deno.writeTextFileSync(`${folder}/generation_config.json`, "{");
     assertThrows(() => readGenerationConfig(folder), ModelLoadError, folder);
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
+  });
 });

@@ -13,15 +13,7 @@ import { parseModelConfig, readModelConfig } from "../../../src/models/model_con
 import { parameterCount } from "../../../src/models/parameter_shapes.ts";
 import { presetConfig, type PresetName } from "../../../src/models/presets.ts";
 import { encodeWeights, RandomWeights } from "../../../src/models/random_weights.ts";
-
-function withFolder(run: (folder: string) => void): void {
-  const folder = Deno.makeTempDirSync();
-  try {
-    run(folder);
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
-}
+import { withFolder } from "../_folder.ts";
 
 Deno.test("presets have the parameters of the published models", () => {
   const published: Partial<Record<PresetName, number>> = {

@@ -8,6 +8,7 @@ import {
 } from "../../../src/models/model_config.ts";
 import { PRESET_NAMES, presetConfig } from "../../../src/models/presets.ts";
 import * as published from "./published_configs.ts";
+import { withFolder } from "../_folder.ts";
 
 function parse(json: JsonObject): ModelConfig {
   return parseModelConfig(json, { source: "folder/config.json" });
@@ -296,8 +297,7 @@ Deno.test("a wrong type or range is refused with its key", () => {
 });
 
 Deno.test("a config.json that cannot be read is refused with its path", () => {
-  const folder = Deno.makeTempDirSync();
-  try {
+  withFolder((folder) => {
     const reason = () => assertThrows(() => readModelConfig(folder), ModelLoadError).message;
     assertStringIncludes(reason(), `${folder}/config.json`);
     for (
@@ -312,7 +312,5 @@ Deno.test("a config.json that cannot be read is refused with its path", () => {
     }
     Deno.writeFileSync(`${folder}/config.json`, Uint8Array.of(0x7b, 0xff, 0x7d));
     assertStringIncludes(reason(), "UTF-8");
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
+  });
 });

@@ -13,6 +13,7 @@ import {
   type SafetensorsHeader,
 } from "../../../src/models/safetensors.ts";
 import { SafetensorsWriter } from "../../../src/models/safetensors_writer.ts";
+import { withFolder } from "../_folder.ts";
 
 const FILE = "model.safetensors";
 
@@ -143,12 +144,7 @@ Deno.test("duplicate names are refused, escaped or not, at any depth", () => {
 });
 
 function withFile(run: (path: string) => void): void {
-  const folder = Deno.makeTempDirSync();
-  try {
-    run(`${folder}/model.safetensors`);
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
+  withFolder((folder) => run(`${folder}/model.safetensors`));
 }
 
 Deno.test("a header length is checked against limit and file before it is allocated", () => {

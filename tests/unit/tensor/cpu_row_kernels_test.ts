@@ -226,7 +226,7 @@ for (const { name, run, reference, tolerance } of CASES) {
   });
 }
 
-Deno.test("layer kernels give the same bits on every instruction set", () => {
+Deno.test("row kernels give the same bits on every instruction set", () => {
   using native = openCpuDevice({ threads: 1 });
   for (const [set, flags] of Object.entries(instructionSetFlags())) {
     using device = openCpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
