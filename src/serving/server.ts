@@ -52,7 +52,8 @@ export type ServerApp = OpenAPIHono;
  * An OpenAI-compatible app: `/v1/completions`, `/v1/chat/completions`, `/v1/models`, `/health`,
  * `/metrics` and `/openapi.json`. It can be served as it is or mounted in another Hono app.
  *
- * Throws RangeError when a name or the API key is empty, or a limit is not a count from 1 to 2^31 - 1.
+ * Throws RangeError when a name is empty, the API key is not printable ASCII without spaces, or a limit is
+ * not a count from 1 to 2^31 - 1.
  *
  * @example
  * ```ts
@@ -76,8 +77,11 @@ export function createServer(options: ServerOptions): ServerApp {
   });
   app.notFound((c) => notFound(c.req.method, c.req.path).response);
   if (options.apiKey !== undefined) {
-    if (options.apiKey === "") {
-      throw new RangeError("Cannot protect the server as the API key is empty");
+    // What else a key may hold, clients and servers encode and trim in different ways.
+    if (!/^[\x21-\x7e]+$/.test(options.apiKey)) {
+      throw new RangeError(
+        "Cannot protect the server as the API key must be printable ASCII without spaces",
+      );
     }
     app.use(requireApiKey(options.apiKey));
   }

@@ -139,6 +139,8 @@ Deno.test("options that cannot work are refused", () => {
       { modelName: "" },
       { aliases: [""] },
       { apiKey: "" },
+      { apiKey: "two words" },
+      { apiKey: "sésame" },
       { maxBodyBytes: 0 },
       { stallTimeoutMs: NaN },
       { bodyTimeoutMs: 2 ** 31 },

@@ -88,7 +88,8 @@ Deno.test("compileSources takes the cache folder from WEFT_CACHE_DIR, XDG_CACHE_
     assertStringIncludes(compileInProcess(env).output, `${folder}/xdg/weft/cpu-`);
     const home = compileInProcess({ ...env, XDG_CACHE_HOME: "" });
     assertStringIncludes(home.output, `${folder}/home/.cache/weft/cpu-`);
-    const relative = compileInProcess({ ...env, XDG_CACHE_HOME: "not/absolute" });
+    const denoDir = { DENO_DIR: `${folder}/deno` }; // Deno takes it from XDG_CACHE_HOME otherwise.
+    const relative = compileInProcess({ ...env, ...denoDir, XDG_CACHE_HOME: "not/absolute" });
     assertEquals(relative, home);
   });
 });
