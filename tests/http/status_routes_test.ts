@@ -85,7 +85,7 @@ Deno.test("every app has metrics of its own", async () => {
 });
 
 Deno.test("with an API key every route asks for it", async () => {
-  const { app, post } = testApp({}, { apiKey: "sécret" });
+  const { app, post } = testApp({}, { apiKey: "secret-key" });
   const routes: [string, string][] = [
     ["GET", "/health"],
     ["GET", "/metrics"],
@@ -98,7 +98,7 @@ Deno.test("with an API key every route asks for it", async () => {
     {},
     { authorization: "Bearer" },
     { authorization: "Bearer secret" },
-    { authorization: "Basic sécret" },
+    { authorization: "Basic secret-key" },
   ];
   for (const [method, path] of routes) {
     for (const headers of wrong) {
@@ -109,7 +109,7 @@ Deno.test("with an API key every route asks for it", async () => {
       assertEquals(error.type, "authentication_error");
     }
   }
-  const good = await post(COMPLETIONS, { prompt: "a" }, { authorization: "bearer sécret" });
+  const good = await post(COMPLETIONS, { prompt: "a" }, { authorization: "bearer secret-key" });
   assertEquals(good.status, 200);
   await good.body?.cancel();
 });
