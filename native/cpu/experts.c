@@ -1,13 +1,11 @@
 // Mixture of experts: routing, products grouped by expert, and the weighted sum in order of expert
 // number (NUMERICS.md 7).
-#include <math.h>
-#include <string.h>
-
 #include "linear.h"
 #include "pool.h"
 #include "simd.h"
+#include "softmax.h"
 
-enum { MAX_EXPERTS = 1024 };  // a multiple of 16, checked by the caller
+enum { MAX_EXPERTS = 1024 };  // checked by the caller
 
 typedef struct {
   float* weights;
@@ -19,35 +17,12 @@ typedef struct {
   int32_t normalize;
 } routing;
 
-// Softmax of one row, in fixed order.
-static void softmax_row(const float* logits, int count, float* probabilities) {
-  const f32x16 low = f32x16_set1(-INFINITY);
-  f32x16 largest = low;
-  for (int i = 0; i < count; i += 16) {
-    const int n = count - i < 16 ? count - i : 16;
-    const f32x16 x = f32x16_select(mask16_first(n), f32x16_load_n(logits + i, n), low);
-    f32x16_store(probabilities + i, x);
-    largest = f32x16_max(largest, x);
-  }
-  const f32x16 m = f32x16_set1(f32x16_hmax(largest));
-  f32x16 sum = f32x16_zero();
-  for (int i = 0; i < count; i += 16) {
-    const f32x16 e = f32x16_exp(f32x16_sub(f32x16_load(probabilities + i), m));
-    f32x16_store(probabilities + i, e);
-    sum = f32x16_add(sum, e);
-  }
-  const f32x16 total = f32x16_set1(f32x16_sum(sum));
-  for (int i = 0; i < count; i += 16) {
-    f32x16_store(probabilities + i, f32x16_div(f32x16_load(probabilities + i), total));
-  }
-}
-
 static void route_rows(void* context, int64_t begin, int64_t end) {
   const routing* a = context;
   for (int64_t row = begin; row < end; row++) {
     float probabilities[MAX_EXPERTS];
     uint8_t chosen[MAX_EXPERTS] = {0};
-    softmax_row(a->logits + row * a->stride, a->num_experts, probabilities);
+    weft_softmax_row(probabilities, a->logits + row * a->stride, a->num_experts);
     for (int choice = 0; choice < a->top_k; choice++) {
       int best = -1;
       for (int e = 0; e < a->num_experts; e++) {
