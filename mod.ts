@@ -45,7 +45,6 @@ export { TextProcessor, type TextProcessorOptions } from "./src/text/text_proces
 export type { ChatContentPart, ChatMessage } from "./src/text/chat_message.ts";
 export type { RenderChatOptions } from "./src/text/chat_template.ts";
 export type { StopHit, TextDelta } from "./src/text/detokenizer.ts";
-
 export { TextError, type TextErrorReason } from "./src/text/text_error.ts";
 export type { RenderedChat, TextInfo, TextStreamOptions } from "./src/text/text_model.ts";
 export type { TextStream } from "./src/text/text_stream.ts";
@@ -148,6 +147,7 @@ export type {
 export type { NormKernels } from "./src/tensor/norm_kernels.ts";
 export type { GumbelOptions, SamplingKernels } from "./src/tensor/sampling_kernels.ts";
 export { type DType, dtypeBytes, type WeightDType } from "./src/tensor/dtype.ts";
+export { CapacityError } from "./src/tensor/errors.ts";
 export { openDevice, type OpenDeviceOptions } from "./src/tensor/open_device.ts";
 export { Tensor, type TensorOptions } from "./src/tensor/tensor.ts";
 
