@@ -31,15 +31,14 @@ export class RankExecutor implements Executor {
 
   /** Makes the channel that the ranks are to be launched with. */
   constructor(config: EngineConfig) {
-    const plansInFlight = config.pipelineParallelSize + LOOKAHEAD;
-    // Ranks that only compute may be a plan behind the one that reports: twice as many slots are safe.
-    const slots = 2 * plansInFlight;
+    // Ranks that only compute may be a plan behind the one that reports: twice as many are kept.
+    const plansKept = 2 * (config.pipelineParallelSize + LOOKAHEAD);
     this.#planBuffer = new Uint8Array(maxPlanBytes(config));
     this.#channel = HostChannel.create({
       ranks: config.tensorParallelSize * config.pipelineParallelSize,
-      plansInFlight: slots,
+      plansInFlight: plansKept,
       maxPlanBytes: this.#planBuffer.byteLength,
-      boardSteps: slots,
+      boardSteps: plansKept,
       boardSlots: config.maxNumSeqs,
     });
     const { promise, resolve } = Promise.withResolvers<string>();
