@@ -29,7 +29,7 @@ export const serveCommand: Command<Flags> = {
 
 async function serve({ values, host }: Invocation<Flags>): Promise<number> {
   const address = { hostname: values.host, port: values.port };
-  bind(address, () => Deno.listen(address)).close(); // Sooner than after a long load.
+  (await bind(address, () => Deno.listen(address))).close(); // Sooner than after a long load.
   const { folder, name } = await modelFolder(values.model, host);
   const engines = await loadReplicas(values, { model: folder, host });
   try {
@@ -45,7 +45,7 @@ async function serve({ values, host }: Invocation<Flags>): Promise<number> {
       onError: (error) => host.log.error(error instanceof Error ? error.stack! : String(error)),
     });
     const stop = stopSignal(host);
-    await using listener = bind(
+    await using listener = await bind(
       address,
       () => listen({ fetch: app.fetch, gate, host: values.host, port: values.port }),
     );
@@ -61,9 +61,12 @@ async function serve({ values, host }: Invocation<Flags>): Promise<number> {
 }
 
 /** What `open` returns; when it throws, the error names the address. */
-function bind<T>(address: { hostname: string; port: number }, open: () => T): T {
+async function bind<T>(
+  address: { hostname: string; port: number },
+  open: () => T | Promise<T>,
+): Promise<T> {
   try {
-    return open();
+    return await open();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`Cannot listen on ${address.hostname} port ${address.port}: ${reason}`);

@@ -2,6 +2,9 @@
  * Serves an app over HTTP and stops gracefully.
  * @module
  */
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { getRequestListener } from "@hono/node-server";
 import type { RequestGate } from "./request_gate.ts";
 
 /** Options of {@linkcode listen}. */
@@ -14,51 +17,71 @@ export interface ListenOptions {
   readonly host?: string;
   /** Port; 0 takes a free one. Default 8000. */
   readonly port?: number;
+  /** A connection whose request's headers take longer is closed. Default 30000. */
+  readonly headersTimeoutMs?: number;
 }
+
+/** How long a connection without a request is kept: longer than proxies keep theirs (mostly 60 s). */
+const KEEP_ALIVE_MS = 75_000;
+
+/** How long a whole request may take to arrive; the app has a deadline of its own for bodies. */
+const REQUEST_TIMEOUT_MS = 120_000;
+
+/** How often the server looks for connections that are too slow. */
+const CHECK_INTERVAL_MS = 500;
 
 /** Time for the last answers to leave, and for clients to take them, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 1000;
 
 /**
- * Binds and serves until {@linkcode HttpListener.shutdown}. Deno's server has no timeout for
- * headers or idle connections: put a proxy in front where clients are not trusted.
+ * Binds and serves until {@linkcode HttpListener.shutdown}. It is Node's server: that of `Deno.serve` does
+ * not say when the client of a request with a body of some size has gone (Deno 2.9), and its answer would be
+ * computed to the end for nobody.
  *
- * Throws Deno.errors.AddrInUse when the port is taken.
+ * Rejects with an Error whose `code` is `EADDRINUSE` when the port is taken.
  */
-export function listen(options: ListenOptions): HttpListener {
-  return new HttpListener(options);
+export async function listen(options: ListenOptions): Promise<HttpListener> {
+  const timeouts = {
+    headersTimeout: options.headersTimeoutMs ?? 30_000,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionsCheckingInterval: CHECK_INTERVAL_MS,
+  };
+  const server = createServer(
+    timeouts,
+    getRequestListener((request) => options.fetch(request), { overrideGlobalObjects: false }),
+  );
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once("error", reject);
+  server.listen(options.port ?? 8000, options.host ?? "127.0.0.1", resolve);
+  await promise;
+  return new HttpListener(server, options.gate);
 }
 
 /** A server that accepts connections. Disposing it stops without waiting for requests. */
 export class HttpListener implements AsyncDisposable {
-  readonly #server: Deno.HttpServer<Deno.NetAddr>;
-  readonly #abort = new AbortController();
+  readonly #server: Server;
+  readonly #address: AddressInfo;
   readonly #gate: RequestGate;
-  readonly #inFlight = new Set<Promise<void>>();
+  readonly #closed = Promise.withResolvers<void>();
   #stopped: Promise<void> | null = null;
 
-  /** Binds and serves; {@linkcode listen} is the same. */
-  constructor(options: ListenOptions) {
-    this.#gate = options.gate;
-    this.#server = Deno.serve({
-      hostname: options.host ?? "127.0.0.1",
-      port: options.port ?? 8000,
-      signal: this.#abort.signal,
-      onListen: () => {},
-    }, (request, info) => {
-      this.#track(info.completed);
-      return options.fetch(request);
-    });
+  /** Looks after a server that listens; made by {@linkcode listen}. */
+  constructor(server: Server, gate: RequestGate) {
+    this.#server = server;
+    this.#address = server.address() as AddressInfo;
+    this.#gate = gate;
+    server.once("close", () => this.#closed.resolve());
   }
 
   /** Host that is bound. */
   get host(): string {
-    return this.#server.addr.hostname;
+    return this.#address.address;
   }
 
   /** Port that is bound. */
   get port(): number {
-    return this.#server.addr.port;
+    return this.#address.port;
   }
 
   /** Address for clients, such as `http://127.0.0.1:8000`. */
@@ -69,7 +92,7 @@ export class HttpListener implements AsyncDisposable {
 
   /** Resolves when the server has stopped. */
   get finished(): Promise<void> {
-    return this.#server.finished;
+    return this.#closed.promise;
   }
 
   /**
@@ -87,22 +110,14 @@ export class HttpListener implements AsyncDisposable {
     await this.shutdown(0);
   }
 
-  #track(completed: Promise<void>): void {
-    const leave = (): void => void this.#inFlight.delete(completed);
-    this.#inFlight.add(completed);
-    completed.then(leave, leave);
-  }
-
   async #stop(graceMs: number): Promise<void> {
     await within(this.#gate.close(), graceMs);
     this.#gate.cancelAll();
-    // Either ending excludes the other: Deno fails when a server that shuts down is aborted.
-    if (await within(Promise.allSettled(this.#inFlight), CLOSE_TIMEOUT_MS)) {
-      await this.#server.shutdown();
-    } else {
-      this.#abort.abort();
-    }
-    await this.#server.finished;
+    // Answers that are on their way leave first; connections that only wait are closed at once.
+    this.#server.close();
+    this.#server.closeIdleConnections();
+    if (!await within(this.#closed.promise, CLOSE_TIMEOUT_MS)) this.#server.closeAllConnections();
+    await this.#closed.promise;
   }
 }
 

@@ -63,7 +63,7 @@ export type ServerApp = OpenAPIHono;
  * using text = await TextProcessor.load("models/demo");
  * const gate = new RequestGate();
  * const app = createServer({ replica, text, modelName: "demo", gate });
- * await using server = listen({ fetch: app.fetch, gate, port: 8000 });
+ * await using server = await listen({ fetch: app.fetch, gate, port: 8000 });
  * console.log(server.url);
  * ```
  */

@@ -9,7 +9,7 @@ function client(url: string, apiKey = "key"): OpenAI {
 const messages = [{ role: "user" as const, content: "q" }];
 
 Deno.test("openai: chat, whole and streamed", async () => {
-  await using server = testServer({}, { apiKey: "key" });
+  await using server = await testServer({}, { apiKey: "key" });
   const { chat } = client(server.url);
   const whole = await chat.completions.create({ model: "fake", messages, logprobs: true });
   assertEquals(whole.choices[0].message.content, "Hi ☕!");
@@ -32,13 +32,13 @@ Deno.test("openai: chat, whole and streamed", async () => {
 });
 
 Deno.test("openai: the stream helper puts the chunks together", async () => {
-  await using server = testServer();
+  await using server = await testServer();
   const runner = client(server.url).chat.completions.stream({ model: "fake", messages });
   assertEquals(await runner.finalContent(), "Hi ☕!");
 });
 
 Deno.test("openai: completions, whole and streamed", async () => {
-  await using server = testServer({ says: "ab" });
+  await using server = await testServer({ says: "ab" });
   const { completions } = client(server.url);
   const whole = await completions.create({ model: "fake", prompt: ["x", "y"], logprobs: 1 });
   assertEquals(whole.choices.map((choice) => choice.text), ["ab", "ab"]);
@@ -53,7 +53,7 @@ Deno.test("openai: completions, whole and streamed", async () => {
 });
 
 Deno.test("openai: models", async () => {
-  await using server = testServer({}, { modelName: "org/name" });
+  await using server = await testServer({}, { modelName: "org/name" });
   const { models } = client(server.url);
   const list = await Array.fromAsync(await models.list());
   assertEquals(list.map(({ id }) => id), ["org/name"]);
@@ -61,7 +61,7 @@ Deno.test("openai: models", async () => {
 });
 
 Deno.test("openai: errors arrive as its own classes", async () => {
-  await using server = testServer({ diesAfter: 2 }, { apiKey: "key" });
+  await using server = await testServer({ diesAfter: 2 }, { apiKey: "key" });
   const { chat } = client(server.url);
   const bad = await assertRejects(
     () => chat.completions.create({ model: "fake", messages, n: 2 }),
@@ -87,7 +87,7 @@ Deno.test("openai: errors arrive as its own classes", async () => {
 });
 
 Deno.test("openai: a stream that is left early aborts the generation", async () => {
-  await using server = testServer({ says: "x".repeat(150), delayMs: 10 });
+  await using server = await testServer({ says: "x".repeat(150), delayMs: 10 });
   const stream = await client(server.url).chat.completions.create({
     model: "fake",
     messages,

@@ -9,7 +9,7 @@ const endless = { prompt: [1], stream: true, max_tokens: 150 };
 
 Deno.test("headers and events arrive as they are made", async () => {
   const steps = Array.from({ length: 3 }, () => Promise.withResolvers<void>());
-  await using server = testServer({ says: "ab", before: (chunk) => steps[chunk].promise });
+  await using server = await testServer({ says: "ab", before: (chunk) => steps[chunk].promise });
   const response = await postJson(server.url + COMPLETIONS, { prompt: "a", stream: true });
   assertEquals([response.status, server.replica.chunks], [200, 0]);
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
@@ -23,8 +23,11 @@ Deno.test("headers and events arrive as they are made", async () => {
 });
 
 Deno.test("a client that disconnects aborts its generations", async () => {
-  for (const body of [endless, { ...endless, stream: false }, { ...endless, prompt: [[1], [2]] }]) {
-    await using server = testServer({ says: LONG, delayMs: 20 });
+  const whole = { ...endless, stream: false };
+  // A body beyond a few packets, too: Deno.serve would not notice.
+  const long = { ...whole, user: "x".repeat(20_000) };
+  for (const body of [endless, whole, long, { ...endless, prompt: [[1], [2]] }]) {
+    await using server = await testServer({ says: LONG, delayMs: 20 });
     const client = new AbortController();
     const response = postJson(server.url + COMPLETIONS, body, { signal: client.signal });
     const ended = response.then((r) => r.text()).then(() => "whole", () => "cut");
@@ -40,7 +43,7 @@ Deno.test("a client that disconnects aborts its generations", async () => {
 Deno.test("a reader that stops holds the stream back, and is cut off in time", async () => {
   // 150 events of about 120 kB are more than the sockets' buffers hold.
   const fingerprint = "f".repeat(120_000);
-  await using server = testServer({ says: LONG }, {
+  await using server = await testServer({ says: LONG }, {
     systemFingerprint: fingerprint,
     stallTimeoutMs: 300,
   });
@@ -55,7 +58,7 @@ Deno.test("a reader that stops holds the stream back, and is cut off in time", a
 });
 
 Deno.test("curl: stream, whole, error, models, large upload", async () => {
-  await using server = testServer({ says: "ab" }, { maxBodyBytes: 1000 });
+  await using server = await testServer({ says: "ab" }, { maxBodyBytes: 1000 });
   const post = (body: string) => [
     server.url + COMPLETIONS,
     "-H",
@@ -81,7 +84,7 @@ Deno.test("an engine that dies in mid-stream: an error event, no [DONE]; the nex
     new FakeReplica({ says: LONG, delayMs: 5, diesAfter: 3 }),
     new FakeReplica({ says: "ok" }),
   ];
-  await using server = testServer({}, { replica: new ReplicaRouter(replicas) });
+  await using server = await testServer({}, { replica: new ReplicaRouter(replicas) });
   const response = await postJson(server.url + COMPLETIONS, endless);
   const events = eventsOf(await response.text());
   assert(!events.includes("[DONE]"));
@@ -94,7 +97,7 @@ Deno.test("an engine that dies in mid-stream: an error event, no [DONE]; the nex
 
 Deno.test("a replica that dies before its first chunk is replaced unnoticed", async () => {
   const replicas = [new FakeReplica({ diesAfter: 0 }), new FakeReplica({ says: "ok" })];
-  await using server = testServer({}, { replica: new ReplicaRouter(replicas) });
+  await using server = await testServer({}, { replica: new ReplicaRouter(replicas) });
   const response = await postJson(server.url + COMPLETIONS, { prompt: "a", stream: true });
   const events = eventsOf(await response.text());
   assertEquals(events.at(-1), "[DONE]");
@@ -102,7 +105,7 @@ Deno.test("a replica that dies before its first chunk is replaced unnoticed", as
 });
 
 Deno.test("a drain lets streams finish, refuses new requests and says so", async () => {
-  const server = testServer({ says: "abcdef", delayMs: 40 });
+  const server = await testServer({ says: "abcdef", delayMs: 40 });
   const stream = await postJson(server.url + COMPLETIONS, { prompt: "a", stream: true });
   await eventually(() => server.replica.chunks > 0);
   const stopped = server.shutdown(60_000);
@@ -117,7 +120,7 @@ Deno.test("a drain lets streams finish, refuses new requests and says so", async
 });
 
 Deno.test("when the grace is over what is left is cancelled, half requests too", async () => {
-  const server = testServer({ says: LONG, delayMs: 20 });
+  const server = await testServer({ says: LONG, delayMs: 20 });
   const port = Number(new URL(server.url).port);
   using half = await Deno.connect({ port });
   await half.write(new TextEncoder().encode(`POST ${COMPLETIONS} HTTP/1.1\r\nhost:`));

@@ -43,12 +43,14 @@ export function testApp(script: FakeScript = {}, options: Partial<ServerOptions>
 }
 
 /** A listening server over one fake replica (or `options.replica`). */
-export function testServer(
+export async function testServer(
   script: FakeScript = {},
   options: Partial<ServerOptions> & { readonly replica?: Replica } = {},
-): TestApp & { readonly url: string; shutdown(graceMs: number): Promise<void> } & AsyncDisposable {
+): Promise<
+  TestApp & { readonly url: string; shutdown(graceMs: number): Promise<void> } & AsyncDisposable
+> {
   const parts = testApp(script, options);
-  const listener = listen({ fetch: parts.app.fetch, gate: parts.gate, port: 0 });
+  const listener = await listen({ fetch: parts.app.fetch, gate: parts.gate, port: 0 });
   return {
     ...parts,
     url: listener.url,

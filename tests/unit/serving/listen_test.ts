@@ -4,7 +4,7 @@ import { listen, RequestGate } from "../../../src/serving/mod.ts";
 const answer = () => new Response("ok");
 
 Deno.test("a listener binds loopback and a free port, and stops", async () => {
-  const server = listen({ fetch: answer, gate: new RequestGate(), port: 0 });
+  const server = await listen({ fetch: answer, gate: new RequestGate(), port: 0 });
   assertMatch(server.url, /^http:\/\/127\.0\.0\.1:[1-9]\d*$/);
   assertEquals(await (await fetch(server.url)).text(), "ok");
   assertEquals(server.shutdown(100), server.shutdown(0), "one shutdown");
@@ -14,6 +14,22 @@ Deno.test("a listener binds loopback and a free port, and stops", async () => {
 });
 
 Deno.test("an IPv6 address is bracketed", async () => {
-  await using server = listen({ fetch: answer, gate: new RequestGate(), host: "::1", port: 0 });
+  await using server = await listen({
+    fetch: answer,
+    gate: new RequestGate(),
+    host: "::1",
+    port: 0,
+  });
   assertEquals(server.url, `http://[::1]:${server.port}`);
+});
+
+Deno.test("a connection that sends no headers, or half of them, is closed", async () => {
+  const gate = new RequestGate();
+  await using server = await listen({ fetch: answer, gate, port: 0, headersTimeoutMs: 200 });
+  for (const text of ["", "GET / HTTP/1.1\r\nhost: a\r\n"]) {
+    using connection = await Deno.connect({ port: server.port });
+    await connection.write(new TextEncoder().encode(text));
+    const answered = await new Response(connection.readable).text();
+    assertEquals(answered.includes("ok"), false);
+  }
 });
