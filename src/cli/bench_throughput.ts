@@ -19,6 +19,7 @@ import { median, randomPrompts, timeDecode, timePrefill } from "./throughput.ts"
 type Flags = typeof BENCH_FLAGS;
 
 const WARM_UP_DECODE_TOKENS = 16;
+const DEFAULT_PROMPT_TOKENS = 512;
 
 /** The command `bench throughput`. */
 export const benchThroughputCommand: Command<Flags> = {
@@ -31,14 +32,17 @@ export const benchThroughputCommand: Command<Flags> = {
 
 async function benchThroughput({ values, host }: Invocation<Flags>): Promise<number> {
   const { batch, repetitions } = values;
-  const { "prompt-tokens": promptTokens, "decode-tokens": decodeTokens } = values;
+  const decodeTokens = values["decode-tokens"];
   const replicas = values["data-parallel-size"];
   if (batch < replicas) {
     throw new UsageError(`Cannot keep ${replicas} replicas busy as --batch is smaller: ${batch}`);
   }
   const { folder: model } = await modelFolder(values.model, host);
   const config = resolveEngineConfig(engineOptions(values, model));
-  if (promptTokens + decodeTokens + 1 > config.maxModelLen) {
+  const room = config.maxModelLen - decodeTokens - 1;
+  const promptTokens = values["prompt-tokens"] ??
+    Math.min(DEFAULT_PROMPT_TOKENS, Math.max(1, room));
+  if (promptTokens > room) {
     throw new UsageError(
       `Cannot time ${promptTokens} + ${decodeTokens} tokens as the context is shorter: ` +
         `${config.maxModelLen} positions`,

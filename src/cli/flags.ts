@@ -179,7 +179,12 @@ export const INIT_MODEL_FLAGS = {
 
 /** Flags of `weft bench throughput`. */
 export const BENCH_FLAGS = {
-  "prompt-tokens": integer({ min: 1, max: COUNT, fallback: 512, help: "Tokens of each prompt" }),
+  "prompt-tokens": integer({
+    min: 1,
+    max: COUNT,
+    shownDefault: "512, or what the context holds",
+    help: "Tokens of each prompt",
+  }),
   "decode-tokens": integer({
     min: 1,
     max: COUNT,
