@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
 import type { Replica, TokenLogprob } from "../../src/engine/types.ts";
 
-/** A prompt with its float64 reference outputs; see tests/fixtures/golden/README.md. */
+/** A prompt with its float64 reference outputs; see tests/fixtures/README.md. */
 export interface GoldenCase {
   readonly input_ids: number[];
   readonly prompt_logprobs: number[];
