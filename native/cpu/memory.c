@@ -7,8 +7,6 @@
 
 enum { HUGE_PAGE = 2 * 1024 * 1024 };
 
-const char* weft_instruction_set(void) { return WEFT_INSTRUCTION_SET; }
-
 // 64-byte aligned memory, in huge pages where there is enough of it to fill some; NULL when there
 // is none.
 void* weft_allocate(uint64_t bytes) {

@@ -18,7 +18,7 @@ import { EngineDeadError, type EngineStats, UnsupportedRequestError } from "./ty
 const STOP_TIMEOUT_MS = 1500;
 
 /** What a started engine says of itself. */
-export type EngineReady = Extract<EngineEvent, { type: "ready" }>;
+type EngineReady = Extract<EngineEvent, { type: "ready" }>;
 
 /**
  * An engine as seen from its user's thread: starts the engine thread and the ranks, sends requests, and

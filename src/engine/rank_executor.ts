@@ -31,14 +31,14 @@ export class RankExecutor implements Executor {
 
   /** Makes the channel that the ranks are to be launched with. */
   constructor(config: EngineConfig) {
-    // Ranks that only compute may be a plan behind the one that reports: twice as many are kept.
-    const plansKept = 2 * (config.pipelineParallelSize + LOOKAHEAD);
+    const plansInFlight = config.pipelineParallelSize + LOOKAHEAD;
     this.#planBuffer = new Uint8Array(maxPlanBytes(config));
     this.#channel = HostChannel.create({
       ranks: config.tensorParallelSize * config.pipelineParallelSize,
-      plansInFlight: plansKept,
+      plansInFlight,
       maxPlanBytes: this.#planBuffer.byteLength,
-      boardSteps: plansKept,
+      // A plan names a step at most `plansInFlight` before it; twice as many stay for a rank that lags.
+      boardSteps: 2 * plansInFlight,
       boardSlots: config.maxNumSeqs,
     });
     const { promise, resolve } = Promise.withResolvers<string>();

@@ -149,9 +149,8 @@ function logitRowsAtOnce(config: EngineConfig): number {
 /** Refuses ranks whose kernels would give other bits (NUMERICS.md 10). */
 function assertSameKernels(world: Communicator, device: Device): void {
   const { kernelHash, instructionSet } = device.description;
-  const identity = new TextEncoder().encode(`${instructionSet} ${kernelHash}`).slice(0, 128);
   const padded = new Uint8Array(128);
-  padded.set(identity);
+  new TextEncoder().encodeInto(`${instructionSet} ${kernelHash}`, padded);
   using mine = Tensor.allocate(device, { shape: [padded.length], dtype: "u8" });
   using all = Tensor.allocate(device, { shape: [world.size, padded.length], dtype: "u8" });
   mine.upload(padded);

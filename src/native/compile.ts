@@ -45,14 +45,6 @@ export function nativeLibraryPath(options: NativeLibraryOptions = {}): string {
   return compileSources(CPU_SOURCES, nativeArchitectureFlags(), options);
 }
 
-/**
- * Hash of the kernel sources, the compiler and its flags: ranks whose hash and instruction set agree
- * compute the same bits. Throws as {@linkcode nativeLibraryPath} does.
- */
-export function nativeLibraryHash(): string {
-  return sourceHash(CPU_SOURCES, findCompiler(), nativeArchitectureFlags());
-}
-
 /** Compiler flags that select this machine's instruction set, with full-width vectors. */
 export function nativeArchitectureFlags(): string[] {
   checkPlatform();
@@ -98,7 +90,7 @@ export function compileSources(
   const work = Deno.makeTempDirSync({ dir: folder, prefix: WORK_PREFIX });
   try {
     for (const { name, text } of sources) Deno.writeTextFileSync(`${work}/${name}`, text);
-    build(work, sources, compiler, architectureFlags);
+    build(work, sources, compiler, [...architectureFlags, `-DWEFT_KERNEL_HASH="${hash}"`]);
     Deno.chmodSync(`${work}/library.so`, 0o700);
     flush(`${work}/library.so`);
     Deno.renameSync(`${work}/library.so`, path);
@@ -133,7 +125,7 @@ function build(
   work: string,
   sources: readonly NativeSource[],
   compiler: Compiler,
-  architectureFlags: readonly string[],
+  flags: readonly string[],
 ): void {
   const files = sources.map(({ name }) => name).filter((name) => name.endsWith(".c"));
   const { success, stderr } = new Deno.Command("/bin/sh", {
@@ -141,7 +133,7 @@ function build(
     cwd: work,
     env: {
       CC: compiler.command,
-      FLAGS: [...COMMON_FLAGS, ...architectureFlags].join(" "),
+      FLAGS: [...COMMON_FLAGS, ...flags].join(" "),
       JOBS: String(navigator.hardwareConcurrency),
       LC_ALL: "C",
     },

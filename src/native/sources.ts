@@ -15,6 +15,7 @@ import elementwiseC from "../../native/cpu/elementwise.c" with { type: "text" };
 import embeddingC from "../../native/cpu/embedding.c" with { type: "text" };
 import expertsC from "../../native/cpu/experts.c" with { type: "text" };
 import gumbelC from "../../native/cpu/gumbel.c" with { type: "text" };
+import identityC from "../../native/cpu/identity.c" with { type: "text" };
 import kvCacheC from "../../native/cpu/kv_cache.c" with { type: "text" };
 import kvCacheH from "../../native/cpu/kv_cache.h" with { type: "text" };
 import linearC from "../../native/cpu/linear.c" with { type: "text" };
@@ -62,6 +63,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "embedding.c", text: embeddingC },
   { name: "experts.c", text: expertsC },
   { name: "gumbel.c", text: gumbelC },
+  { name: "identity.c", text: identityC },
   { name: "kv_cache.c", text: kvCacheC },
   { name: "kv_cache.h", text: kvCacheH },
   { name: "linear.c", text: linearC },

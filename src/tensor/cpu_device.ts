@@ -2,7 +2,7 @@
  * The CPU as a device: kernels in C on a thread pool.
  * @module
  */
-import { nativeLibraryHash, nativeLibraryPath, processorName } from "../native/compile.ts";
+import { nativeLibraryPath, processorName } from "../native/compile.ts";
 import { CPU_ATTENTION_SYMBOLS, cpuAttentionKernels } from "./cpu_attention_kernels.ts";
 import { CPU_ELEMENTWISE_SYMBOLS, cpuElementwiseKernels } from "./cpu_elementwise_kernels.ts";
 import { CPU_EXPERT_SYMBOLS, cpuExpertKernels } from "./cpu_expert_kernels.ts";
@@ -18,6 +18,8 @@ const MAX_THREADS = 1024;
 const SYMBOLS = {
   // const char* weft_instruction_set(void)
   weft_instruction_set: { parameters: [], result: "pointer" },
+  // const char* weft_kernel_hash(void)
+  weft_kernel_hash: { parameters: [], result: "pointer" },
   // weft_pool* weft_pool_create(int threads)
   weft_pool_create: { parameters: ["i32"], result: "usize" },
   // void weft_pool_destroy(weft_pool* pool)
@@ -69,7 +71,7 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): Device {
       name: processorName(),
       instructionSet: Deno.UnsafePointerView.getCString(kernels.weft_instruction_set()!),
       threads,
-      kernelHash: nativeLibraryHash(),
+      kernelHash: Deno.UnsafePointerView.getCString(kernels.weft_kernel_hash()!),
     },
 
     allocate: (byteLength) => memory.allocate(byteLength),

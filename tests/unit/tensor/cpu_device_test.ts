@@ -1,8 +1,11 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import { compileSources } from "../../../src/native/compile.ts";
+import { CPU_SOURCES } from "../../../src/native/sources.ts";
 import { openCpuDevice } from "../../../src/tensor/cpu_device.ts";
 import { CapacityError } from "../../../src/tensor/errors.ts";
 import { openDevice } from "../../../src/tensor/open_device.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
+import { instructionSetFlags } from "../native/_simd_harness.ts";
 
 Deno.test("openDevice opens the CPU for auto and cpu, and refuses what is not there", () => {
   using auto = openDevice();
@@ -24,6 +27,13 @@ Deno.test("the description names processor, instruction set and kernels", () => 
   assert(/^[0-9a-f]{64}$/.test(kernelHash), kernelHash);
   using again = openCpuDevice({ threads: 2 });
   assertEquals(again.description.kernelHash, kernelHash);
+  // Another build says that it is another, whoever opens it.
+  using other = openCpuDevice({
+    threads: 1,
+    libraryPath: compileSources(CPU_SOURCES, instructionSetFlags().portable),
+  });
+  assertEquals(other.description.instructionSet, "portable");
+  assertNotEquals(other.description.kernelHash, kernelHash);
 });
 
 Deno.test("memory is aligned, copied both ways and inside, and freed once", () => {
