@@ -1,7 +1,7 @@
 /** The ranks that collectives_bench.ts times. */
 import type { Communicator } from "../src/distributed/communicator.ts";
 import type { RankContext } from "../src/distributed/launcher.ts";
-import { openCpuDevice } from "../src/tensor/cpu_device.ts";
+import { openCpuDevice } from "../src/tensor/cpu/device.ts";
 
 /** What is timed. */
 export type BenchmarkedOperation = "all_reduce" | "all_gather" | "send/recv";

@@ -5,7 +5,7 @@
  * computes: GFLOP/s counts the products of the keys that causality leaves.
  * @module
  */
-import { openCpuDevice } from "../src/tensor/cpu_device.ts";
+import { openCpuDevice } from "../src/tensor/cpu/device.ts";
 import { KV_BLOCK_SIZE, type KvCacheLayer } from "../src/tensor/attention_kernels.ts";
 import type { Device } from "../src/tensor/device.ts";
 import { Tensor } from "../src/tensor/tensor.ts";

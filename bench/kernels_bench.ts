@@ -2,7 +2,7 @@
  * Speed of the CPU kernels at the shapes of SmolLM-135M and Llama-3.2-1B: `deno bench -A bench/kernels_bench.ts`.
  * @module
  */
-import { openCpuDevice } from "../src/tensor/cpu_device.ts";
+import { openCpuDevice } from "../src/tensor/cpu/device.ts";
 import type { Device } from "../src/tensor/device.ts";
 import type { LinearWeight } from "../src/tensor/linear_kernels.ts";
 import { dtypeBytes, type WeightDType } from "../src/tensor/dtype.ts";

@@ -2,7 +2,7 @@
  * Speed of sampling at a vocabulary of 151,936 tokens: `deno bench -A bench/sampling_bench.ts`.
  * @module
  */
-import { openCpuDevice } from "../src/tensor/cpu_device.ts";
+import { openCpuDevice } from "../src/tensor/cpu/device.ts";
 import { orderedKey } from "../src/tensor/ordered_key.ts";
 import { Tensor } from "../src/tensor/tensor.ts";
 import { measure } from "./_measure.ts";

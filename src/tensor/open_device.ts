@@ -2,7 +2,7 @@
  * The one place that chooses a backend.
  * @module
  */
-import { openCpuDevice } from "./cpu_device.ts";
+import { openCpuDevice } from "./cpu/device.ts";
 import type { Device } from "./device.ts";
 
 /** Options of {@linkcode openDevice}. */

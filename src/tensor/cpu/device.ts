@@ -2,15 +2,15 @@
  * The CPU as a device: kernels in C on a thread pool.
  * @module
  */
-import { nativeLibraryPath, processorName } from "../native/compile.ts";
-import { CPU_ATTENTION_SYMBOLS, cpuAttentionKernels } from "./cpu_attention_kernels.ts";
-import { CPU_ELEMENTWISE_SYMBOLS, cpuElementwiseKernels } from "./cpu_elementwise_kernels.ts";
-import { CPU_EXPERT_SYMBOLS, cpuExpertKernels } from "./cpu_expert_kernels.ts";
-import { CPU_LINEAR_SYMBOLS, cpuLinearKernels } from "./cpu_linear_kernels.ts";
-import { CPU_MEMORY_SYMBOLS, CpuMemory } from "./cpu_memory.ts";
-import { CPU_NORM_SYMBOLS, cpuNormKernels } from "./cpu_norm_kernels.ts";
-import { CPU_SAMPLING_SYMBOLS, cpuSamplingKernels } from "./cpu_sampling_kernels.ts";
-import type { Device } from "./device.ts";
+import { nativeLibraryPath, processorName } from "../../native/compile.ts";
+import { CPU_ATTENTION_SYMBOLS, cpuAttentionKernels } from "./attention_kernels.ts";
+import { CPU_ELEMENTWISE_SYMBOLS, cpuElementwiseKernels } from "./elementwise_kernels.ts";
+import { CPU_EXPERT_SYMBOLS, cpuExpertKernels } from "./expert_kernels.ts";
+import { CPU_LINEAR_SYMBOLS, cpuLinearKernels } from "./linear_kernels.ts";
+import { CPU_MEMORY_SYMBOLS, CpuMemory } from "./memory.ts";
+import { CPU_NORM_SYMBOLS, cpuNormKernels } from "./norm_kernels.ts";
+import { CPU_SAMPLING_SYMBOLS, cpuSamplingKernels } from "./sampling_kernels.ts";
+import type { Device } from "../device.ts";
 
 /** Most threads of one device. */
 const MAX_THREADS = 1024;

@@ -1,13 +1,13 @@
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
-import { compileSources } from "../../../src/native/compile.ts";
-import { CPU_SOURCES } from "../../../src/native/sources.ts";
-import { openCpuDevice } from "../../../src/tensor/cpu_device.ts";
-import type { Device } from "../../../src/tensor/device.ts";
-import { Tensor } from "../../../src/tensor/tensor.ts";
-import { instructionSetFlags } from "../native/_simd_harness.ts";
-import { Matrix } from "./_matrix.ts";
-import { philox } from "./_philox.ts";
-import { Random } from "./_random.ts";
+import { compileSources } from "../../../../src/native/compile.ts";
+import { CPU_SOURCES } from "../../../../src/native/sources.ts";
+import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
+import type { Device } from "../../../../src/tensor/device.ts";
+import { Tensor } from "../../../../src/tensor/tensor.ts";
+import { instructionSetFlags } from "../../native/_simd_harness.ts";
+import { Matrix } from "../_matrix.ts";
+import { philox } from "../_philox.ts";
+import { Random } from "../_random.ts";
 
 interface Row {
   readonly temperature: number;

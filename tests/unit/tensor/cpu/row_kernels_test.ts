@@ -1,12 +1,12 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { compileSources } from "../../../src/native/compile.ts";
-import { CPU_SOURCES } from "../../../src/native/sources.ts";
-import { openCpuDevice } from "../../../src/tensor/cpu_device.ts";
-import type { Device } from "../../../src/tensor/device.ts";
-import { Tensor } from "../../../src/tensor/tensor.ts";
-import { instructionSetFlags } from "../native/_simd_harness.ts";
-import { assertClose, assertSameBits, hostMatrix, Matrix, vector } from "./_matrix.ts";
-import { Random } from "./_random.ts";
+import { compileSources } from "../../../../src/native/compile.ts";
+import { CPU_SOURCES } from "../../../../src/native/sources.ts";
+import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
+import type { Device } from "../../../../src/tensor/device.ts";
+import { Tensor } from "../../../../src/tensor/tensor.ts";
+import { instructionSetFlags } from "../../native/_simd_harness.ts";
+import { assertClose, assertSameBits, hostMatrix, Matrix, vector } from "../_matrix.ts";
+import { Random } from "../_random.ts";
 
 const ROWS = 11;
 const SIZES = [1, 15, 16, 77, 576];

@@ -2,16 +2,16 @@
  * The kernels of `native/cpu/linear.c` and `embedding.c`, and weights: checks, then the call.
  * @module
  */
-import type { CpuContext } from "./cpu_context.ts";
+import type { CpuContext } from "./context.ts";
 import {
   CPU_WEIGHT_SYMBOLS,
   CpuLinearWeight,
   descriptorOf,
   weightFormat,
-} from "./cpu_linear_weight.ts";
-import { checkCount, checkMatrix, checkVector } from "./kernel_arguments.ts";
-import type { LinearKernels } from "./linear_kernels.ts";
-import { Tensor } from "./tensor.ts";
+} from "./linear_weight.ts";
+import { checkCount, checkMatrix, checkVector } from "../kernel_arguments.ts";
+import type { LinearKernels } from "../linear_kernels.ts";
+import { Tensor } from "../tensor.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_LINEAR_SYMBOLS = {

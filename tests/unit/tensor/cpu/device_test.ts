@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
-import { compileSources } from "../../../src/native/compile.ts";
-import { CPU_SOURCES } from "../../../src/native/sources.ts";
-import { openCpuDevice } from "../../../src/tensor/cpu_device.ts";
-import { CapacityError } from "../../../src/tensor/errors.ts";
-import { openDevice } from "../../../src/tensor/open_device.ts";
-import { Tensor } from "../../../src/tensor/tensor.ts";
-import { instructionSetFlags } from "../native/_simd_harness.ts";
+import { compileSources } from "../../../../src/native/compile.ts";
+import { CPU_SOURCES } from "../../../../src/native/sources.ts";
+import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
+import { CapacityError } from "../../../../src/tensor/errors.ts";
+import { openDevice } from "../../../../src/tensor/open_device.ts";
+import { Tensor } from "../../../../src/tensor/tensor.ts";
+import { instructionSetFlags } from "../../native/_simd_harness.ts";
 
 Deno.test("openDevice opens the CPU for auto and cpu, and refuses what is not there", () => {
   using auto = openDevice();

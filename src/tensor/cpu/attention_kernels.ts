@@ -7,10 +7,10 @@ import {
   type AttentionShape,
   KV_BLOCK_SIZE,
   type KvCacheLayer,
-} from "./attention_kernels.ts";
-import type { CpuContext } from "./cpu_context.ts";
-import { checkCount, checkHeads, checkMatrix, checkVector } from "./kernel_arguments.ts";
-import { Tensor } from "./tensor.ts";
+} from "../attention_kernels.ts";
+import type { CpuContext } from "./context.ts";
+import { checkCount, checkHeads, checkMatrix, checkVector } from "../kernel_arguments.ts";
+import { Tensor } from "../tensor.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_ATTENTION_SYMBOLS = {

@@ -2,7 +2,7 @@
  * What the parts of the CPU device share.
  * @module
  */
-import type { CpuMemory } from "./cpu_memory.ts";
+import type { CpuMemory } from "./memory.ts";
 
 /** Library, memory and thread pool of one CPU device. `Symbols`: the functions that a part calls. */
 export interface CpuContext<Symbols extends Deno.ForeignLibraryInterface> {

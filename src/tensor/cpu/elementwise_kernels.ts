@@ -2,9 +2,9 @@
  * The kernels of `native/cpu/activation.c` and `elementwise.c`: checks, then the call.
  * @module
  */
-import type { CpuContext } from "./cpu_context.ts";
-import type { ElementwiseKernels } from "./elementwise_kernels.ts";
-import { checkMatrix, checkVector } from "./kernel_arguments.ts";
+import type { CpuContext } from "./context.ts";
+import type { ElementwiseKernels } from "../elementwise_kernels.ts";
+import { checkMatrix, checkVector } from "../kernel_arguments.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_ELEMENTWISE_SYMBOLS = {

@@ -2,10 +2,10 @@
  * The kernels of `native/cpu/norm.c` and `softmax.c`: checks, then the call.
  * @module
  */
-import type { CpuContext } from "./cpu_context.ts";
-import { checkHeads, checkMatrix, checkVector } from "./kernel_arguments.ts";
-import type { NormKernels } from "./norm_kernels.ts";
-import type { Tensor } from "./tensor.ts";
+import type { CpuContext } from "./context.ts";
+import { checkHeads, checkMatrix, checkVector } from "../kernel_arguments.ts";
+import type { NormKernels } from "../norm_kernels.ts";
+import type { Tensor } from "../tensor.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_NORM_SYMBOLS = {

@@ -1,13 +1,13 @@
 import { assertThrows } from "@std/assert";
-import { openCpuDevice } from "../../../src/tensor/cpu_device.ts";
-import type { Device } from "../../../src/tensor/device.ts";
-import type { HostMatrix, LinearOptions } from "../../../src/tensor/linear_kernels.ts";
-import type { WeightDType } from "../../../src/tensor/dtype.ts";
-import { compileSources } from "../../../src/native/compile.ts";
-import { CPU_SOURCES } from "../../../src/native/sources.ts";
-import { instructionSetFlags } from "../native/_simd_harness.ts";
-import { assertClose, assertSameBits, hostMatrix, Matrix, rounded, vector } from "./_matrix.ts";
-import { Random } from "./_random.ts";
+import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
+import type { Device } from "../../../../src/tensor/device.ts";
+import type { HostMatrix, LinearOptions } from "../../../../src/tensor/linear_kernels.ts";
+import type { WeightDType } from "../../../../src/tensor/dtype.ts";
+import { compileSources } from "../../../../src/native/compile.ts";
+import { CPU_SOURCES } from "../../../../src/native/sources.ts";
+import { instructionSetFlags } from "../../native/_simd_harness.ts";
+import { assertClose, assertSameBits, hostMatrix, Matrix, rounded, vector } from "../_matrix.ts";
+import { Random } from "../_random.ts";
 
 const DTYPES: WeightDType[] = ["f32", "f16", "bf16"];
 

@@ -2,11 +2,11 @@
  * Weights of linear layers as the CPU kernels read them.
  * @module
  */
-import type { CpuContext } from "./cpu_context.ts";
-import type { CpuMemory } from "./cpu_memory.ts";
-import { type DType, dtypeBytes, type WeightDType } from "./dtype.ts";
-import { MAX_KERNEL_INTEGER } from "./kernel_arguments.ts";
-import type { HostMatrix, LinearWeight } from "./linear_kernels.ts";
+import type { CpuContext } from "./context.ts";
+import type { CpuMemory } from "./memory.ts";
+import { type DType, dtypeBytes, type WeightDType } from "../dtype.ts";
+import { MAX_KERNEL_INTEGER } from "../kernel_arguments.ts";
+import type { HostMatrix, LinearWeight } from "../linear_kernels.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_WEIGHT_SYMBOLS = {

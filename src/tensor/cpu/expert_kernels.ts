@@ -2,11 +2,11 @@
  * The kernels of `native/cpu/experts.c`: checks, then the call.
  * @module
  */
-import type { CpuContext } from "./cpu_context.ts";
-import { descriptorOf } from "./cpu_linear_weight.ts";
-import type { ExpertKernels } from "./expert_kernels.ts";
-import { checkCount, checkMatrix, checkVector } from "./kernel_arguments.ts";
-import type { LinearWeight } from "./linear_kernels.ts";
+import type { CpuContext } from "./context.ts";
+import { descriptorOf } from "./linear_weight.ts";
+import type { ExpertKernels } from "../expert_kernels.ts";
+import { checkCount, checkMatrix, checkVector } from "../kernel_arguments.ts";
+import type { LinearWeight } from "../linear_kernels.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_EXPERT_SYMBOLS = {

@@ -2,9 +2,9 @@
  * The kernels of `native/cpu/{top_k,log_sum_exp,logit_histogram,gumbel}.c`: checks, then the call.
  * @module
  */
-import type { CpuContext } from "./cpu_context.ts";
-import { checkCount, checkMatrix, checkVector, MAX_KERNEL_INTEGER } from "./kernel_arguments.ts";
-import type { SamplingKernels } from "./sampling_kernels.ts";
+import type { CpuContext } from "./context.ts";
+import { checkCount, checkMatrix, checkVector, MAX_KERNEL_INTEGER } from "../kernel_arguments.ts";
+import type { SamplingKernels } from "../sampling_kernels.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_SAMPLING_SYMBOLS = {

@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
-import { compileSources } from "../../../src/native/compile.ts";
-import { CPU_SOURCES } from "../../../src/native/sources.ts";
-import { openCpuDevice } from "../../../src/tensor/cpu_device.ts";
-import { Tensor } from "../../../src/tensor/tensor.ts";
-import { instructionSetFlags } from "../native/_simd_harness.ts";
+import { compileSources } from "../../../../src/native/compile.ts";
+import { CPU_SOURCES } from "../../../../src/native/sources.ts";
+import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
+import { Tensor } from "../../../../src/tensor/tensor.ts";
+import { instructionSetFlags } from "../../native/_simd_harness.ts";
 import {
   attend,
   type Chunk,
@@ -11,8 +11,8 @@ import {
   type Heads,
   randomSequence,
   referenceAttention,
-} from "./_attention.ts";
-import { Random } from "./_random.ts";
+} from "../_attention.ts";
+import { Random } from "../_random.ts";
 
 function heads(options: Partial<Heads> = {}): Heads {
   return { kvHeadOfHead: [0, 0, 1, 1], numKvHeads: 2, headDim: 16, slidingWindow: 0, ...options };

@@ -2,8 +2,8 @@
  * Memory of the CPU device.
  * @module
  */
-import type { DeviceMemory } from "./device.ts";
-import { CapacityError } from "./errors.ts";
+import type { DeviceMemory } from "../device.ts";
+import { CapacityError } from "../errors.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_MEMORY_SYMBOLS = {
