@@ -46,7 +46,7 @@ function cacheLike(device: Device, first: KvCacheLayer | null, shape: {
   numKvHeads: number;
   headDim: number;
 }): KvCacheLayer {
-  const cache = device.kvCache(shape.numBlocks, shape);
+  const cache = device.kvCache(shape.numBlocks, { ...shape, dtype: "f32" });
   for (const part of ["keys", "values"] as const) {
     const { address, size } = cache[part];
     if (first) device.copy(address, first[part].address, size * 4);
@@ -78,6 +78,7 @@ function benchAttention(
     slotMapping: integers(device, Array.from({ length: tokens }, (_, i) => context + i)),
     queryStarts: integers(device, [0, tokens]),
     contextStarts: integers(device, [context]),
+    tableRows: integers(device, [0]),
     blockTables: integers(device, [...Array(numBlocks).keys()], [1, numBlocks]),
   };
   const heads = Array.from(

@@ -96,9 +96,6 @@ function benchRows(threads: number): void {
     measure(`siluAndMul ${label}`, { bytes: 3 * bytes, flops: 25 * rows * size }, () => {
       device.siluAndMul(out, both, rows, size);
     });
-    measure(`softmax ${label}`, { bytes: 2 * bytes, flops: 25 * rows * size }, () => {
-      device.softmax(out, x, rows, size);
-    });
   }
 }
 

@@ -34,6 +34,7 @@ typedef struct {
   const float* values;
   const int32_t* query_starts;
   const int32_t* context_starts;
+  const int32_t* table_rows;
   const int32_t* block_tables;
   int32_t max_blocks;
   int32_t num_kv_heads;
@@ -66,11 +67,15 @@ static void load_rows(const attention* a, const tile* t, query_row* rows) {
   }
 }
 
+static const int32_t* table_of(const attention* a, int sequence) {
+  return a->block_tables + (int64_t)a->table_rows[sequence] * a->max_blocks;
+}
+
 static kv_view kv_of(const attention* a, const tile* t) {
   return (kv_view){
       .keys = a->keys,
       .values = a->values,
-      .block_table = a->block_tables + (int64_t)t->sequence * a->max_blocks,
+      .block_table = table_of(a, t->sequence),
       .kv_head = t->kv_head,
       .num_kv_heads = a->num_kv_heads,
       .head_dim = a->head_dim,
@@ -149,7 +154,7 @@ static int group_heads(const int32_t* kv_head_of_head, int num_heads, int num_kv
 static int has_blocks(const attention* a, int sequence, int64_t begin, int64_t end,
                       int num_blocks) {
   if (end > (int64_t)a->max_blocks * KV_BLOCK) return 0;
-  const int32_t* table = a->block_tables + (int64_t)sequence * a->max_blocks;
+  const int32_t* table = table_of(a, sequence);
   for (int64_t b = begin / KV_BLOCK; b <= (end - 1) / KV_BLOCK; b++) {
     if (table[b] < 0 || table[b] >= num_blocks) return 0;
   }
@@ -207,7 +212,8 @@ static int place_partials(attention* a, char* scratch, const char* scratch_end) 
 int32_t weft_paged_attention(weft_pool* pool, float* out, int32_t out_stride, const float* queries,
                              int32_t query_stride, const float* keys, const float* values,
                              int32_t num_blocks, const int32_t* query_starts,
-                             const int32_t* context_starts, const int32_t* block_tables,
+                             const int32_t* context_starts, const int32_t* table_rows,
+                             const int32_t* block_tables, int32_t num_tables,
                              int32_t max_blocks, int32_t tokens, int32_t sequences,
                              const int32_t* kv_head_of_head, int32_t num_heads,
                              int32_t num_kv_heads, int32_t head_dim, float scale,
@@ -223,6 +229,7 @@ int32_t weft_paged_attention(weft_pool* pool, float* out, int32_t out_stride, co
       .values = values,
       .query_starts = query_starts,
       .context_starts = context_starts,
+      .table_rows = table_rows,
       .block_tables = block_tables,
       .max_blocks = max_blocks,
       .num_kv_heads = num_kv_heads,
@@ -243,6 +250,7 @@ int32_t weft_paged_attention(weft_pool* pool, float* out, int32_t out_stride, co
     const int64_t begin = context_starts[s], end = begin + (last - first);
     const int64_t outside = sliding_window > 0 ? begin + 1 - sliding_window : 0;
     const int64_t seen = outside > 0 ? outside : 0;
+    if (table_rows[s] < 0 || table_rows[s] >= num_tables) return s;
     if (begin < 0 || !has_blocks(&a, s, seen, end, num_blocks)) return s;
     add_tiles(&a, s, (int)(last - first), &units);
   }

@@ -1,16 +1,7 @@
-// Row-wise softmax. One thread reduces a row, in one order.
+// The softmax of a row, reduced in one order.
 #include "softmax.h"
 
-#include "pool.h"
 #include "simd.h"
-
-typedef struct {
-  float* out;
-  int64_t out_stride;
-  const float* x;
-  int64_t x_stride;
-  int64_t size;
-} softmax_context;
 
 void weft_softmax_row(float* out, const float* x, int64_t size) {
   const f32x16 lowest = f32x16_set1(-__builtin_inff());
@@ -33,18 +24,4 @@ void weft_softmax_row(float* out, const float* x, int64_t size) {
     const int n = size - i < 16 ? (int)(size - i) : 16;
     f32x16_store_n(out + i, f32x16_div(f32x16_load_n(out + i, n), total), n);
   }
-}
-
-static void softmax_task(void* argument, int64_t begin, int64_t end) {
-  const softmax_context* c = argument;
-  for (int64_t row = begin; row < end; row++) {
-    weft_softmax_row(c->out + row * c->out_stride, c->x + row * c->x_stride, c->size);
-  }
-}
-
-// The softmax of each row; out may be x.
-void weft_softmax(weft_pool* pool, float* out, int32_t out_stride, const float* x, int32_t x_stride,
-                  int32_t rows, int32_t size) {
-  softmax_context context = {out, out_stride, x, x_stride, size};
-  weft_pool_run(pool, softmax_task, &context, rows, 4096 / (size + 1) + 1);
 }

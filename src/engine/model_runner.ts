@@ -65,6 +65,7 @@ export class ModelRunner implements Disposable {
   readonly #slotMapping: Tensor;
   readonly #queryStarts: Tensor;
   readonly #contextStarts: Tensor;
+  readonly #tableRows: Tensor;
   readonly #blockTables: Tensor;
   readonly #logitIndex: Tensor;
 
@@ -92,6 +93,8 @@ export class ModelRunner implements Disposable {
     this.#slotMapping = i32(maxNumBatchedTokens);
     this.#queryStarts = i32(maxNumSeqs + 1);
     this.#contextStarts = i32(maxNumSeqs);
+    this.#tableRows = i32(maxNumSeqs);
+    this.#tableRows.upload(Int32Array.from({ length: maxNumSeqs }, (_, row) => row));
     this.#blockTables = i32(maxNumSeqs, this.#maxBlocks);
     this.#logitIndex = i32(maxNumBatchedTokens);
   }
@@ -99,7 +102,10 @@ export class ModelRunner implements Disposable {
   /** Runs a plan. On the last stage returns what every sequence got, else null. */
   execute(plan: StepPlan): SequenceResult[] | null {
     const batch = this.#writeBatch(plan.sequences);
-    this.#options.model.forward(batch);
+    const { model } = this.#options;
+    model.receive(batch.tokens);
+    model.forward(batch);
+    model.send(batch.tokens);
     return this.#options.sampler ? this.#sample(plan.sequences, this.#options.sampler) : null;
   }
 
@@ -123,6 +129,7 @@ export class ModelRunner implements Disposable {
         slotMapping: this.#slotMapping,
         queryStarts: this.#queryStarts,
         contextStarts: this.#contextStarts,
+        tableRows: this.#tableRows,
         blockTables: this.#blockTables,
       },
     };
@@ -196,6 +203,7 @@ export class ModelRunner implements Disposable {
       this.#slotMapping,
       this.#queryStarts,
       this.#contextStarts,
+      this.#tableRows,
       this.#blockTables,
       this.#logitIndex,
     ];

@@ -83,9 +83,9 @@ class RankEngine implements Disposable {
         maxModelLen: config.maxModelLen,
         maxRows: config.maxNumBatchedTokens,
         maxLogitRows: logitRowsAtOnce(config),
-        numBlocks: config.numBlocks,
         onProgress: (fraction) => channel.setProgress(fraction),
       }));
+      model.allocateCache(config.numBlocks);
       this.#runner = this.#resources.use(
         new ModelRunner({
           device,

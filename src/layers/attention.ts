@@ -2,7 +2,12 @@
  * Self-attention over a paged KV cache, divided by heads over tensor-parallel ranks.
  * @module
  */
-import type { AttentionShape, BatchTensors, KvCacheLayer } from "../tensor/attention_kernels.ts";
+import type {
+  AttentionShape,
+  BatchTensors,
+  KvCacheLayer,
+  QueryKeyTransform,
+} from "../tensor/attention_kernels.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { RmsNorm } from "./norm.ts";
 import { headFeatures, type HeadShard } from "./partition.ts";
@@ -63,11 +68,9 @@ export class Attention implements Disposable {
   readonly #headDim: number;
   readonly #qkv: QkvParallelLinear;
   readonly #output: RowParallelLinear;
-  readonly #queryNorm: RmsNorm | null = null;
-  readonly #keyNorm: RmsNorm | null = null;
-  readonly #rotary: RotaryEmbedding | null;
+  readonly #norms: readonly RmsNorm[];
+  readonly #transform: QueryKeyTransform;
   readonly #shape: AttentionShape;
-  readonly #cacheShape: { readonly numKvHeads: number; readonly headDim: number };
   #cache: KvCacheLayer | null = null;
   // The same buffers arrive with every step: their column views are made once.
   #views: { buffers: AttentionBuffers; queries: Tensor; keys: Tensor; values: Tensor } | null =
@@ -78,7 +81,6 @@ export class Attention implements Disposable {
     const { numHeads, numKvHeads, headDim, hiddenSize } = config;
     this.#context = context;
     this.#headDim = headDim;
-    this.#rotary = rotary;
     this.#qkv = new QkvParallelLinear(context, {
       names: config.qkvNames,
       inFeatures: hiddenSize,
@@ -97,11 +99,9 @@ export class Attention implements Disposable {
       transposed: config.transposed,
       shard: headFeatures(this.heads, { numHeads, headDim }),
     });
-    if (config.headNorms) {
-      const { query, key, epsilon } = config.headNorms;
-      this.#queryNorm = new RmsNorm(context, { name: query, size: headDim, epsilon });
-      this.#keyNorm = new RmsNorm(context, { name: key, size: headDim, epsilon });
-    }
+    const headNorms = config.headNorms ? loadHeadNorms(context, config) : null;
+    this.#norms = headNorms?.norms ?? [];
+    this.#transform = { headNorms: headNorms?.weights ?? null, rotary };
     this.#shape = {
       numHeads: this.heads.numHeads,
       numKvHeads: this.heads.numKvHeads,
@@ -110,7 +110,6 @@ export class Attention implements Disposable {
       scale: 1 / Math.sqrt(headDim),
       slidingWindow: config.slidingWindow,
     };
-    this.#cacheShape = { numKvHeads: this.heads.numKvHeads, headDim };
   }
 
   /** Columns of the buffers that `forward` needs. */
@@ -120,27 +119,20 @@ export class Attention implements Disposable {
 
   /** Allocates the layer's KV cache. */
   allocateCache(numBlocks: number): void {
-    this.#cache = this.#context.device.kvCache(numBlocks, this.#cacheShape);
+    const { device, activationDtype: dtype = "f32" } = this.#context;
+    this.#cache = device.kvCache(numBlocks, { ...this.#shape, dtype });
   }
 
   /** `out = attention(x)`, both `[tokens, hiddenSize]`. */
   forward(out: Tensor, x: Tensor, batch: AttentionBatch, buffers: AttentionBuffers): void {
     const { device } = this.#context;
-    const { numHeads, numKvHeads } = this.heads;
     const { tokens, tensors } = batch;
-    const headDim = this.#headDim;
     const cache = this.#cache;
     if (!cache) throw new Error("Cannot run attention as its KV cache has not been allocated");
-    const { queries, keys, values } = this.#viewsOf(buffers);
+    const views = this.#viewsOf(buffers);
     this.#qkv.forward(buffers.qkv, x, tokens);
-    this.#queryNorm?.forwardHeads(queries, tokens, numHeads);
-    this.#keyNorm?.forwardHeads(keys, tokens, numKvHeads);
-    if (this.#rotary) {
-      this.#rotary.forward(queries, tensors.positions, tokens, { numHeads, headDim });
-      this.#rotary.forward(keys, tensors.positions, tokens, { numHeads: numKvHeads, headDim });
-    }
-    device.writeKvCache(cache, keys, values, tensors.slotMapping, tokens, this.#cacheShape);
-    device.pagedAttention(buffers.context, queries, cache, tensors, batch, this.#shape);
+    device.rotateAndCache(cache, views, tensors, tokens, this.#shape, this.#transform);
+    device.pagedAttention(buffers.context, views.queries, cache, tensors, batch, this.#shape);
     this.#output.forward(out, buffers.context, tokens);
   }
 
@@ -161,12 +153,18 @@ export class Attention implements Disposable {
   [Symbol.dispose](): void {
     this.#qkv[Symbol.dispose]();
     this.#output[Symbol.dispose]();
-    this.#queryNorm?.[Symbol.dispose]();
-    this.#keyNorm?.[Symbol.dispose]();
+    for (const norm of this.#norms) norm[Symbol.dispose]();
     this.#shape.kvHeadOfHead[Symbol.dispose]();
     this.#cache?.keys[Symbol.dispose]();
     this.#cache?.values[Symbol.dispose]();
   }
+}
+
+function loadHeadNorms(context: LayerContext, { headNorms, headDim: size }: AttentionConfig) {
+  const { query: queryName, key: keyName, epsilon } = headNorms!;
+  const query = new RmsNorm(context, { name: queryName, size, epsilon });
+  const key = new RmsNorm(context, { name: keyName, size, epsilon });
+  return { norms: [query, key], weights: { query: query.weight, key: key.weight, epsilon } };
 }
 
 function kvHeadTable(context: LayerContext, heads: HeadShard, group: number): Tensor {

@@ -92,6 +92,14 @@ export class MergedColumnParallelLinear implements Disposable {
     this.#linear.forward(out, x, rows);
   }
 
+  /**
+   * For a gate and an up projection: `out` `[rows, shard.count]` `= silu(gate) * up`; `scratch`
+   * `[rows, outFeatures]`.
+   */
+  forwardGated(out: Tensor, x: Tensor, rows: number, scratch: Tensor): void {
+    this.#linear.forwardGated(out, x, rows, scratch);
+  }
+
   /** Frees the weights. */
   [Symbol.dispose](): void {
     this.#linear[Symbol.dispose]();

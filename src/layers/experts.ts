@@ -81,15 +81,16 @@ export class SparseMoe implements FeedForward {
       ])
     );
     const repeat = expertsPerToken;
+    const { activationDtype = "f32" } = context;
     this.#buffers = {
-      logits: buffers.get("routerLogits", { width: numExperts }),
-      weights: buffers.get("expertWeights", { width: expertsPerToken }),
+      logits: buffers.get("routerLogits", { width: numExperts, dtype: "f32" }),
+      weights: buffers.get("expertWeights", { width: expertsPerToken, dtype: "f32" }),
       experts: buffers.get("expertIds", { width: expertsPerToken, dtype: "i32" }),
       order: buffers.get("expertOrder", { width: 1, repeat, dtype: "i32" }),
       offsets: buffers.get("expertOffsets", { width: numExperts + 1, dtype: "i32" }),
-      projected: buffers.get("expertGateUp", { width: 2 * count, repeat }),
-      activated: buffers.get("expertActivated", { width: count, repeat }),
-      outputs: buffers.get("expertOutputs", { width: hiddenSize, repeat }),
+      projected: buffers.get("expertGateUp", { width: 2 * count, repeat, dtype: activationDtype }),
+      activated: buffers.get("expertActivated", { width: count, repeat, dtype: activationDtype }),
+      outputs: buffers.get("expertOutputs", { width: hiddenSize, repeat, dtype: "f32" }),
     };
   }
 

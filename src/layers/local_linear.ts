@@ -27,6 +27,8 @@ export interface LinearConfig {
   readonly bias?: boolean;
   /** Stored as `[inFeatures, outFeatures]` (GPT-2's Conv1D). */
   readonly transposed?: boolean;
+  /** Applied to the output. */
+  readonly activation?: "gelu";
 }
 
 /** The layer's stored weight. */
@@ -55,12 +57,16 @@ export interface RowSlice {
 export class LocalLinear implements Disposable {
   readonly #context: LayerContext;
   readonly #weight: LinearWeight;
-  readonly #options: { readonly bias?: Tensor };
+  readonly #options: { readonly bias?: Tensor; readonly activation?: "gelu" };
 
-  private constructor(context: LayerContext, weight: LinearWeight, bias: Tensor | undefined) {
+  private constructor(
+    context: LayerContext,
+    weight: LinearWeight,
+    options: { readonly bias?: Tensor; readonly activation?: "gelu" },
+  ) {
     this.#context = context;
     this.#weight = weight;
-    this.#options = { bias };
+    this.#options = options;
   }
 
   /** Reads and stacks `slices`, in their order. */
@@ -79,12 +85,22 @@ export class LocalLinear implements Disposable {
         ),
       )
       : undefined;
-    return new LocalLinear(context, loadLinear(context, parts), bias);
+    const { activation } = slices[0].config;
+    return new LocalLinear(context, loadLinear(context, parts), { bias, activation });
   }
 
   /** `out` `[rows, sum of the slices]`, `x` `[rows, inFeatures]`. */
   forward(out: Tensor, x: Tensor, rows: number): void {
     this.#context.device.linear(out, x, this.#weight, rows, this.#options);
+  }
+
+  /**
+   * `out` `[rows, size]` `= silu(gate) * up`, where the slices are gate and up, `size` rows each;
+   * `scratch` `[rows, 2 * size]`.
+   */
+  forwardGated(out: Tensor, x: Tensor, rows: number, scratch: Tensor): void {
+    const { bias } = this.#options;
+    this.#context.device.gatedLinear(out, x, this.#weight, rows, { bias, scratch });
   }
 
   /** Frees weight and bias. */

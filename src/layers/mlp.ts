@@ -2,7 +2,7 @@
  * Dense feed-forward layers: column-parallel up, row-parallel down.
  * @module
  */
-import type { Device } from "../tensor/device.ts";
+import type { WeightDType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { ColumnParallelLinear, MergedColumnParallelLinear } from "./column_parallel_linear.ts";
 import { RowParallelLinear } from "./row_parallel_linear.ts";
@@ -16,26 +16,25 @@ export interface FeedForward extends Disposable {
 
 /** Memory that the feed-forward layers of a rank share: each is allocated by its first user. */
 export class FeedForwardBuffers implements Disposable {
-  readonly #device: Device;
-  readonly #rows: number;
+  readonly #context: LayerContext;
   readonly #tensors = new Map<string, Tensor>();
 
-  /** Buffers of up to `rows` rows on `device`. */
-  constructor(device: Device, rows: number) {
-    this.#device = device;
-    this.#rows = rows;
+  /** Buffers of up to `context.maxRows` rows. */
+  constructor(context: LayerContext) {
+    this.#context = context;
   }
 
   /** The buffer `[rows * repeat, width]` called `name`. */
   get(
     name: string,
-    options: { width: number; repeat?: number; dtype?: "f32" | "i32" },
+    options: { width: number; repeat?: number; dtype: WeightDType | "i32" },
   ): Tensor {
-    const { width, repeat = 1, dtype = "f32" } = options;
+    const { width, repeat = 1, dtype } = options;
     const key = `${name} ${width} ${repeat}`;
     let tensor = this.#tensors.get(key);
     if (!tensor) {
-      tensor = Tensor.allocate(this.#device, { shape: [this.#rows * repeat, width], dtype });
+      const { device, maxRows } = this.#context;
+      tensor = Tensor.allocate(device, { shape: [maxRows * repeat, width], dtype });
       this.#tensors.set(key, tensor);
     }
     return tensor;
@@ -64,7 +63,6 @@ export interface MlpConfig {
  * Source: Shazeer, "GLU Variants Improve Transformer" (arXiv 2002.05202), SwiGLU.
  */
 export class GatedMlp implements FeedForward {
-  readonly #device: Device;
   readonly #gateUp: MergedColumnParallelLinear;
   readonly #down: RowParallelLinear;
   readonly #projected: Tensor;
@@ -78,7 +76,6 @@ export class GatedMlp implements FeedForward {
   ) {
     const { hiddenSize, intermediateSize, bias } = config;
     const input = { inFeatures: hiddenSize, outFeatures: intermediateSize, bias };
-    this.#device = context.device;
     this.#gateUp = new MergedColumnParallelLinear(context, [
       { name: config.gate, ...input },
       { name: config.up, ...input },
@@ -89,14 +86,14 @@ export class GatedMlp implements FeedForward {
       outFeatures: hiddenSize,
       bias,
     });
-    this.#projected = buffers.get("gateUp", { width: this.#gateUp.outFeatures });
-    this.#activated = buffers.get("activated", { width: this.#down.shard.count });
+    const { activationDtype: dtype = "f32" } = context;
+    this.#projected = buffers.get("gateUp", { width: this.#gateUp.outFeatures, dtype });
+    this.#activated = buffers.get("activated", { width: this.#down.shard.count, dtype });
   }
 
   /** See {@linkcode FeedForward.forward}. */
   forward(out: Tensor, x: Tensor, rows: number): void {
-    this.#gateUp.forward(this.#projected, x, rows);
-    this.#device.siluAndMul(this.#activated, this.#projected, rows, this.#down.shard.count);
+    this.#gateUp.forwardGated(this.#activated, x, rows, this.#projected);
     this.#down.forward(out, this.#activated, rows);
   }
 
@@ -109,7 +106,6 @@ export class GatedMlp implements FeedForward {
 
 /** down(gelu(up(x))), the feed-forward layer of GPT-2. */
 export class Mlp implements FeedForward {
-  readonly #device: Device;
   readonly #up: ColumnParallelLinear;
   readonly #down: RowParallelLinear;
   readonly #projected: Tensor;
@@ -125,13 +121,13 @@ export class Mlp implements FeedForward {
     buffers: FeedForwardBuffers,
   ) {
     const { hiddenSize, intermediateSize, bias, transposed } = config;
-    this.#device = context.device;
     this.#up = new ColumnParallelLinear(context, {
       name: config.up,
       inFeatures: hiddenSize,
       outFeatures: intermediateSize,
       bias,
       transposed,
+      activation: "gelu",
     });
     this.#down = new RowParallelLinear(context, {
       name: config.down,
@@ -140,13 +136,13 @@ export class Mlp implements FeedForward {
       bias,
       transposed,
     });
-    this.#projected = buffers.get("up", { width: this.#up.outFeatures });
+    const { activationDtype: dtype = "f32" } = context;
+    this.#projected = buffers.get("up", { width: this.#up.outFeatures, dtype });
   }
 
   /** See {@linkcode FeedForward.forward}. */
   forward(out: Tensor, x: Tensor, rows: number): void {
     this.#up.forward(this.#projected, x, rows);
-    this.#device.gelu(this.#projected, this.#projected, rows, this.#up.outFeatures);
     this.#down.forward(out, this.#projected, rows);
   }
 

@@ -32,30 +32,25 @@ export interface Norm extends Disposable {
  */
 export class RmsNorm implements Norm {
   readonly #device: Device;
-  readonly #weight: Tensor;
+  /** f32 `[size]`. */
+  readonly weight: Tensor;
   readonly #epsilon: number;
 
   /** Reads `<name>.weight`; it is whole on every rank. */
   constructor(context: LayerContext, config: NormConfig) {
     this.#device = context.device;
     this.#epsilon = config.epsilon;
-    this.#weight = normVector(context, `${config.name}.weight`, config.size);
+    this.weight = normVector(context, `${config.name}.weight`, config.size);
   }
 
   /** See {@linkcode Norm.forward}. */
   forward(out: Tensor, x: Tensor, rows: number, residual?: Tensor): void {
-    this.#device.rmsNorm(out, x, this.#weight, rows, { epsilon: this.#epsilon, residual });
-  }
-
-  /** Normalises each head of `x` `[rows, numHeads * size]` in place (Qwen3's query and key norms). */
-  forwardHeads(x: Tensor, rows: number, numHeads: number): void {
-    const headDim = this.#weight.size;
-    this.#device.headRmsNorm(x, this.#weight, rows, { epsilon: this.#epsilon, numHeads, headDim });
+    this.#device.rmsNorm(out, x, this.weight, rows, { epsilon: this.#epsilon, residual });
   }
 
   /** Frees the weight. */
   [Symbol.dispose](): void {
-    this.#weight[Symbol.dispose]();
+    this.weight[Symbol.dispose]();
   }
 }
 

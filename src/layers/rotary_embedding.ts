@@ -36,33 +36,21 @@ export interface RopeConfig {
  * Source: Su et al., "RoFormer" (arXiv 2104.09864); `llama3` scaling as Llama 3.1 publishes it.
  */
 export class RotaryEmbedding implements Disposable {
-  readonly #device: Device;
-  readonly #table: Tensor;
-  readonly #rotaryDim: number;
+  /** f32 `[maxPositions, rotaryDim]`: cosines in the first half of a row, sines in the second. */
+  readonly table: Tensor;
+  /** Leading elements of a head that are rotated. */
+  readonly rotaryDim: number;
 
   /** Computes the table for positions below `maxPositions`. */
   constructor(device: Device, config: RopeConfig & { readonly maxPositions: number }) {
-    this.#device = device;
-    this.#rotaryDim = config.rotaryDim;
-    this.#table = Tensor.allocate(device, { shape: [config.maxPositions, config.rotaryDim] });
-    this.#table.upload(ropeTable(config));
-  }
-
-  /** Rotates `x` `[rows, numHeads * headDim]` in place; `positions` i32 `[rows]`. */
-  forward(
-    x: Tensor,
-    positions: Tensor,
-    rows: number,
-    heads: { readonly numHeads: number; readonly headDim: number },
-  ): void {
-    const { numHeads, headDim } = heads;
-    const options = { numHeads, headDim, rotaryDim: this.#rotaryDim };
-    this.#device.rope(x, positions, this.#table, rows, options);
+    this.rotaryDim = config.rotaryDim;
+    this.table = Tensor.allocate(device, { shape: [config.maxPositions, config.rotaryDim] });
+    this.table.upload(ropeTable(config));
   }
 
   /** Frees the table. */
   [Symbol.dispose](): void {
-    this.#table[Symbol.dispose]();
+    this.table[Symbol.dispose]();
   }
 }
 

@@ -36,6 +36,8 @@ export interface LayerContext {
   readonly weights: WeightSource;
   /** Storage format of linear weights; null keeps the checkpoint's. */
   readonly format: WeightDType | null;
+  /** Type of what `Device.activationDtype` says is kept in it; `f32` when left out. */
+  readonly activationDtype?: WeightDType;
   /** Largest number of rows (tokens) of a step. */
   readonly maxRows: number;
 }

@@ -8,6 +8,7 @@ import type { FeedForward } from "../layers/mlp.ts";
 import type { Norm } from "../layers/norm.ts";
 import type { ParallelLmHead, VocabShard } from "../layers/vocab_parallel.ts";
 import type { Device } from "../tensor/device.ts";
+import type { WeightDType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
 /** One step's tokens as a model sees them. */
@@ -56,12 +57,12 @@ export interface CausalLmOptions {
   readonly pipelineParallel: Communicator;
   /** Width of the residual stream. */
   readonly hiddenSize: number;
+  /** Type of the inputs of linear layers, and of what they give to the next one inside a layer. */
+  readonly activationDtype: WeightDType;
   /** Tokens of the largest step. */
   readonly maxRows: number;
   /** Rows of logits computed at once. */
   readonly maxLogitRows: number;
-  /** Blocks of the KV cache. */
-  readonly numBlocks: number;
 }
 
 /**
@@ -79,40 +80,64 @@ export class CausalLm implements Disposable {
   readonly #normed: Tensor;
   readonly #delta: Tensor;
   readonly #selected: Tensor | null = null;
+  readonly #selectedNormed: Tensor | null = null;
   readonly #attentionBuffers: AttentionBuffers;
 
-  /** Allocates activations and KV cache for `parts`. */
+  /** Allocates activations for `parts`. */
   constructor(parts: ModelParts, options: CausalLmOptions) {
-    const { device, hiddenSize, maxRows, maxLogitRows } = options;
+    const { device, hiddenSize, activationDtype, maxRows, maxLogitRows } = options;
     this.#parts = parts;
     this.#options = options;
-    const rows = (width: number) => Tensor.allocate(device, { shape: [maxRows, width] });
-    this.#residual = rows(hiddenSize);
+    const rows = (width: number, dtype: WeightDType = activationDtype) =>
+      Tensor.allocate(device, { shape: [maxRows, width], dtype });
+    this.#residual = rows(hiddenSize, "f32");
     this.#normed = rows(hiddenSize);
-    this.#delta = rows(hiddenSize);
+    this.#delta = rows(hiddenSize, "f32");
     const widths = parts.layers[0].attention.bufferWidths;
     this.#attentionBuffers = { qkv: rows(widths.qkv), context: rows(widths.context) };
-    for (const layer of parts.layers) layer.attention.allocateCache(options.numBlocks);
     this.vocab = parts.head?.shard ?? null;
     if (this.vocab) {
       const { paddedCount } = this.vocab;
-      this.#selected = Tensor.allocate(device, { shape: [maxLogitRows, hiddenSize] });
+      const shape = [maxLogitRows, hiddenSize];
+      this.#selected = Tensor.allocate(device, { shape });
+      this.#selectedNormed = Tensor.allocate(device, { shape, dtype: activationDtype });
       this.logits = Tensor.allocate(device, { shape: [maxLogitRows, paddedCount] });
       // The head leaves the padding alone, so it stays -Infinity: never drawn, no part of any sum.
       this.logits.upload(new Float32Array(maxLogitRows * paddedCount).fill(-Infinity));
     }
   }
 
-  /** Runs the stage on a batch; on the last stage {@linkcode computeLogits} may follow. */
+  /** Allocates the KV cache: `numBlocks` blocks in every layer. */
+  allocateCache(numBlocks: number): void {
+    for (const layer of this.#parts.layers) layer.attention.allocateCache(numBlocks);
+  }
+
+  /** Receives the residual stream of `tokens` tokens from the stage before, if there is one. */
+  receive(tokens: number): void {
+    const { pipelineParallel, hiddenSize } = this.#options;
+    const { rank } = pipelineParallel;
+    if (rank === 0) return;
+    pipelineParallel.recv(this.#residual.address, tokens * hiddenSize, { peer: rank - 1 });
+  }
+
+  /** Sends the residual stream of `tokens` tokens to the stage after, if there is one. */
+  send(tokens: number): void {
+    const { pipelineParallel, hiddenSize } = this.#options;
+    const { rank, size } = pipelineParallel;
+    if (rank + 1 === size) return;
+    pipelineParallel.send(this.#residual.address, tokens * hiddenSize, { peer: rank + 1 });
+  }
+
+  /**
+   * Runs the stage's layers on a batch, between {@linkcode receive} and {@linkcode send}; on the last
+   * stage {@linkcode computeLogits} may follow. Kernels only: it can be recorded.
+   */
   forward(batch: ForwardBatch): void {
-    const { device, pipelineParallel, hiddenSize } = this.#options;
+    const { device, hiddenSize } = this.#options;
     const { embedding, layers } = this.#parts;
     const { tokens } = batch;
-    const count = tokens * hiddenSize;
     const [residual, normed, delta] = [this.#residual, this.#normed, this.#delta];
-    const stage = pipelineParallel.rank;
-    if (embedding) embedding.forward(residual, batch);
-    else pipelineParallel.recv(residual.address, count, { peer: stage - 1 });
+    embedding?.forward(residual, batch);
     layers.forEach((layer, index) => {
       // Each block's output is added to the residual stream by the norm that follows it.
       if (index === 0) layer.inputNorm.forward(normed, residual, tokens);
@@ -121,10 +146,7 @@ export class CausalLm implements Disposable {
       layer.postAttentionNorm.forward(normed, delta, tokens, residual);
       layer.mlp.forward(delta, normed, tokens);
     });
-    device.add(residual, residual, delta, count);
-    if (stage + 1 < pipelineParallel.size) {
-      pipelineParallel.send(residual.address, count, { peer: stage + 1 });
-    }
+    device.add(residual, residual, delta, tokens * hiddenSize);
   }
 
   /**
@@ -133,7 +155,7 @@ export class CausalLm implements Disposable {
    */
   computeLogits(index: Tensor, rows: number): void {
     const { norm, head } = this.#parts;
-    if (!norm || !head || !this.#selected || !this.logits) {
+    if (!norm || !head || !this.#selected || !this.#selectedNormed || !this.logits) {
       throw new Error("Cannot compute logits as this is not the last pipeline stage");
     }
     const { device, hiddenSize, maxLogitRows } = this.#options;
@@ -143,8 +165,8 @@ export class CausalLm implements Disposable {
       );
     }
     device.gatherRows(this.#selected, this.#residual, index, rows, hiddenSize);
-    norm.forward(this.#selected, this.#selected, rows);
-    head.forward(this.logits, this.#selected, rows);
+    norm.forward(this.#selectedNormed, this.#selected, rows);
+    head.forward(this.logits, this.#selectedNormed, rows);
   }
 
   /** Frees weights, activations and cache. */
@@ -155,7 +177,14 @@ export class CausalLm implements Disposable {
     }
     const { qkv, context } = this.#attentionBuffers;
     const buffers = [this.#residual, this.#normed, this.#delta, qkv, context];
-    const optional = [head, norm, embedding, this.#selected, this.logits];
+    const optional = [
+      head,
+      norm,
+      embedding,
+      this.#selected,
+      this.#selectedNormed,
+      this.logits,
+    ];
     for (const part of [...buffers, ...optional, ...shared]) part?.[Symbol.dispose]();
   }
 }

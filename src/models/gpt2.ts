@@ -35,7 +35,7 @@ export const GPT2: ModelFamily = {
 function buildGpt2(context: FamilyContext): ModelParts {
   const { config, stage } = context;
   const { hiddenSize, vocabSize } = config;
-  const buffers = new FeedForwardBuffers(context.device, context.maxRows);
+  const buffers = new FeedForwardBuffers(context);
   const tied = config.tieWordEmbeddings;
   const tokens = stage.first || (stage.last && tied)
     ? new VocabParallelEmbedding(context, { name: "transformer.wte", vocabSize, hiddenSize })

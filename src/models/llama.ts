@@ -41,7 +41,7 @@ function llamaShaped(modelType: LlamaShaped, architecture: string): ModelFamily 
 function buildLlama(context: FamilyContext): ModelParts {
   const { config, stage } = context;
   const { hiddenSize, vocabSize } = config;
-  const buffers = new FeedForwardBuffers(context.device, context.maxRows);
+  const buffers = new FeedForwardBuffers(context);
   const rotary = config.rope
     ? new RotaryEmbedding(context.device, { ...config.rope, maxPositions: context.maxModelLen })
     : null;

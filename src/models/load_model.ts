@@ -23,21 +23,21 @@ export interface LoadModelOptions {
   readonly mesh: DeviceMesh;
   /** Storage of linear weights; null keeps the checkpoint's. */
   readonly format: WeightDType | null;
+  /** Type of the activations, as the device says; `f32` when left out. */
+  readonly activationDtype?: WeightDType;
   /** Positions that a sequence may take. */
   readonly maxModelLen: number;
   /** Tokens of the largest step. */
   readonly maxRows: number;
   /** Rows of logits computed at once. */
   readonly maxLogitRows: number;
-  /** Blocks of the KV cache. */
-  readonly numBlocks: number;
   /** Called after each layer with the fraction of this rank's layers that are there. */
   readonly onProgress?: (fraction: number) => void;
 }
 
-/** Builds this rank's part of a model. */
+/** Builds this rank's part of a model, but for its KV cache. */
 export function loadModel(options: LoadModelOptions): CausalLm {
-  const { config, device, mesh, maxRows, onProgress } = options;
+  const { config, device, mesh, maxRows, onProgress, activationDtype = "f32" } = options;
   const { rank, size: stages } = mesh.pipelineParallel;
   const stage = stageOf(config, { rank, stages });
   let built = 0;
@@ -46,6 +46,7 @@ export function loadModel(options: LoadModelOptions): CausalLm {
     tensorParallel: mesh.tensorParallel,
     weights: options.weights,
     format: options.format,
+    activationDtype,
     maxRows,
     config,
     stage,
@@ -56,8 +57,8 @@ export function loadModel(options: LoadModelOptions): CausalLm {
     device,
     pipelineParallel: mesh.pipelineParallel,
     hiddenSize: config.hiddenSize,
+    activationDtype,
     maxRows,
     maxLogitRows: options.maxLogitRows,
-    numBlocks: options.numBlocks,
   });
 }

@@ -8,9 +8,6 @@ import type { Device } from "../tensor/device.ts";
 import { dtypeBytes } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
-/** Keys and values are cached in this type. */
-const KV_DTYPE = "f32";
-
 /** What was loaded so far. */
 export interface MeasuredBytes {
   /** Bytes of weights. */
@@ -51,10 +48,10 @@ export function measuringDevice(
       total.weightBytes += source.length * dtypeBytes("f32");
       return Tensor.view(device as Device, 0n, { shape: [source.length] });
     },
-    kvCache(numBlocks, { numKvHeads, headDim }) {
+    kvCache(numBlocks, { numKvHeads, headDim, dtype }) {
       const shape = [numBlocks, KV_BLOCK_SIZE, numKvHeads, headDim];
-      const cache = Tensor.view(device as Device, 0n, { shape, dtype: KV_DTYPE });
-      total.kvBytes += 2 * cache.size * dtypeBytes(KV_DTYPE);
+      const cache = Tensor.view(device as Device, 0n, { shape, dtype });
+      total.kvBytes += 2 * cache.size * dtypeBytes(dtype);
       return { keys: cache, values: cache };
     },
   };

@@ -51,7 +51,6 @@ export function parameterShapes(config: ModelConfig): ParameterShape[] {
     maxModelLen: 1,
     maxRows: 1,
     maxLogitRows: 1,
-    numBlocks: 1,
   });
   return [...found.values()];
 }

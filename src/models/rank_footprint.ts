@@ -71,7 +71,7 @@ function measureRank(
     rank: stage,
     stages: pipelineParallelSize,
   });
-  loadModel({
+  using model = loadModel({
     config,
     weights: {
       has: () => true,
@@ -83,8 +83,8 @@ function measureRank(
     maxModelLen: 1,
     maxRows: 1,
     maxLogitRows: 1,
-    numBlocks: 1,
   });
+  model.allocateCache(1);
   return {
     pipelineStage: stage,
     tensorRank: rank,

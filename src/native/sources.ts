@@ -36,6 +36,7 @@ import simdAvx2H from "../../native/cpu/simd_avx2.h" with { type: "text" };
 import simdAvx512H from "../../native/cpu/simd_avx512.h" with { type: "text" };
 import simdMathH from "../../native/cpu/simd_math.h" with { type: "text" };
 import simdPortableH from "../../native/cpu/simd_portable.h" with { type: "text" };
+import slotTokensC from "../../native/cpu/slot_tokens.c" with { type: "text" };
 import softmaxC from "../../native/cpu/softmax.c" with { type: "text" };
 import softmaxH from "../../native/cpu/softmax.h" with { type: "text" };
 import topKC from "../../native/cpu/top_k.c" with { type: "text" };
@@ -84,6 +85,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "simd_avx512.h", text: simdAvx512H },
   { name: "simd_math.h", text: simdMathH },
   { name: "simd_portable.h", text: simdPortableH },
+  { name: "slot_tokens.c", text: slotTokensC },
   { name: "softmax.c", text: softmaxC },
   { name: "softmax.h", text: softmaxH },
   { name: "top_k.c", text: topKC },

@@ -2,6 +2,7 @@
  * The paged KV cache, and the kernels of attention over it.
  * @module
  */
+import type { WeightDType } from "./dtype.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Number of tokens in one block of the KV cache. */
@@ -41,35 +42,44 @@ export interface BatchTensors {
   readonly queryStarts: Tensor;
   /** i32 [sequences]: absolute position of each sequence's first token in this step. */
   readonly contextStarts: Tensor;
-  /** i32 [sequences, maxBlocks]: block table of each sequence of the batch. */
+  /** i32 [sequences]: each sequence's row of `blockTables`. */
+  readonly tableRows: Tensor;
+  /** i32 [rows, maxBlocks]: block tables; they stay where they are while their sequences run. */
   readonly blockTables: Tensor;
+}
+
+/** What happens to queries and keys before they meet. */
+export interface QueryKeyTransform {
+  /** RMSNorm over each head, where the model has one: f32 weights `[headDim]`. */
+  readonly headNorms:
+    | { readonly query: Tensor; readonly key: Tensor; readonly epsilon: number }
+    | null;
+  /**
+   * Rotary embedding (rotate-half form) by position, after the norm; null where positions are learned.
+   * `table`: f32 `[maxPositions, rotaryDim]`, cosines in the first half of a row, sines in the second.
+   */
+  readonly rotary: { readonly table: Tensor; readonly rotaryDim: number } | null;
 }
 
 /** Positions, the KV cache, and attention over it. */
 export interface AttentionKernels {
-  /** Allocates (untouched) key and value blocks for one layer. */
-  kvCache(numBlocks: number, shape: { numKvHeads: number; headDim: number }): KvCacheLayer;
+  /** Allocates (untouched) key and value blocks for one layer, in the activations' type. */
+  kvCache(
+    numBlocks: number,
+    shape: { numKvHeads: number; headDim: number; dtype: WeightDType },
+  ): KvCacheLayer;
 
   /**
-   * Rotary embedding in place (rotate-half form) on `x` `[rows, numHeads * headDim]`.
-   * `table`: f32 `[maxPositions, rotaryDim]`, cosines in the first half of a row, sines in the second.
+   * Norms and rotates queries and keys, and stores keys and values at `slotMapping`. Queries
+   * `[rows, numHeads * headDim]` change in place, keys `[rows, numKvHeads * headDim]` may.
    */
-  rope(
-    x: Tensor,
-    positions: Tensor,
-    table: Tensor,
-    rows: number,
-    options: { numHeads: number; headDim: number; rotaryDim: number },
-  ): void;
-
-  /** Stores keys and values `[rows, numKvHeads * headDim]` at `slotMapping`. */
-  writeKvCache(
+  rotateAndCache(
     cache: KvCacheLayer,
-    keys: Tensor,
-    values: Tensor,
-    slotMapping: Tensor,
+    qkv: { readonly queries: Tensor; readonly keys: Tensor; readonly values: Tensor },
+    batch: BatchTensors,
     rows: number,
-    shape: { numKvHeads: number; headDim: number },
+    shape: AttentionShape,
+    transform: QueryKeyTransform,
   ): void;
 
   /** Causal attention of `queries` `[tokens, numHeads * headDim]` over the paged cache (current tokens already written). */

@@ -1,13 +1,15 @@
 /**
  * The device interface: memory, recording, and the kernels that models are made of.
  *
- * Layers and models see this interface only. Activations are `f32` tensors with a contiguous last
- * dimension; `rows` says how many leading rows of a buffer are in use. Kernels allocate nothing.
+ * Layers and models see this interface only. Activations are tensors with a contiguous last
+ * dimension; `rows` says how many leading rows of a buffer are in use. Kernels allocate nothing, and
+ * run in the order of their calls; they may still run when the call has returned.
  * Every result's bits depend on the operands and on the device's instruction set, never on the
  * number of threads, on the other rows of the batch, or on how a prompt is cut into chunks.
  * @module
  */
 import type { AttentionKernels } from "./attention_kernels.ts";
+import type { WeightDType } from "./dtype.ts";
 import type { ElementwiseKernels } from "./elementwise_kernels.ts";
 import type { ExpertKernels } from "./expert_kernels.ts";
 import type { LinearKernels } from "./linear_kernels.ts";
@@ -37,13 +39,23 @@ export interface Recording extends Disposable {
   replay(): void;
 }
 
+/** Host memory that takes results from a device without making the caller wait for them. */
+export interface Readback extends Disposable {
+  /** Queues the copy of `byteLength` bytes behind pending work; the one before must have been read. */
+  start(source: bigint, byteLength: number): void;
+  /** Whether the copy has arrived. Throws when the work before it has failed. */
+  isReady(): boolean;
+  /** Waits for the copy, under the device's deadline; the bytes are good until the next `start`. */
+  read(): Uint8Array<ArrayBuffer>;
+}
+
 /** Memory of a device. Addresses are device addresses. */
 export interface DeviceMemory {
   /** Allocates at least `byteLength` bytes, 64-byte aligned; throws CapacityError when out of memory. */
   allocate(byteLength: number): bigint;
   /** Frees what {@linkcode allocate} returned. */
   free(address: bigint): void;
-  /** Copies host memory to the device. */
+  /** Copies host memory to the device, in the order of the kernels; `source` may be changed at once. */
   upload(destination: bigint, source: ArrayBufferView): void;
   /** Copies device memory to the host, after pending work. */
   download(destination: ArrayBufferView, source: bigint): void;
@@ -69,9 +81,24 @@ export interface Device
   readonly kind: DeviceKind;
   /** What this device is. */
   readonly description: DeviceDescription;
+  /** Whether a replayed recording costs less than the calls it holds (CUDA graphs). */
+  readonly canRecord: boolean;
 
-  /** Waits for pending work. */
+  /**
+   * Type of the activations of a model whose linear weights are `weights`: inputs of linear layers,
+   * outputs of column-parallel layers and of attention, keys and values. The residual stream, outputs
+   * of row-parallel layers and logits are f32.
+   */
+  activationDtype(weights: WeightDType): WeightDType;
+  /** Bytes of memory that are free and that there are. */
+  memoryInfo(): { readonly free: number; readonly total: number };
+  /** Makes a landing place for results of up to `byteLength` bytes. */
+  readback(byteLength: number): Readback;
+  /** Waits for pending work, under the device's deadline. */
   synchronize(): void;
-  /** Records kernels for {@linkcode Recording.replay} (a CUDA graph; on CPU the function itself). */
+  /**
+   * Records the kernels (and communication) that `run` calls for {@linkcode Recording.replay}, without
+   * running them: a CUDA graph; on CPU the function itself. `run` allocates, uploads and reads nothing.
+   */
   record(run: () => void): Recording;
 }

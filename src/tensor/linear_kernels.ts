@@ -53,6 +53,8 @@ export interface LinearOptions {
    * tree. 0 or absent: a single block.
    */
   readonly blockSize?: number;
+  /** Applied to the sum with its bias. `gelu` is the tanh form ("gelu_new"). */
+  readonly activation?: "gelu";
 }
 
 /** Weights as the device keeps them, and products with them. */
@@ -63,9 +65,25 @@ export interface LinearKernels {
   /** Copies a vector to the device as `f32`. */
   vector(source: HostVector): Tensor;
 
-  /** `out[t] = table[ids[t] - firstId]`, or zeros where the id lies outside the table. */
+  /** `out[t] = table[ids[t] - firstId]` in f32, or zeros where the id lies outside the table. */
   embedding(out: Tensor, ids: Tensor, table: LinearWeight, rows: number, firstId: number): void;
 
-  /** `out[t, o] = sum_k x[t, k] weight[o, k] (+ bias[o])`; `out` may be a column view. */
+  /**
+   * `out[t, o] = sum_k x[t, k] weight[o, k] (+ bias[o])`; `out` may be a column view. `x` is of the
+   * activations' type, `out` of that or f32.
+   */
   linear(out: Tensor, x: Tensor, weight: LinearWeight, rows: number, options?: LinearOptions): void;
+
+  /**
+   * The first half of a gated feed-forward layer: `out[t, i] = silu(g[t, i]) * u[t, i]` where
+   * `[g, u] = x weight^T (+ bias)`: `weight` `[2 * size, inFeatures]` holds the gate's rows, then the
+   * up projection's. `scratch` `[rows, 2 * size]` may be written.
+   */
+  gatedLinear(
+    out: Tensor,
+    x: Tensor,
+    weight: LinearWeight,
+    rows: number,
+    options: { readonly bias?: Tensor; readonly scratch: Tensor },
+  ): void;
 }

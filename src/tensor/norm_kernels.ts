@@ -4,7 +4,7 @@
  */
 import type { Tensor } from "./tensor.ts";
 
-/** Normalisation, each row by itself. */
+/** Normalisation, each row by itself. `x` and `residual` are f32, `out` of the activations' type. */
 export interface NormKernels {
   /** `out = x / rms(x) * weight`; with `residual`, first `residual += x`, then the norm of residual. */
   rmsNorm(
@@ -13,14 +13,6 @@ export interface NormKernels {
     weight: Tensor,
     rows: number,
     options: { epsilon: number; residual?: Tensor },
-  ): void;
-
-  /** RMSNorm in place over each head of `x` (`[rows, heads * headDim]`, any row stride). */
-  headRmsNorm(
-    x: Tensor,
-    weight: Tensor,
-    rows: number,
-    options: { epsilon: number; numHeads: number; headDim: number },
   ): void;
 
   /** `out = (x - mean) / sqrt(var + eps) * weight + bias`; `residual` as in {@linkcode rmsNorm}. */
@@ -32,7 +24,4 @@ export interface NormKernels {
     rows: number,
     options: { epsilon: number; residual?: Tensor },
   ): void;
-
-  /** Row-wise softmax over `size` columns. */
-  softmax(out: Tensor, x: Tensor, rows: number, size: number): void;
 }

@@ -80,6 +80,12 @@ export interface SamplingKernels {
     options: GumbelOptions & { size: number; firstId: number },
   ): void;
 
+  /** `slotTokens[slots[i]] = tokens[i]`, all i32: drawn tokens wait on the device for their next step. */
+  scatterTokens(slotTokens: Tensor, tokens: Tensor, slots: Tensor, rows: number): void;
+
+  /** `ids[t] = slotTokens[sources[t]]` where `sources[t]` is not negative; other ids stay. */
+  gatherTokens(ids: Tensor, slotTokens: Tensor, sources: Tensor, rows: number): void;
+
   /** `values[i] = logits[i, ids[i] - firstId]`, or -Infinity where the id lies outside this shard. */
   gatherLogits(
     values: Tensor,

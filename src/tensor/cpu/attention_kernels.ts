@@ -1,66 +1,23 @@
 /**
- * The kernels of `native/cpu/attention.c`, `kv_cache.c` and `rope.c`: checks, then the call.
+ * The kernels of `native/cpu/attention.c`: checks, then the call.
  * @module
  */
-import {
-  type AttentionKernels,
-  type AttentionShape,
-  KV_BLOCK_SIZE,
-  type KvCacheLayer,
-} from "../attention_kernels.ts";
+import { type AttentionKernels, type AttentionShape, KV_BLOCK_SIZE } from "../attention_kernels.ts";
 import type { CpuContext } from "./context.ts";
-import { checkCount, checkHeads, checkMatrix, checkVector } from "../kernel_arguments.ts";
+import { checkCache, type CpuHeadKernels } from "./head_kernels.ts";
+import { checkCount, checkMatrix, checkVector } from "../kernel_arguments.ts";
 import { Tensor } from "../tensor.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_ATTENTION_SYMBOLS = {
-  // int32_t weft_rope(weft_pool* pool, float* x, int32_t x_stride, const int32_t* positions,
-  //                   const float* table, int32_t table_stride, int32_t table_rows, int32_t rows,
-  //                   int32_t heads, int32_t head_size, int32_t rotary_size)
-  weft_rope: {
-    parameters: [
-      "usize",
-      "usize",
-      "i32",
-      "usize",
-      "usize",
-      "i32",
-      "i32",
-      "i32",
-      "i32",
-      "i32",
-      "i32",
-    ],
-    result: "i32",
-  },
-  // int32_t weft_write_kv_cache(weft_pool* pool, float* key_cache, float* value_cache,
-  //     const float* keys, int32_t key_stride, const float* values, int32_t value_stride,
-  //     const int32_t* slots, int32_t rows, int32_t num_blocks, int32_t num_kv_heads,
-  //     int32_t head_dim)
-  weft_write_kv_cache: {
-    parameters: [
-      "usize",
-      "usize",
-      "usize",
-      "usize",
-      "i32",
-      "usize",
-      "i32",
-      "usize",
-      "i32",
-      "i32",
-      "i32",
-      "i32",
-    ],
-    result: "i32",
-  },
   // int64_t weft_attention_scratch_bytes(int32_t tokens, int32_t sequences, int32_t num_heads,
   //     int32_t num_kv_heads)
   weft_attention_scratch_bytes: { parameters: ["i32", "i32", "i32", "i32"], result: "i64" },
   // int32_t weft_paged_attention(weft_pool* pool, float* out, int32_t out_stride,
   //     const float* queries, int32_t query_stride, const float* keys, const float* values,
   //     int32_t num_blocks, const int32_t* query_starts, const int32_t* context_starts,
-  //     const int32_t* block_tables, int32_t max_blocks, int32_t tokens, int32_t sequences,
+  //     const int32_t* table_rows, const int32_t* block_tables, int32_t num_tables,
+  //     int32_t max_blocks, int32_t tokens, int32_t sequences,
   //     const int32_t* kv_head_of_head, int32_t num_heads, int32_t num_kv_heads, int32_t head_dim,
   //     float scale, int32_t sliding_window, char* scratch, int64_t scratch_bytes)
   weft_paged_attention: {
@@ -76,6 +33,8 @@ export const CPU_ATTENTION_SYMBOLS = {
       "usize",
       "usize",
       "usize",
+      "usize",
+      "i32",
       "i32",
       "i32",
       "i32",
@@ -102,11 +61,12 @@ const MAX_HEAD_DIM = 512;
 const PARTITION_BYTES = 16 * 1024 * 1024;
 
 /**
- * Attention and its cache: keys `[blocks, heads, headDim, 16]`, values `[blocks, heads, 16, headDim]`,
+ * Attention and its cache, built on the kernels of `heads`: keys `[blocks, heads, headDim, 16]`, values `[blocks, heads, 16, headDim]`,
  * f32. Scratch memory is kept between steps, until the memory of the context is disposed.
  */
 export function cpuAttentionKernels(
   { kernels, memory, pool }: CpuContext<typeof CPU_ATTENTION_SYMBOLS>,
+  heads: CpuHeadKernels,
 ): AttentionKernels {
   let scratch = 0n;
   let scratchBytes = 0;
@@ -146,75 +106,34 @@ export function cpuAttentionKernels(
       }
     },
 
-    rope(x, positions, table, rows, options) {
-      const { numHeads, headDim, rotaryDim } = options;
-      checkHeads("rope", x, rows, options);
-      checkVector("rope", "positions", positions, rows, "i32");
-      checkMatrix("rope", "table", table, table.shape[0], rotaryDim);
-      if (rotaryDim % 2 !== 0 || rotaryDim > headDim) {
-        throw new RangeError(
-          `Cannot run rope as rotaryDim must be even and at most headDim ${headDim}: it is ${rotaryDim}`,
-        );
+    rotateAndCache(cache, { queries, keys, values }, batch, rows, shape, { headNorms, rotary }) {
+      const { numHeads, numKvHeads, headDim } = shape;
+      if (headNorms) {
+        const { query, key, epsilon } = headNorms;
+        heads.headRmsNorm(queries, query, rows, { epsilon, numHeads, headDim });
+        heads.headRmsNorm(keys, key, rows, { epsilon, numHeads: numKvHeads, headDim });
       }
-      const failed = kernels.weft_rope(
-        pool,
-        x.address,
-        x.rowStride,
-        positions.address,
-        table.address,
-        table.rowStride,
-        table.shape[0],
-        rows,
-        numHeads,
-        headDim,
-        rotaryDim,
-      );
-      if (failed >= 0) {
-        throw new RangeError(
-          `Cannot run rope as the position of row ${failed} lies outside the table of ${
-            table.shape[0]
-          } positions`,
-        );
+      if (rotary) {
+        const { table, rotaryDim } = rotary;
+        const { positions } = batch;
+        heads.rope(queries, positions, table, rows, { numHeads, headDim, rotaryDim });
+        heads.rope(keys, positions, table, rows, { numHeads: numKvHeads, headDim, rotaryDim });
       }
-    },
-
-    writeKvCache(cache, keys, values, slotMapping, rows, shape) {
-      const { numKvHeads, headDim } = shape;
-      const numBlocks = checkCache(cache, numKvHeads, headDim);
-      checkMatrix("writeKvCache", "keys", keys, rows, numKvHeads * headDim);
-      checkMatrix("writeKvCache", "values", values, rows, numKvHeads * headDim);
-      checkVector("writeKvCache", "slotMapping", slotMapping, rows, "i32");
-      const wrongRow = kernels.weft_write_kv_cache(
-        pool,
-        cache.keys.address,
-        cache.values.address,
-        keys.address,
-        keys.rowStride,
-        values.address,
-        values.rowStride,
-        slotMapping.address,
-        rows,
-        numBlocks,
-        numKvHeads,
-        headDim,
-      );
-      if (wrongRow >= 0) {
-        throw new RangeError(
-          `Cannot write the KV cache as the slot of row ${wrongRow} lies outside its ${numBlocks} blocks`,
-        );
-      }
+      heads.writeKvCache(cache, keys, values, batch.slotMapping, rows, shape);
     },
 
     pagedAttention(out, queries, cache, batch, counts, shape) {
       const { tokens, sequences } = counts;
       const { numHeads, numKvHeads, headDim } = shape;
       const numBlocks = checkCache(cache, numKvHeads, headDim);
+      const [numTables] = batch.blockTables.shape;
       const maxBlocks = batch.blockTables.rowStride;
       checkMatrix("pagedAttention", "out", out, tokens, numHeads * headDim);
       checkMatrix("pagedAttention", "queries", queries, tokens, numHeads * headDim);
       checkVector("pagedAttention", "queryStarts", batch.queryStarts, sequences + 1, "i32");
       checkVector("pagedAttention", "contextStarts", batch.contextStarts, sequences, "i32");
-      checkMatrix("pagedAttention", "blockTables", batch.blockTables, sequences, maxBlocks, "i32");
+      checkVector("pagedAttention", "tableRows", batch.tableRows, sequences, "i32");
+      checkMatrix("pagedAttention", "blockTables", batch.blockTables, numTables, maxBlocks, "i32");
       checkVector("pagedAttention", "kvHeadOfHead", shape.kvHeadOfHead, numHeads, "i32");
       checkCount("pagedAttention", "slidingWindow", shape.slidingWindow);
       checkCount("pagedAttention", "tokens * numHeads", tokens * numHeads);
@@ -230,7 +149,9 @@ export function cpuAttentionKernels(
         numBlocks,
         batch.queryStarts.address,
         batch.contextStarts.address,
+        batch.tableRows.address,
         batch.blockTables.address,
+        numTables,
         maxBlocks,
         tokens,
         sequences,
@@ -256,15 +177,4 @@ export function cpuAttentionKernels(
       }
     },
   };
-}
-
-/** Number of blocks of a cache; throws RangeError when its shape is not the one named. */
-function checkCache(cache: KvCacheLayer, numKvHeads: number, headDim: number): number {
-  const [numBlocks, heads, dim] = cache.keys.shape;
-  if (heads !== numKvHeads || dim !== headDim) {
-    throw new RangeError(
-      `Cannot use the KV cache as its heads differ from ${numKvHeads} of ${headDim}: they are ${heads} of ${dim}`,
-    );
-  }
-  return numBlocks;
 }

@@ -10,7 +10,8 @@ import { CPU_LINEAR_SYMBOLS, cpuLinearKernels } from "./linear_kernels.ts";
 import { CPU_MEMORY_SYMBOLS, CpuMemory } from "./memory.ts";
 import { CPU_NORM_SYMBOLS, cpuNormKernels } from "./norm_kernels.ts";
 import { CPU_SAMPLING_SYMBOLS, cpuSamplingKernels } from "./sampling_kernels.ts";
-import type { Device } from "../device.ts";
+import type { Device, Readback } from "../device.ts";
+import { CPU_HEAD_SYMBOLS, type CpuHeadKernels, cpuHeadKernels } from "./head_kernels.ts";
 
 /** Most threads of one device. */
 const MAX_THREADS = 1024;
@@ -27,6 +28,7 @@ const SYMBOLS = {
   ...CPU_MEMORY_SYMBOLS,
   ...CPU_LINEAR_SYMBOLS,
   ...CPU_NORM_SYMBOLS,
+  ...CPU_HEAD_SYMBOLS,
   ...CPU_ELEMENTWISE_SYMBOLS,
   ...CPU_ATTENTION_SYMBOLS,
   ...CPU_EXPERT_SYMBOLS,
@@ -41,12 +43,15 @@ export interface CpuDeviceOptions {
   readonly libraryPath?: string;
 }
 
+/** The CPU device, with the kernels that its larger ones are made of. */
+export type CpuDevice = Device & CpuHeadKernels;
+
 /**
  * Opens the CPU device: opens the kernels (compiling them at first use) and starts the threads.
  * Results are the same bits for any number of threads. Used by one thread at a time; disposing it
  * stops its threads and frees its memory.
  */
-export function openCpuDevice(options: CpuDeviceOptions = {}): Device {
+export function openCpuDevice(options: CpuDeviceOptions = {}): CpuDevice {
   const { threads = navigator.hardwareConcurrency } = options;
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
     throw new RangeError(
@@ -62,10 +67,14 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): Device {
   }
   const memory = new CpuMemory(kernels);
   const context = { kernels, memory, pool };
+  const heads = cpuHeadKernels(context);
+  const elementwise = cpuElementwiseKernels(context);
   let disposed = false;
 
   return {
     kind: "cpu",
+    // A replay would cost what the calls do.
+    canRecord: false,
     description: {
       kind: "cpu",
       name: processorName(),
@@ -80,15 +89,22 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): Device {
     download: (destination, source) => memory.download(destination, source),
     copy: (destination, source, byteLength) => memory.copy(destination, source, byteLength),
 
+    activationDtype: () => "f32",
+    memoryInfo() {
+      const { available, total } = Deno.systemMemoryInfo();
+      return { free: available, total };
+    },
+    readback: (byteLength) => cpuReadback(memory, byteLength),
     // Kernels have finished when their call returns.
     synchronize() {},
     // On the CPU a recording saves nothing: each replay calls the function.
     record: (run) => ({ replay: run, [Symbol.dispose]() {} }),
 
-    ...cpuLinearKernels(context),
+    ...cpuLinearKernels(context, elementwise),
     ...cpuNormKernels(context),
-    ...cpuElementwiseKernels(context),
-    ...cpuAttentionKernels(context),
+    ...elementwise,
+    ...heads,
+    ...cpuAttentionKernels(context, heads),
     ...cpuExpertKernels(context),
     ...cpuSamplingKernels(context),
 
@@ -99,5 +115,25 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): Device {
       kernels.weft_pool_destroy(pool);
       library.close();
     },
+  };
+}
+
+/** Results are there when the kernels' calls have returned. */
+function cpuReadback(memory: CpuMemory, byteLength: number): Readback {
+  const bytes = new Uint8Array(byteLength);
+  let length = 0;
+  return {
+    start(source, byteLength) {
+      if (byteLength > bytes.length) {
+        throw new RangeError(
+          `Cannot read back ${byteLength} bytes as there is room for ${bytes.length}`,
+        );
+      }
+      memory.download(bytes.subarray(0, byteLength), source);
+      length = byteLength;
+    },
+    isReady: () => true,
+    read: () => bytes.subarray(0, length),
+    [Symbol.dispose]() {},
   };
 }

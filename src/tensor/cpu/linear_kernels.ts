@@ -2,6 +2,7 @@
  * The kernels of `native/cpu/linear.c` and `embedding.c`, and weights: checks, then the call.
  * @module
  */
+import type { ElementwiseKernels } from "../elementwise_kernels.ts";
 import type { CpuContext } from "./context.ts";
 import {
   CPU_WEIGHT_SYMBOLS,
@@ -34,8 +35,29 @@ export const CPU_LINEAR_SYMBOLS = {
 /** Weights, and products with them on the context's pool. Mapped parts must outlive a weight. */
 export function cpuLinearKernels(
   context: CpuContext<typeof CPU_LINEAR_SYMBOLS>,
+  activations: Pick<ElementwiseKernels, "gelu" | "siluAndMul">,
 ): LinearKernels {
   const { kernels, memory, pool } = context;
+  const linear: LinearKernels["linear"] = (out, x, weight, rows, options) => {
+    const bias = options?.bias;
+    const blockSize = options?.blockSize ?? 0;
+    checkMatrix("linear", "out", out, rows, weight.outFeatures);
+    checkMatrix("linear", "x", x, rows, weight.inFeatures);
+    if (bias !== undefined) checkVector("linear", "bias", bias, weight.outFeatures);
+    checkCount("linear", "blockSize", blockSize);
+    kernels.weft_linear(
+      pool,
+      out.address,
+      out.rowStride,
+      x.address,
+      x.rowStride,
+      descriptorOf(weight),
+      bias === undefined ? 0n : bias.address,
+      rows,
+      blockSize,
+    );
+    if (options?.activation === "gelu") activations.gelu(out, out, rows, weight.outFeatures);
+  };
   return {
     linearWeight: (parts, format) => CpuLinearWeight.from(context, parts, format),
 
@@ -61,24 +83,11 @@ export function cpuLinearKernels(
       );
     },
 
-    linear(out, x, weight, rows, options) {
-      const bias = options?.bias;
-      const blockSize = options?.blockSize ?? 0;
-      checkMatrix("linear", "out", out, rows, weight.outFeatures);
-      checkMatrix("linear", "x", x, rows, weight.inFeatures);
-      if (bias !== undefined) checkVector("linear", "bias", bias, weight.outFeatures);
-      checkCount("linear", "blockSize", blockSize);
-      kernels.weft_linear(
-        pool,
-        out.address,
-        out.rowStride,
-        x.address,
-        x.rowStride,
-        descriptorOf(weight),
-        bias === undefined ? 0n : bias.address,
-        rows,
-        blockSize,
-      );
+    linear,
+
+    gatedLinear(out, x, weight, rows, { bias, scratch }) {
+      linear(scratch, x, weight, rows, { bias });
+      activations.siluAndMul(out, scratch, rows, weight.outFeatures / 2);
     },
   };
 }

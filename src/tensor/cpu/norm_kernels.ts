@@ -1,9 +1,9 @@
 /**
- * The kernels of `native/cpu/norm.c` and `softmax.c`: checks, then the call.
+ * The kernels of `native/cpu/norm.c`: checks, then the call.
  * @module
  */
 import type { CpuContext } from "./context.ts";
-import { checkHeads, checkMatrix, checkVector } from "../kernel_arguments.ts";
+import { checkMatrix, checkVector } from "../kernel_arguments.ts";
 import type { NormKernels } from "../norm_kernels.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -28,12 +28,6 @@ export const CPU_NORM_SYMBOLS = {
     ],
     result: "void",
   },
-  // void weft_head_rms_norm(weft_pool* pool, float* x, int32_t x_stride, const float* weight,
-  //                         int32_t rows, int32_t heads, int32_t head_size, float epsilon)
-  weft_head_rms_norm: {
-    parameters: ["usize", "usize", "i32", "usize", "i32", "i32", "i32", "f32"],
-    result: "void",
-  },
   // void weft_layer_norm(weft_pool* pool, float* out, int32_t out_stride, const float* x,
   //                      int32_t x_stride, float* residual, int32_t residual_stride,
   //                      const float* weight, const float* bias, int32_t rows, int32_t size,
@@ -53,12 +47,6 @@ export const CPU_NORM_SYMBOLS = {
       "i32",
       "f32",
     ],
-    result: "void",
-  },
-  // void weft_softmax(weft_pool* pool, float* out, int32_t out_stride, const float* x,
-  //                   int32_t x_stride, int32_t rows, int32_t size)
-  weft_softmax: {
-    parameters: ["usize", "usize", "i32", "usize", "i32", "i32", "i32"],
     result: "void",
   },
 } as const satisfies Deno.ForeignLibraryInterface;
@@ -88,22 +76,6 @@ export function cpuNormKernels(
       );
     },
 
-    headRmsNorm(x, weight, rows, options) {
-      const { epsilon, numHeads, headDim } = options;
-      checkHeads("headRmsNorm", x, rows, options);
-      checkVector("headRmsNorm", "weight", weight, headDim);
-      kernels.weft_head_rms_norm(
-        pool,
-        x.address,
-        x.rowStride,
-        weight.address,
-        rows,
-        numHeads,
-        headDim,
-        epsilon,
-      );
-    },
-
     layerNorm(out, x, weight, bias, rows, options) {
       const { residual } = options;
       const size = weight.size;
@@ -124,12 +96,6 @@ export function cpuNormKernels(
         size,
         options.epsilon,
       );
-    },
-
-    softmax(out, x, rows, size) {
-      checkMatrix("softmax", "out", out, rows, size);
-      checkMatrix("softmax", "x", x, rows, size);
-      kernels.weft_softmax(pool, out.address, out.rowStride, x.address, x.rowStride, rows, size);
     },
   };
 }

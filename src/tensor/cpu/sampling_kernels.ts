@@ -65,6 +65,12 @@ export const CPU_SAMPLING_SYMBOLS = {
     ],
     result: "void",
   },
+  // void weft_scatter_tokens(int32_t* slot_tokens, const int32_t* tokens, const int32_t* slots,
+  //     int32_t rows)
+  weft_scatter_tokens: { parameters: ["usize", "usize", "usize", "i32"], result: "void" },
+  // void weft_gather_tokens(int32_t* ids, const int32_t* slot_tokens, const int32_t* sources,
+  //     int32_t rows)
+  weft_gather_tokens: { parameters: ["usize", "usize", "usize", "i32"], result: "void" },
   // void weft_gather_logits(float* values, const float* logits, int32_t stride, const int32_t* ids,
   //     int32_t rows, int32_t size, int32_t first_id)
   weft_gather_logits: {
@@ -186,6 +192,18 @@ export function cpuSamplingKernels(
         positions.address,
         thresholds.address,
       );
+    },
+
+    scatterTokens(slotTokens, tokens, slots, rows) {
+      checkVector("scatterTokens", "tokens", tokens, rows, "i32");
+      checkVector("scatterTokens", "slots", slots, rows, "i32");
+      kernels.weft_scatter_tokens(slotTokens.address, tokens.address, slots.address, rows);
+    },
+
+    gatherTokens(ids, slotTokens, sources, rows) {
+      checkVector("gatherTokens", "ids", ids, rows, "i32");
+      checkVector("gatherTokens", "sources", sources, rows, "i32");
+      kernels.weft_gather_tokens(ids.address, slotTokens.address, sources.address, rows);
     },
 
     gatherLogits(values, logits, ids, rows, options) {

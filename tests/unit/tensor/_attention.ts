@@ -70,7 +70,7 @@ export function attend(
     tensor.upload(values);
     return tensor;
   };
-  const cache = device.kvCache(numBlocks, { numKvHeads, headDim });
+  const cache = device.kvCache(numBlocks, { numKvHeads, headDim, dtype: "f32" });
   resources.use(cache.keys).upload(new Float32Array(cache.keys.size).fill(NaN));
   resources.use(cache.values).upload(new Float32Array(cache.values.size).fill(NaN));
   const shape = {
@@ -111,21 +111,20 @@ export function attend(
     });
     const queries = rows(({ queries }) => queries, width);
     const out = f32(new Float32Array(tokens * width).fill(NaN), width);
-    device.writeKvCache(
-      cache,
-      rows(({ keys }) => keys, kvWidth),
-      rows(({ values }) => values, kvWidth),
-      slotMapping,
-      tokens,
-      { numKvHeads, headDim },
-    );
     const batch = {
       positions: i32(tokenOf.map(({ position }) => position)),
       slotMapping,
       queryStarts: i32(starts),
       contextStarts: i32(chunks.map(({ start }) => start)),
+      tableRows: i32(chunks.map((_, i) => i)),
       blockTables: i32(blockTables, [chunks.length, maxBlocks]),
     };
+    const qkv = {
+      queries,
+      keys: rows(({ keys }) => keys, kvWidth),
+      values: rows(({ values }) => values, kvWidth),
+    };
+    device.rotateAndCache(cache, qkv, batch, tokens, shape, { headNorms: null, rotary: null });
     device.pagedAttention(out, queries, cache, batch, { tokens, sequences: chunks.length }, shape);
     const result = out.download(new Float32Array(tokens * width));
     chunks.forEach(({ sequence, start, count }, i) => {

@@ -172,7 +172,7 @@ Deno.test("pagedAttention and writeKvCache refuse blocks outside the cache", () 
     tensor.upload(Int32Array.from(values));
     return tensor;
   };
-  const cache = device.kvCache(2, { numKvHeads: 1, headDim: 8 });
+  const cache = device.kvCache(2, { numKvHeads: 1, headDim: 8, dtype: "f32" });
   resources.use(cache.keys);
   resources.use(cache.values);
   const x = resources.use(Tensor.allocate(device, { shape: [1, 8] }));
@@ -192,6 +192,7 @@ Deno.test("pagedAttention and writeKvCache refuse blocks outside the cache", () 
         slotMapping: i32([0]),
         queryStarts: i32([0, 1]),
         contextStarts: i32([contextStart]),
+        tableRows: i32([0]),
         blockTables: i32([block], [1, 1]),
       },
       { tokens: 1, sequences: 1 },
@@ -210,7 +211,7 @@ Deno.test("pagedAttention and writeKvCache refuse blocks outside the cache", () 
   assertThrows(() => attendTo(0, 16), RangeError, "blocks of sequence 0 are out of range");
   assertThrows(() => attendTo(0, 0, 1), RangeError, "kvHeadOfHead");
   assertThrows(
-    () => device.kvCache(1, { numKvHeads: 1, headDim: 513 }),
+    () => device.kvCache(1, { numKvHeads: 1, headDim: 513, dtype: "f32" }),
     RangeError,
     "headDim must be from 1 to 512",
   );

@@ -1,8 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { compileSources } from "../../../../src/native/compile.ts";
 import { CPU_SOURCES } from "../../../../src/native/sources.ts";
-import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
-import type { Device } from "../../../../src/tensor/device.ts";
+import { type CpuDevice, openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
 import { Tensor } from "../../../../src/tensor/tensor.ts";
 import { instructionSetFlags } from "../../native/_simd_harness.ts";
 import { assertClose, assertSameBits, hostMatrix, Matrix, vector } from "../_matrix.ts";
@@ -15,7 +14,7 @@ const EPSILON = 1e-5;
 /** A kernel on `rows` rows of `x` (and `y`) of `size` elements, with its float64 reference for one row. */
 interface Case {
   readonly name: string;
-  readonly run: (device: Device, x: Matrix, y: Matrix, size: number, rows: number) => Matrix;
+  readonly run: (device: CpuDevice, x: Matrix, y: Matrix, size: number, rows: number) => Matrix;
   readonly reference: (x: number[], y: number[], size: number) => number[];
   readonly tolerance: number;
 }
@@ -161,24 +160,10 @@ const CASES: Case[] = [
     },
     tolerance: 1e-6,
   },
-  {
-    name: "softmax",
-    run: (device, x, _, size, rows) => {
-      const out = new Matrix(device, ROWS, size);
-      device.softmax(out.tensor, x.tensor, rows, size);
-      return out;
-    },
-    reference: (x) => {
-      const maximum = Math.max(...x);
-      const sum = x.reduce((total, v) => total + Math.exp(v - maximum), 0);
-      return x.map((v) => Math.exp(v - maximum) / sum);
-    },
-    tolerance: 1e-6,
-  },
 ];
 
 /** Two matrices of `count` rows of `size` elements. */
-function inputs(device: Device, size: number, order: readonly number[]): [Matrix, Matrix] {
+function inputs(device: CpuDevice, size: number, order: readonly number[]): [Matrix, Matrix] {
   const random = new Random(size + 100);
   const x = random.normals(ROWS * size, 2);
   const y = random.normals(ROWS * size, 2);
@@ -352,7 +337,6 @@ Deno.test("layer kernels refuse tensors that are too small or of another type", 
       () => device.add(x, weight, weight, 16),
       () => device.addBias(x, vector(device, new Float32Array(9)), 2),
       () => device.gatherRows(x, x, weight, 2, 8),
-      () => device.softmax(x, x, 2, 2 ** 31),
     ]
   ) assertThrows(wrong, RangeError);
 });
