@@ -1,0 +1,241 @@
+// All inline PTX of weft, and everything else that tests/cuda_emulator twins
+// (tests/cuda_emulator/include/ptx.cuh): what is added here is added there.
+//
+// Fragments of a warp-wide m16n8k16 product, for lane l with g = l / 4 and t = l % 4, two 16-bit
+// elements a register, the lower index in the low half:
+//   a[0] = A[g][2t..]   a[1] = A[g+8][2t..]   a[2] = A[g][2t+8..]   a[3] = A[g+8][2t+8..]   (16 x 16)
+//   b[0] = B[2t..][g]   b[1] = B[2t+8..][g]                                                 (16 x 8)
+//   d[0], d[1] = D[g][2t], D[g][2t+1]         d[2], d[3] = D[g+8][2t], D[g+8][2t+1]         (16 x 8)
+#ifndef WEFT_PTX_CUH
+#define WEFT_PTX_CUH
+
+// ---- Launch --------------------------------------------------------------------------------------
+
+// The block's dynamic shared memory, aligned to 128 bytes.
+__device__ __forceinline__ unsigned char* shared_memory() {
+  extern __shared__ __align__(128) unsigned char weft_shared_memory[];
+  return weft_shared_memory;
+}
+
+// Waits until the kernels before this one in the stream have ended and their writes can be seen.
+// Nothing but weights may be read, and nothing written, before it. Every thread calls it.
+__device__ __forceinline__ void pdl_wait() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// Lets the next kernel in the stream start as soon as every block has called this or ended.
+__device__ __forceinline__ void pdl_launch_dependents() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// ---- Numbers -------------------------------------------------------------------------------------
+
+// The value of a bfloat16, given by its bits.
+__device__ __forceinline__ float bf16_to_f32(unsigned short bits) {
+  return __uint_as_float(static_cast<unsigned>(bits) << 16);
+}
+
+// The bits of the nearest bfloat16, ties to even.
+__device__ __forceinline__ unsigned short f32_to_bf16(float value) {
+  unsigned short bits;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+  return bits;
+}
+
+// Two bfloat16 in one register, `low` in the low half.
+__device__ __forceinline__ unsigned f32x2_to_bf16x2(float low, float high) {
+  unsigned bits;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+}
+
+// The value of a half, given by its bits.
+__device__ __forceinline__ float f16_to_f32(unsigned short bits) {
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+  return value;
+}
+
+// The bits of the nearest half, ties to even; beyond 65504 it is an infinity.
+__device__ __forceinline__ unsigned short f32_to_f16(float value) {
+  unsigned short bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+  return bits;
+}
+
+// Two halves in one register, `low` in the low half.
+__device__ __forceinline__ unsigned f32x2_to_f16x2(float low, float high) {
+  unsigned bits;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+}
+
+// 2^value to 2 ulp, subnormal results as zero.
+__device__ __forceinline__ float fast_exp2(float value) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(value));
+  return power;
+}
+
+// ---- Memory --------------------------------------------------------------------------------------
+
+// 16 aligned bytes that no kernel ever writes (weights) and that are read once: not kept in L1.
+__device__ __forceinline__ uint4 load_weights16(const void* address) {
+  uint4 v;
+  asm("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
+      : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+      : "l"(address));
+  return v;
+}
+
+// The 32-bit address that PTX instructions on shared memory take.
+__device__ __forceinline__ unsigned shared_address(const void* shared) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(shared));
+}
+
+// Starts to copy 16 bytes, both sides aligned to 16. They are there for this thread after
+// cp_async_wait, for the others after a __syncthreads() that follows it.
+__device__ __forceinline__ void cp_async16(void* shared, const void* global) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared_address(shared)),
+               "l"(global)
+               : "memory");
+}
+
+// The same, but writes 16 zero bytes and does not read `global` when it is out of range.
+__device__ __forceinline__ void cp_async16_or_zero(void* shared, const void* global,
+                                                   bool in_range) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(
+                   shared_address(shared)),
+               "l"(global), "r"(in_range ? 16 : 0)
+               : "memory");
+}
+
+// Closes the group of the copies that this thread has started since the last one.
+__device__ __forceinline__ void cp_async_commit() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Waits until at most the N newest groups of this thread are under way.
+template <int N>
+__device__ __forceinline__ void cp_async_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+// ---- Tensor cores: whole warps only --------------------------------------------------------------
+
+// Loads four 8x8 matrices of 16-bit elements. Lane l gives the address of row l % 8 (16 aligned
+// bytes) of matrix l / 8; lane l receives in r[i] elements 2(l % 4), 2(l % 4) + 1 of row l / 4 of
+// matrix i.
+__device__ __forceinline__ void ldmatrix_x4(unsigned (&r)[4], const void* shared) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(shared_address(shared))
+               : "memory");
+}
+
+// The same, but lane l receives of each matrix rows 2(l % 4), 2(l % 4) + 1 of column l / 4.
+__device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], const void* shared) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(shared_address(shared))
+               : "memory");
+}
+
+// Two matrices, by the addresses of lanes 0 to 15; the other lanes' addresses are not used.
+__device__ __forceinline__ void ldmatrix_x2(unsigned (&r)[2], const void* shared) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+               : "=r"(r[0]), "=r"(r[1])
+               : "r"(shared_address(shared))
+               : "memory");
+}
+
+// Two matrices, each lane receiving parts of columns as in ldmatrix_x4_trans.
+__device__ __forceinline__ void ldmatrix_x2_trans(unsigned (&r)[2], const void* shared) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+               : "=r"(r[0]), "=r"(r[1])
+               : "r"(shared_address(shared))
+               : "memory");
+}
+
+// d += a * b with bfloat16 factors and f32 sums; the fragments are described at the top.
+__device__ __forceinline__ void mma_bf16_16816(float (&d)[4], const unsigned (&a)[4],
+                                               const unsigned (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
+      "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// d += a * b with half factors and f32 sums; the fragments are described at the top.
+__device__ __forceinline__ void mma_f16_16816(float (&d)[4], const unsigned (&a)[4],
+                                              const unsigned (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
+      "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// ---- Bulk copies and the barriers they report to: sm_90 and later --------------------------------
+// Use: one thread calls barrier_init(&barrier, 1), then __syncthreads(); for each round one thread
+// calls barrier_expect with the bytes of the round and starts the copies; every thread that reads
+// the bytes calls barrier_wait with the round's number modulo 2.
+
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+
+// Prepares a barrier (8 aligned bytes of shared memory) for rounds of `arrivals` arrivals.
+__device__ __forceinline__ void barrier_init(unsigned long long* barrier, unsigned arrivals) {
+  asm volatile(
+      "mbarrier.init.shared::cta.b64 [%0], %1;\n\t"
+      "fence.mbarrier_init.release.cluster;" ::"r"(shared_address(barrier)),
+      "r"(arrivals)
+      : "memory");
+}
+
+// Arrives, and makes the round wait for this many copied bytes too.
+__device__ __forceinline__ void barrier_expect(unsigned long long* barrier, unsigned bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
+                   shared_address(barrier)),
+               "r"(bytes)
+               : "memory");
+}
+
+// Arrives without bytes: a reader that is done with the round's buffer.
+__device__ __forceinline__ void barrier_arrive(unsigned long long* barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
+               : "memory");
+}
+
+// Waits for the end of the current round if its number modulo 2 is `parity`; else it has ended.
+__device__ __forceinline__ void barrier_wait(unsigned long long* barrier, unsigned parity) {
+  asm volatile(
+      "{\n\t"
+      ".reg .pred done;\n\t"
+      "again:\n\t"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n\t"
+      "@!done bra again;\n\t"
+      "}" ::"r"(shared_address(barrier)),
+      "r"(parity)
+      : "memory");
+}
+
+// Starts to copy `bytes` (a multiple of 16, both sides aligned to 16); the barrier's round counts
+// them. One thread calls it. Before a buffer that threads have read is filled again, they must have
+// met this thread at a __syncthreads() or a barrier.
+__device__ __forceinline__ void bulk_copy(void* shared, const void* global, unsigned bytes,
+                                          unsigned long long* barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+          shared_address(shared)),
+      "l"(global), "r"(bytes), "r"(shared_address(barrier))
+      : "memory");
+}
+
+#endif
+
+#endif  // WEFT_PTX_CUH
