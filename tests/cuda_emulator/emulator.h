@@ -1,8 +1,11 @@
 // The core of the CUDA emulator, as its cudart, cuBLAS, NVRTC and NCCL see it: device memory with a
 // shadow, kernels that run on fibers, and faults.
 //
-// The core lives in the emulated libcudart, which is linked with the SONAME kCoreLibrary, so that
-// compiled kernels and the other libraries (which name it as needed) find the one that is loaded.
+// The core (core/*.cpp) is part of the emulated libcudart, which is linked with the SONAME
+// kCoreLibrary: compiled kernels and the other libraries, which are linked with that file, name it as
+// needed and find the one that is loaded, wherever it lies. libnvrtc.so is nvrtc/*.cpp; it expects
+// libcudart.so and a copy of the folder include/ beside itself. All are built with
+// -std=c++17 -O2 -fPIC.
 #ifndef CUDA_EMULATOR_EMULATOR_H
 #define CUDA_EMULATOR_EMULATOR_H
 
