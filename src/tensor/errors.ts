@@ -15,3 +15,16 @@ export class CapacityError extends Error {
     this.byteLength = byteLength;
   }
 }
+
+/** A device did not finish its work in time. */
+export class DeviceTimeoutError extends Error {
+  /** The deadline, in milliseconds. */
+  readonly timeoutMs: number;
+
+  /** Says what was waited for, and how long. */
+  constructor(what: string, timeoutMs: number) {
+    super(`Cannot wait longer for ${what}: the deadline of ${timeoutMs} ms has passed`);
+    this.name = "DeviceTimeoutError";
+    this.timeoutMs = timeoutMs;
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * The one stream of a CUDA device, and waiting for it under a deadline.
+ * @module
+ */
+import type { Cudart } from "../../native/cudart.ts";
+import { CudaStreamCapture, CudaStreamFlags } from "../../native/cudart_types.ts";
+import type { Recording } from "../device.ts";
+import { DeviceTimeoutError } from "../errors.ts";
+
+/** Polls this often without sleeping: most waits are shorter. */
+const SPINS = 2000;
+const SLEEP_MS = 0.05;
+
+/** Everything that a device does is queued here, in order. */
+export class CudaStream implements Disposable {
+  /** Handle for the libraries. */
+  readonly handle: bigint;
+  readonly #cudart: Cudart;
+  readonly #timeoutMs: number;
+  readonly #sleeper = new Int32Array(new SharedArrayBuffer(4));
+  #recording = false;
+
+  /** Makes a stream of the current device; waits end after `timeoutMs`. */
+  constructor(cudart: Cudart, timeoutMs: number) {
+    this.#cudart = cudart;
+    this.#timeoutMs = timeoutMs;
+    this.handle = cudart.streamCreateWithFlags(CudaStreamFlags.cudaStreamNonBlocking);
+  }
+
+  /** Whether work is recorded in place of being run. */
+  get recording(): boolean {
+    return this.#recording;
+  }
+
+  /** A mark that can be put behind the work that the stream has. */
+  event(): CudaEvent {
+    return new CudaEvent(this.#cudart, this.handle);
+  }
+
+  /** Waits until `isDone` under the deadline; throws DeviceTimeoutError after it. */
+  waitUntil(isDone: () => boolean, what: string): void {
+    for (let i = 0; i < SPINS; i++) if (isDone()) return;
+    const end = performance.now() + this.#timeoutMs;
+    while (!isDone()) {
+      if (performance.now() > end) throw new DeviceTimeoutError(what, this.#timeoutMs);
+      Atomics.wait(this.#sleeper, 0, 0, SLEEP_MS);
+    }
+  }
+
+  /** Waits until all work is done. */
+  synchronize(): void {
+    this.waitUntil(() => this.#cudart.streamQuery(this.handle), "the work of the stream");
+  }
+
+  /** Records what `run` queues as a graph. */
+  record(run: () => void): Recording {
+    const cudart = this.#cudart;
+    cudart.streamBeginCapture(this.handle, CudaStreamCapture.cudaStreamCaptureModeThreadLocal);
+    this.#recording = true;
+    try {
+      run();
+    } catch (error) {
+      this.#abandon();
+      throw error;
+    } finally {
+      this.#recording = false;
+    }
+    const graph = cudart.streamEndCapture(this.handle);
+    try {
+      return new CudaGraph(cudart, cudart.graphInstantiate(graph), this.handle);
+    } finally {
+      cudart.graphDestroy(graph);
+    }
+  }
+
+  /** Ends a capture whose error is already known. */
+  #abandon(): void {
+    try {
+      this.#cudart.graphDestroy(this.#cudart.streamEndCapture(this.handle));
+    } catch {
+      // A capture that was invalidated has no graph.
+    }
+  }
+
+  /** Frees the stream; its work must have ended. */
+  [Symbol.dispose](): void {
+    this.#cudart.streamDestroy(this.handle);
+  }
+}
+
+/** A mark in a stream. */
+export class CudaEvent implements Disposable {
+  readonly #cudart: Cudart;
+  readonly #stream: bigint;
+  readonly #handle: bigint;
+
+  /** An event without timing; counts as passed until it is first recorded. */
+  constructor(cudart: Cudart, stream: bigint) {
+    this.#cudart = cudart;
+    this.#stream = stream;
+    this.#handle = cudart.eventCreateWithFlags(CudaStreamFlags.cudaEventDisableTiming);
+  }
+
+  /** Puts the mark behind the work that the stream has now. */
+  record(): void {
+    this.#cudart.eventRecord(this.#handle, this.#stream);
+  }
+
+  /** Whether the work before the mark is done; throws NativeError when it failed. */
+  hasPassed(): boolean {
+    return this.#cudart.eventQuery(this.#handle);
+  }
+
+  /** Frees the event. */
+  [Symbol.dispose](): void {
+    this.#cudart.eventDestroy(this.#handle);
+  }
+}
+
+class CudaGraph implements Recording {
+  readonly #cudart: Cudart;
+  readonly #executable: bigint;
+  readonly #stream: bigint;
+
+  constructor(cudart: Cudart, executable: bigint, stream: bigint) {
+    this.#cudart = cudart;
+    this.#executable = executable;
+    this.#stream = stream;
+    cudart.graphUpload(executable, stream);
+  }
+
+  replay(): void {
+    this.#cudart.graphLaunch(this.#executable, this.#stream);
+  }
+
+  [Symbol.dispose](): void {
+    this.#cudart.graphExecDestroy(this.#executable);
+  }
+}
