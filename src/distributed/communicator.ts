@@ -2,6 +2,7 @@
  * The communicator interface: collectives and point-to-point transfers between ranks.
  * @module
  */
+import type { DeviceMemory } from "../tensor/device.ts";
 import type { DType } from "../tensor/dtype.ts";
 
 /** Reduction of {@linkcode Communicator.allReduce} and {@linkcode Communicator.reduceScatter}. */
@@ -12,9 +13,9 @@ export type ReduceOp = "sum" | "max" | "min";
  * counts are elements. Every rank of the group calls the same operations in the same order.
  * Operations have a deadline and throw {@linkcode CommunicatorError} naming rank and operation.
  *
- * Float sums follow one binary tree over the ranks, ((0+1)+(2+3))+((4+5)+(6+7)), whatever the
- * implementation: the result is the same bits on every rank and continues the tree inside a
- * row-parallel product (NUMERICS.md 1).
+ * Float sums in host memory follow one binary tree over the ranks, ((0+1)+(2+3))+((4+5)+(6+7)),
+ * whatever the implementation: the result is the same bits on every rank and continues the tree inside
+ * a row-parallel product (NUMERICS.md 1). NCCL adds in an order of its own.
  */
 export interface Communicator extends Disposable {
   /** This process's or thread's place in the group, from 0. */
@@ -23,6 +24,11 @@ export interface Communicator extends Disposable {
   readonly size: number;
   /** What moves the data: `single`, `shared-memory`, `nccl`, `mpi`. */
   readonly kind: string;
+  /**
+   * Memory for buffers that are reduced again and again, where some is better than others; `memory` is
+   * the device's. Every rank of the group allocates the same sizes in the same order.
+   */
+  reducedMemory?(memory: DeviceMemory): DeviceMemory;
   /** Reduces `count` elements in place; afterwards every rank holds the result. */
   allReduce(buffer: bigint, count: number, options?: { dtype?: DType; op?: ReduceOp }): void;
   /** Concatenates `count` elements of each rank, in rank order, into `output` (`size * count`). */

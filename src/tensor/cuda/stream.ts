@@ -18,6 +18,7 @@ export class CudaStream implements Disposable {
   readonly #cudart: Cudart;
   readonly #timeoutMs: number;
   readonly #sleeper = new Int32Array(new SharedArrayBuffer(4));
+  readonly #watchers = new Set<() => void>();
   #recording = false;
 
   /** Makes a stream of the current device; waits end after `timeoutMs`. */
@@ -37,12 +38,19 @@ export class CudaStream implements Disposable {
     return new CudaEvent(this.#cudart, this.handle);
   }
 
+  /** Calls `check` while the stream is waited for, until disposed; what it throws ends the wait. */
+  watch(check: () => void): Disposable {
+    this.#watchers.add(check);
+    return { [Symbol.dispose]: () => this.#watchers.delete(check) };
+  }
+
   /** Waits until `isDone` under the deadline; throws DeviceTimeoutError after it. */
-  waitUntil(isDone: () => boolean, what: string): void {
+  waitUntil(isDone: () => boolean, what: string, timeoutMs: number = this.#timeoutMs): void {
     for (let i = 0; i < SPINS; i++) if (isDone()) return;
-    const end = performance.now() + this.#timeoutMs;
+    const end = performance.now() + timeoutMs;
     while (!isDone()) {
-      if (performance.now() > end) throw new DeviceTimeoutError(what, this.#timeoutMs);
+      if (performance.now() > end) throw new DeviceTimeoutError(what, timeoutMs);
+      for (const check of this.#watchers) check();
       Atomics.wait(this.#sleeper, 0, 0, SLEEP_MS);
     }
   }
