@@ -53,6 +53,8 @@ export interface ModelParts {
 export interface CausalLmOptions {
   /** Device that holds the activations. */
   readonly device: Device;
+  /** Ranks that share each layer. */
+  readonly tensorParallel: Communicator;
   /** Stages of the pipeline, in order. */
   readonly pipelineParallel: Communicator;
   /** Width of the residual stream. */
@@ -88,11 +90,13 @@ export class CausalLm implements Disposable {
     const { device, hiddenSize, activationDtype, maxRows, maxLogitRows } = options;
     this.#parts = parts;
     this.#options = options;
-    const rows = (width: number, dtype: WeightDType = activationDtype) =>
-      Tensor.allocate(device, { shape: [maxRows, width], dtype });
-    this.#residual = rows(hiddenSize, "f32");
+    const rows = (width: number) =>
+      Tensor.allocate(device, { shape: [maxRows, width], dtype: activationDtype });
+    // What each layer sums over the ranks.
+    const memory = options.tensorParallel.reducedMemory?.(device) ?? device;
+    this.#residual = Tensor.allocate(memory, { shape: [maxRows, hiddenSize] });
+    this.#delta = Tensor.allocate(memory, { shape: [maxRows, hiddenSize] });
     this.#normed = rows(hiddenSize);
-    this.#delta = rows(hiddenSize, "f32");
     const widths = parts.layers[0].attention.bufferWidths;
     this.#attentionBuffers = { qkv: rows(widths.qkv), context: rows(widths.context) };
     this.vocab = parts.head?.shard ?? null;

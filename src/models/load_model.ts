@@ -55,6 +55,7 @@ export function loadModel(options: LoadModelOptions): CausalLm {
   });
   return new CausalLm(parts, {
     device,
+    tensorParallel: mesh.tensorParallel,
     pipelineParallel: mesh.pipelineParallel,
     hiddenSize: config.hiddenSize,
     activationDtype,
