@@ -3,7 +3,8 @@
  * @module
  */
 import { availableCores, availableMemory } from "../engine/host_resources.ts";
-import { cacheFolder, findCompiler, nativeArchitectureFlags } from "../native/compile.ts";
+import { cacheFolder } from "../native/cache.ts";
+import { findCompiler, nativeArchitectureFlags } from "../native/compile.ts";
 import { openDevice } from "../tensor/open_device.ts";
 
 /** The machine; a part that cannot be used says why instead. */

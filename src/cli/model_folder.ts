@@ -2,7 +2,7 @@
  * Which model folder a command works on.
  * @module
  */
-import { cacheFolder } from "../native/compile.ts";
+import { cacheFolder } from "../native/cache.ts";
 import type { CliHost } from "./command.ts";
 import { demoModelFolder } from "./demo_model.ts";
 

@@ -3,6 +3,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { cached } from "./cache.ts";
 import { CPU_SOURCES, type NativeSource } from "./sources.ts";
 
 const COMPILERS = ["cc", "gcc", "clang"] as const;
@@ -25,9 +26,6 @@ const BUILD_SCRIPT = `
 printf '%s\\n' "$@" | xargs -P "$JOBS" -I '{}' $CC $FLAGS -c '{}' -o '{}.o' || exit 1
 exec $CC -shared -pthread -o library.so *.o -lm
 `;
-
-/** How the names of folders begin in which a compilation works. */
-const WORK_PREFIX = "build-";
 
 /** Options of {@linkcode nativeLibraryPath}. */
 export interface NativeLibraryOptions {
@@ -73,44 +71,17 @@ export function compileSources(
     .update(`${processorField("model name")}\n${processorField("flags")}`)
     .digest("hex");
   const hash = sourceHash(sources, compiler, architectureFlags);
-  const folder = cacheFolder();
-  const path = `${folder}/cpu-${hash.slice(0, 24)}-${processor.slice(0, 8)}.so`;
-  if (isFile(path)) return path;
-
-  // Ranks that start together: one compiles, the others wait. The lock ends with its process.
-  using lock = inCache(
-    folder,
-    () => Deno.openSync(`${folder}/lock`, { write: true, create: true, mode: 0o600 }),
-  );
-  lock.lockSync(true);
-  if (isFile(path)) return path;
-  sweepWorkFolders(folder);
-  options.onCompile?.(compiler);
-  // A folder of its own, then a rename: others see a whole library or none.
-  const work = Deno.makeTempDirSync({ dir: folder, prefix: WORK_PREFIX });
-  try {
-    for (const { name, text } of sources) Deno.writeTextFileSync(`${work}/${name}`, text);
-    build(work, sources, compiler, [...architectureFlags, `-DWEFT_KERNEL_HASH="${hash}"`]);
-    Deno.chmodSync(`${work}/library.so`, 0o700);
-    flush(`${work}/library.so`);
-    Deno.renameSync(`${work}/library.so`, path);
-  } finally {
-    Deno.removeSync(work, { recursive: true });
-  }
-  return path;
-}
-
-/** Removes what compilations that were killed have left; the caller holds the lock. */
-function sweepWorkFolders(folder: string): void {
-  for (const { name } of Deno.readDirSync(folder)) {
-    if (name.startsWith(WORK_PREFIX)) Deno.removeSync(`${folder}/${name}`, { recursive: true });
-  }
-}
-
-/** To the disk before it gets its name: a crash must not leave half a library under it. */
-function flush(path: string): void {
-  using file = Deno.openSync(path, { write: true });
-  file.syncSync();
+  return cached({
+    name: `cpu-${hash.slice(0, 24)}-${processor.slice(0, 8)}.so`,
+    read: (path) => isFile(path) ? path : null,
+    make: (work) => {
+      options.onCompile?.(compiler);
+      for (const { name, text } of sources) Deno.writeTextFileSync(`${work}/${name}`, text);
+      build(work, sources, compiler, [...architectureFlags, `-DWEFT_KERNEL_HASH="${hash}"`]);
+      Deno.chmodSync(`${work}/library.so`, 0o700);
+      return `${work}/library.so`;
+    },
+  });
 }
 
 /** A C compiler. */
@@ -190,47 +161,6 @@ function checkPlatform(): void {
       `Cannot run the CPU kernels as they need Linux on x86-64: this is ${os} ${arch}`,
     );
   }
-}
-
-/**
- * Folder for what this machine need not make or fetch twice; made when it is not there. Throws when
- * other users can write to it.
- */
-export function cacheFolder(): string {
-  const folder = cachePath();
-  inCache(folder, () => Deno.mkdirSync(folder, { recursive: true, mode: 0o700 }));
-  const { uid, mode } = Deno.statSync(folder);
-  // Code is loaded from here: nobody else may be able to put it there.
-  if (uid !== Deno.uid() || ((mode ?? 0) & 0o022) !== 0) {
-    throw new Error(
-      `Cannot use the cache folder ${folder} as other users can write to it: set WEFT_CACHE_DIR to a private folder`,
-    );
-  }
-  return folder;
-}
-
-/** What `use` returns; when it fails, the error says which folder is meant and how to choose another. */
-function inCache<T>(folder: string, use: () => T): T {
-  try {
-    return use();
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new Error(
-      `Cannot write to the cache folder ${folder}: ${reason}; set WEFT_CACHE_DIR to a private folder`,
-      { cause },
-    );
-  }
-}
-
-function cachePath(): string {
-  const explicit = Deno.env.get("WEFT_CACHE_DIR");
-  if (explicit) return explicit;
-  // Relative ones mean nothing (XDG Base Directory Specification).
-  const cache = Deno.env.get("XDG_CACHE_HOME");
-  if (cache?.startsWith("/")) return `${cache}/weft`;
-  const home = Deno.env.get("HOME");
-  if (home?.startsWith("/")) return `${home}/.cache/weft`;
-  return `${Deno.env.get("TMPDIR") || "/tmp"}/weft-${Deno.uid()}`;
 }
 
 function processorField(name: string): string {
