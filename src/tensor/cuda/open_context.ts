@@ -64,11 +64,20 @@ export function openCudaContext(settings: CudaContextSettings = {}): OpenCudaCon
       try {
         stream.synchronize();
       } catch {
-        // Work that failed or hangs has been reported to whoever waited for it.
+        // A GPU that failed frees nothing any more, and whoever waited for it knows.
+        return closeQuietly(owned);
       }
       owned.dispose();
     },
   };
+}
+
+function closeQuietly(resources: DisposableStack): void {
+  try {
+    resources.dispose();
+  } catch {
+    // Every resource was tried; the errors repeat the failure.
+  }
 }
 
 function readProperties(cudart: Cudart, index: number): CudaProperties {
