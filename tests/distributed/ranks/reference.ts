@@ -4,7 +4,8 @@ import type { ReduceOp } from "../../../src/distributed/communicator.ts";
 /** Types whose elements JavaScript can hold. */
 export type ReferenceType = "f32" | "f64" | "i32" | "i64" | "u8" | "f16";
 
-type Elements =
+/** ReferenceArray of one of them. */
+export type ReferenceArray =
   | Float32Array<ArrayBuffer>
   | Float64Array<ArrayBuffer>
   | Int32Array<ArrayBuffer>
@@ -22,7 +23,7 @@ const CONSTRUCTORS = {
 } as const;
 
 /** Zeros. */
-export function elements(dtype: ReferenceType, count: number): Elements {
+export function elements(dtype: ReferenceType, count: number): ReferenceArray {
   return new CONSTRUCTORS[dtype](count);
 }
 
@@ -31,7 +32,7 @@ export function inputOf(
   dtype: ReferenceType,
   count: number,
   from: { seed: number; rank: number },
-): Elements {
+): ReferenceArray {
   const values = elements(dtype, count);
   let state = (from.seed * 0x9e3779b1 + from.rank * 0x85ebca77 + 1) >>> 0;
   for (let index = 0; index < count; index++) {
@@ -48,10 +49,10 @@ export function inputOf(
 }
 
 /** Reduces by the binary tree over the parts: neighbours pair up, an odd one is carried up. */
-export function treeReduce(parts: readonly Elements[], op: ReduceOp): Elements {
+export function treeReduce(parts: readonly ReferenceArray[], op: ReduceOp): ReferenceArray {
   let level = [...parts];
   while (level.length > 1) {
-    const next: Elements[] = [];
+    const next: ReferenceArray[] = [];
     for (let index = 0; index + 1 < level.length; index += 2) {
       next.push(combine(level[index], level[index + 1], op));
     }
@@ -61,7 +62,7 @@ export function treeReduce(parts: readonly Elements[], op: ReduceOp): Elements {
   return level[0];
 }
 
-function combine(a: Elements, b: Elements, op: ReduceOp): Elements {
+function combine(a: ReferenceArray, b: ReferenceArray, op: ReduceOp): ReferenceArray {
   const out = a.slice();
   for (let index = 0; index < out.length; index++) {
     const [x, y] = [a[index], b[index]];
