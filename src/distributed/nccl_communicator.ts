@@ -103,7 +103,7 @@ export class NcclCommunicator implements Communicator {
     const id = rank === 0 ? nccl.getUniqueId() : new Uint8Array(NcclConstant.NCCL_UNIQUE_ID_BYTES);
     const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(id));
     control.broadcast(address, id.length, { root: 0, dtype: "u8" });
-    const handle = nccl.commInitRank({ id, rankCount, rank });
+    const { value: handle } = nccl.commInitRank({ id, rankCount, rank });
     const communicator = new NcclCommunicator(nccl, handle, { device, control, ...options });
     communicator.#owned.use(resources.move());
     return communicator;
@@ -215,7 +215,7 @@ export class NcclCommunicator implements Communicator {
     this.#wait("split");
     if (alone) return new SingleRankCommunicator({ copy: this.#device.copy });
     const options = { device: this.#device, control, timeoutMs: this.#timeoutMs };
-    const group = new NcclCommunicator(nccl, child, options);
+    const group = new NcclCommunicator(nccl, child.value, options);
     group.#owned.use(resources.move());
     return group;
   }

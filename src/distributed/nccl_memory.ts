@@ -2,7 +2,7 @@
  * Device memory that NCCL knows on every rank, so that small sums go from GPU to GPU directly.
  * @module
  */
-import type { Nccl, NcclWindow } from "../native/nccl.ts";
+import type { Nccl, NcclHandle } from "../native/nccl.ts";
 import { NcclConstant } from "../native/nccl_types.ts";
 import type { DeviceMemory } from "../tensor/device.ts";
 
@@ -23,7 +23,7 @@ export interface NcclMemoryOptions {
 export class NcclMemory implements DeviceMemory {
   readonly #nccl: Nccl;
   readonly #options: NcclMemoryOptions;
-  readonly #windows = new Map<bigint, NcclWindow>();
+  readonly #windows = new Map<bigint, NcclHandle>();
 
   /** Memory of the current device. */
   constructor(nccl: Nccl, options: NcclMemoryOptions) {
@@ -49,7 +49,7 @@ export class NcclMemory implements DeviceMemory {
       throw new RangeError(`Cannot free 0x${address.toString(16)} as it is not allocated`);
     }
     this.#windows.delete(address);
-    if (window.handle[0] !== 0n) {
+    if (window.value !== 0n) {
       this.#nccl.commWindowDeregister(this.#options.communicator, window);
       this.#options.wait();
     }
