@@ -428,6 +428,7 @@ function encodeConfig({ minCtas, maxCtas }: NcclConfig): Uint8Array<ArrayBuffer>
   view.setInt32(offsets.minCTAs, minCtas ?? NCCL_CONFIG_UNDEF_INT, true);
   view.setInt32(offsets.maxCTAs, maxCtas ?? NCCL_CONFIG_UNDEF_INT, true);
   view.setInt32(offsets.splitShare, NCCL_CONFIG_UNDEF_INT, true);
+  view.setInt32(offsets.trafficClass, NCCL_CONFIG_UNDEF_INT, true);
   return new Uint8Array(view.buffer);
 }
 

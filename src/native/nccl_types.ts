@@ -49,7 +49,10 @@ export const NcclConstant = {
   NCCL_WIN_COLL_SYMMETRIC: 1,
 } as const satisfies CConstants;
 
-/** The configuration of a communicator as NCCL 2.18 had it; later versions only added to its end. */
+/**
+ * The configuration of a communicator as NCCL 2.18 had it; later versions only added to its end, and
+ * `trafficClass` where there was padding.
+ */
 export const NCCL_CONFIG = {
   type: "ncclConfig_t",
   byteLength: 48,
@@ -64,5 +67,6 @@ export const NCCL_CONFIG = {
     maxCTAs: 28,
     netName: 32,
     splitShare: 40,
+    trafficClass: 44,
   },
 } as const satisfies CStructure;
