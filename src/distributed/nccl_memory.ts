@@ -50,7 +50,7 @@ export class NcclMemory implements DeviceMemory {
     }
     this.#windows.delete(address);
     if (window.value !== 0n) {
-      this.#nccl.commWindowDeregister(this.#options.communicator, window);
+      this.#nccl.commWindowDeregister(this.#options.communicator, window.value);
       this.#options.wait();
     }
     this.#nccl.memFree(address);
