@@ -2,7 +2,7 @@
  * Checks of what reaches a kernel: a wrong size is an error here and a memory fault behind FFI.
  * @module
  */
-import type { DType } from "./dtype.ts";
+import type { DType, WeightDType } from "./dtype.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Largest size, stride or count that a kernel takes (32-bit signed). */
@@ -39,6 +39,29 @@ export function checkMatrix(
   ) {
     throw new RangeError(
       `Cannot run ${kernel} as ${name} must hold ${dtype} [${rows}, ${columns}]: it is ${tensor.dtype} [${shape}]`,
+    );
+  }
+}
+
+const ACTIVATION_DTYPES: ReadonlySet<DType> = new Set<WeightDType>(["f32", "f16", "bf16"]);
+
+/** The same, for a matrix of any type that activations can have (`Device.activationDtype`). */
+export function checkActivations(
+  kernel: string,
+  name: string,
+  tensor: Tensor,
+  rows: number,
+  columns: number,
+): void {
+  const isActivation = ACTIVATION_DTYPES.has(tensor.dtype);
+  checkMatrix(kernel, name, tensor, rows, columns, isActivation ? tensor.dtype : "f32");
+}
+
+/** Throws RangeError unless both tensors are of one type. */
+export function checkSameDtype(kernel: string, out: Tensor, x: Tensor): void {
+  if (out.dtype !== x.dtype) {
+    throw new RangeError(
+      `Cannot run ${kernel} as out and x must be of one type: they are ${out.dtype} and ${x.dtype}`,
     );
   }
 }

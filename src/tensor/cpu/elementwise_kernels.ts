@@ -1,10 +1,10 @@
 /**
- * The kernels of `native/cpu/activation.c` and `elementwise.c`: checks, then the call.
+ * The kernels of `native/cpu/activation.c` and `elementwise.c`.
  * @module
  */
-import type { CpuContext } from "./context.ts";
 import type { ElementwiseKernels } from "../elementwise_kernels.ts";
-import { checkMatrix, checkVector } from "../kernel_arguments.ts";
+import { checkCpuActivations } from "./arguments.ts";
+import type { CpuContext } from "./context.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_ELEMENTWISE_SYMBOLS = {
@@ -40,8 +40,7 @@ export function cpuElementwiseKernels(
 ): ElementwiseKernels {
   return {
     siluAndMul(out, x, rows, size) {
-      checkMatrix("siluAndMul", "out", out, rows, size);
-      checkMatrix("siluAndMul", "x", x, rows, 2 * size);
+      checkCpuActivations("siluAndMul", x);
       kernels.weft_silu_and_mul(
         pool,
         out.address,
@@ -54,29 +53,19 @@ export function cpuElementwiseKernels(
     },
 
     gelu(out, x, rows, size) {
-      checkMatrix("gelu", "out", out, rows, size);
-      checkMatrix("gelu", "x", x, rows, size);
+      checkCpuActivations("gelu", x);
       kernels.weft_gelu(pool, out.address, out.rowStride, x.address, x.rowStride, rows, size);
     },
 
     add(out, a, b, count) {
-      checkVector("add", "out", out, count);
-      checkVector("add", "a", a, count);
-      checkVector("add", "b", b, count);
       kernels.weft_add(pool, out.address, a.address, b.address, count);
     },
 
     addBias(x, bias, rows) {
-      const size = bias.size;
-      checkVector("addBias", "bias", bias, size);
-      checkMatrix("addBias", "x", x, rows, size);
-      kernels.weft_add_bias(pool, x.address, x.rowStride, bias.address, rows, size);
+      kernels.weft_add_bias(pool, x.address, x.rowStride, bias.address, rows, bias.size);
     },
 
     gatherRows(out, x, index, rows, size) {
-      checkMatrix("gatherRows", "out", out, rows, size);
-      checkMatrix("gatherRows", "x", x, x.shape[0], size);
-      checkVector("gatherRows", "index", index, rows, "i32");
       const failed = kernels.weft_gather_rows(
         pool,
         out.address,

@@ -1,12 +1,12 @@
 /**
- * The kernels of `native/cpu/experts.c`: checks, then the call.
+ * The kernels of `native/cpu/experts.c`.
  * @module
  */
+import type { ExpertKernels } from "../expert_kernels.ts";
+import type { LinearWeight } from "../linear_kernels.ts";
+import { checkCpuActivations } from "./arguments.ts";
 import type { CpuContext } from "./context.ts";
 import { descriptorOf } from "./linear_weight.ts";
-import type { ExpertKernels } from "../expert_kernels.ts";
-import { checkCount, checkMatrix, checkVector } from "../kernel_arguments.ts";
-import type { LinearWeight } from "../linear_kernels.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_EXPERT_SYMBOLS = {
@@ -50,8 +50,6 @@ export const CPU_EXPERT_SYMBOLS = {
   },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-const MAX_EXPERTS = 1024;
-
 /** The kernels of mixtures of experts, on the context's pool. */
 export function cpuExpertKernels(
   { kernels, pool }: CpuContext<typeof CPU_EXPERT_SYMBOLS>,
@@ -62,17 +60,7 @@ export function cpuExpertKernels(
   function addressesOf(weights: readonly LinearWeight[]): BigUint64Array<ArrayBuffer> {
     const known = addressesOfLayer.get(weights);
     if (known !== undefined) return known;
-    checkExperts("groupedLinear", weights.length, 1);
-    const { outFeatures, inFeatures } = weights[0];
-    const addresses = BigUint64Array.from(weights, (weight, expert) => {
-      if (weight.outFeatures !== outFeatures || weight.inFeatures !== inFeatures) {
-        throw new RangeError(
-          `Cannot run groupedLinear as expert ${expert} differs in shape from [${outFeatures}, ` +
-            `${inFeatures}]: it is [${weight.outFeatures}, ${weight.inFeatures}]`,
-        );
-      }
-      return descriptorOf(weight);
-    });
+    const addresses = BigUint64Array.from(weights, descriptorOf);
     addressesOfLayer.set(weights, addresses);
     return addresses;
   }
@@ -80,10 +68,6 @@ export function cpuExpertKernels(
   return {
     routeExperts(weights, experts, routerLogits, rows, options) {
       const { numExperts, topK, normalize } = options;
-      checkExperts("routeExperts", numExperts, topK);
-      checkMatrix("routeExperts", "routerLogits", routerLogits, rows, numExperts);
-      checkVector("routeExperts", "weights", weights, rows * topK);
-      checkVector("routeExperts", "experts", experts, rows * topK, "i32");
       kernels.weft_route_experts(
         pool,
         weights.address,
@@ -99,10 +83,6 @@ export function cpuExpertKernels(
 
     sortByExpert(order, offsets, experts, rows, options) {
       const { numExperts, topK } = options;
-      checkExperts("sortByExpert", numExperts, topK);
-      checkVector("sortByExpert", "order", order, rows * topK, "i32");
-      checkVector("sortByExpert", "experts", experts, rows * topK, "i32");
-      checkVector("sortByExpert", "offsets", offsets, numExperts + 1, "i32");
       const wrongPair = kernels.weft_sort_by_expert(
         order.address,
         offsets.address,
@@ -118,22 +98,16 @@ export function cpuExpertKernels(
     },
 
     groupedLinear(out, x, weights, order, offsets, options) {
-      const { pairs, inputDivisor, blockSize = 0 } = options;
-      const addresses = addressesOf(weights);
-      checkCount("groupedLinear", "inputDivisor", inputDivisor);
-      checkCount("groupedLinear", "blockSize", blockSize);
-      checkMatrix("groupedLinear", "out", out, pairs, weights[0].outFeatures);
-      const sources = inputDivisor === 0 ? pairs : Math.ceil(pairs / inputDivisor);
-      checkMatrix("groupedLinear", "x", x, sources, weights[0].inFeatures);
-      checkVector("groupedLinear", "order", order, pairs, "i32");
-      checkVector("groupedLinear", "offsets", offsets, weights.length + 1, "i32");
+      const { inputDivisor, blockSize = 0 } = options;
+      checkCpuActivations("groupedLinear", x);
+      checkCpuActivations("groupedLinear", out);
       kernels.weft_grouped_linear(
         pool,
         out.address,
         out.rowStride,
         x.address,
         x.rowStride,
-        addresses,
+        addressesOf(weights),
         order.address,
         offsets.address,
         weights.length,
@@ -144,10 +118,6 @@ export function cpuExpertKernels(
 
     combineExperts(out, y, weights, order, rows, options) {
       const { topK, size } = options;
-      checkMatrix("combineExperts", "out", out, rows, size);
-      checkMatrix("combineExperts", "y", y, rows * topK, size);
-      checkVector("combineExperts", "weights", weights, rows * topK);
-      checkVector("combineExperts", "order", order, rows * topK, "i32");
       kernels.weft_combine_experts(
         pool,
         out.address,
@@ -162,15 +132,4 @@ export function cpuExpertKernels(
       );
     },
   };
-}
-
-function checkExperts(kernel: string, numExperts: number, topK: number): void {
-  const valid = Number.isInteger(numExperts) && Number.isInteger(topK) && topK >= 1 &&
-    topK <= numExperts && numExperts <= MAX_EXPERTS;
-  if (!valid) {
-    throw new RangeError(
-      `Cannot run ${kernel} as it takes 1 to ${MAX_EXPERTS} experts and at most as many choices: ` +
-        `${numExperts} experts, ${topK} choices`,
-    );
-  }
 }

@@ -1,11 +1,10 @@
 /**
- * The kernels of `native/cpu/norm.c`: checks, then the call.
+ * The kernels of `native/cpu/norm.c`.
  * @module
  */
-import type { CpuContext } from "./context.ts";
-import { checkMatrix, checkVector } from "../kernel_arguments.ts";
 import type { NormKernels } from "../norm_kernels.ts";
-import type { Tensor } from "../tensor.ts";
+import { checkCpuActivations } from "./arguments.ts";
+import type { CpuContext } from "./context.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_NORM_SYMBOLS = {
@@ -58,9 +57,7 @@ export function cpuNormKernels(
   return {
     rmsNorm(out, x, weight, rows, options) {
       const { residual } = options;
-      const size = weight.size;
-      checkVector("rmsNorm", "weight", weight, size);
-      checkNorm("rmsNorm", { out, x, residual }, rows, size);
+      checkCpuActivations("rmsNorm", out);
       kernels.weft_rms_norm(
         pool,
         out.address,
@@ -71,17 +68,14 @@ export function cpuNormKernels(
         residual === undefined ? 0 : residual.rowStride,
         weight.address,
         rows,
-        size,
+        weight.size,
         options.epsilon,
       );
     },
 
     layerNorm(out, x, weight, bias, rows, options) {
       const { residual } = options;
-      const size = weight.size;
-      checkVector("layerNorm", "weight", weight, size);
-      checkVector("layerNorm", "bias", bias, size);
-      checkNorm("layerNorm", { out, x, residual }, rows, size);
+      checkCpuActivations("layerNorm", out);
       kernels.weft_layer_norm(
         pool,
         out.address,
@@ -93,22 +87,9 @@ export function cpuNormKernels(
         weight.address,
         bias.address,
         rows,
-        size,
+        weight.size,
         options.epsilon,
       );
     },
   };
-}
-
-function checkNorm(
-  kernel: string,
-  tensors: { out: Tensor; x: Tensor; residual: Tensor | undefined },
-  rows: number,
-  size: number,
-): void {
-  checkMatrix(kernel, "out", tensors.out, rows, size);
-  checkMatrix(kernel, "x", tensors.x, rows, size);
-  if (tensors.residual !== undefined) {
-    checkMatrix(kernel, "residual", tensors.residual, rows, size);
-  }
 }

@@ -226,6 +226,6 @@ Deno.test("groupedLinear refuses experts of different shapes", () => {
   assertThrows(
     () => device.groupedLinear(x, x, [a, b], indices, indices, { pairs: 1, inputDivisor: 0 }),
     RangeError,
-    "expert 1 differs in shape from [3, 2]: it is [4, 2]",
+    "expert 1 differs in shape or format from f32 [3, 2]: it is f32 [4, 2]",
   );
 });
