@@ -107,7 +107,7 @@ export function openLibrary<
     try {
       return openCandidate(path, description, symbols);
     } catch (error) {
-      attempts.push({ path, reason: reasonOf(error) });
+      attempts.push({ path, reason: reasonOf(error, path) });
     }
   }
   throw new LibraryError(description, attempts);
@@ -175,7 +175,7 @@ function companionPaths(path: string, companion: LibraryCompanion | undefined): 
   if (folder === undefined) return [];
   const prefix = `${companion.stem}${suffix}`;
   return [...Deno.readDirSync(folder)].map(({ name }) => name)
-    .filter((name) => name === prefix || name.startsWith(`${prefix}.`))
+    .filter((name) => name.startsWith(prefix) && /^[.\d]*$/.test(name.slice(prefix.length)))
     .map((name) => `${folder}/${name}`);
 }
 
@@ -194,8 +194,8 @@ function loadedFile(path: string, symbol: string): string {
   return path;
 }
 
-function reasonOf(error: unknown): string {
+function reasonOf(error: unknown, path: string): string {
   if (error instanceof Deno.errors.NotFound) return "no such file";
   const message = error instanceof Error ? error.message : String(error);
-  return message.replaceAll("Could not open library: ", "");
+  return message.replaceAll("Could not open library: ", "").replace(`${path}: `, "");
 }

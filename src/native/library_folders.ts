@@ -11,11 +11,11 @@ export function toolkitFolders(kind: CudaFolderKind): string[] {
   const named = [Deno.env.get("CUDA_HOME"), Deno.env.get("CUDA_PATH")].filter(isAbsolute);
   const versioned = names("/usr/local").filter((name) => name.startsWith("cuda-"))
     .sort(newestFirst).map((name) => `/usr/local/${name}`);
-  const roots = unique([...named, "/usr/local/cuda", ...versioned]);
+  const roots = [...named, "/usr/local/cuda", ...versioned];
   const below = kind === "lib"
     ? ["lib64", "lib", "targets/x86_64-linux/lib"]
     : ["include", "targets/x86_64-linux/include"];
-  return roots.flatMap((root) => below.map((folder) => `${root}/${folder}`));
+  return distinct(roots.flatMap((root) => below.map((folder) => `${root}/${folder}`)));
 }
 
 /**
@@ -23,7 +23,7 @@ export function toolkitFolders(kind: CudaFolderKind): string[] {
  * those of every python3 on the PATH, and in the user's own. No Python runs.
  */
 export function wheelFolders(packages: readonly string[], kind: CudaFolderKind): string[] {
-  return unique(pythonRoots().flatMap(sitePackages))
+  return distinct(pythonRoots().flatMap(sitePackages))
     .flatMap((site) => packages.map((name) => `${site}/nvidia/${name}/${kind}`));
 }
 
@@ -41,7 +41,7 @@ function pythonRoots(): string[] {
   }
   const home = Deno.env.get("HOME");
   if (isAbsolute(home)) roots.push(`${home}/.local`);
-  return unique(roots);
+  return roots;
 }
 
 /** Folders of installed packages below a Python installation; Debian calls its own dist-packages. */
@@ -89,6 +89,8 @@ function newestFirst(left: string, right: string): number {
   return right.localeCompare(left, "en", { numeric: true });
 }
 
-function unique(values: readonly string[]): string[] {
-  return [...new Set(values)];
+/** `folders` without those that are another one by a link; the first name stays. */
+function distinct(folders: readonly string[]): string[] {
+  const targets = folders.map((folder) => resolved(folder) ?? folder);
+  return folders.filter((_, index) => targets.indexOf(targets[index]) === index);
 }
