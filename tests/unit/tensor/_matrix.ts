@@ -5,8 +5,10 @@ import { dtypeBytes, type WeightDType } from "../../../src/tensor/dtype.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
 
 /** Bits of the NaN that unwritten memory holds. */
-const POISON = 0x7fc0dead;
+const POISON = { f32: 0x7fc0dead, bf16: 0x7fcd, f16: 0x7ecd } as const;
 const GUARD = 32;
+
+type Bits = Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
 /** A matrix with gaps between its rows and guards around it; freed with its device. */
 export class Matrix {
@@ -15,58 +17,74 @@ export class Matrix {
   readonly #device: Device;
   readonly #address: bigint;
   readonly #length: number;
+  readonly #dtype: WeightDType;
 
-  /** Poisoned; `values` (row by row) are written when given. `gap` elements lie between rows. */
+  /**
+   * Poisoned; `values` (row by row) are written when given. `gap` elements lie between rows, and
+   * the first one `offset` elements behind an aligned address.
+   */
   constructor(
     device: Device,
     rows: number,
     columns: number,
-    options: { values?: ArrayLike<number>; gap?: number; offset?: number } = {},
+    options: {
+      values?: ArrayLike<number>;
+      gap?: number;
+      offset?: number;
+      dtype?: WeightDType;
+    } = {},
   ) {
-    const { values, gap = 3, offset = 0 } = options;
+    const { values = [], gap = 3, offset = 0, dtype = "f32" } = options;
     const stride = columns + gap;
     this.#device = device;
+    this.#dtype = dtype;
     this.#length = rows * stride + 2 * GUARD + offset;
-    this.#address = device.allocate(this.#length * 4);
-    const memory = new Float32Array(this.#length);
-    new Uint32Array(memory.buffer).fill(POISON);
-    for (let i = 0; values !== undefined && i < rows * columns; i++) {
-      memory[GUARD + offset + Math.floor(i / columns) * stride + i % columns] = values[i];
+    this.#address = device.allocate(this.#length * dtypeBytes(dtype));
+    const memory = bitsArray(this.#length, dtype).fill(POISON[dtype]);
+    const bits = toBits(Float32Array.from(values), dtype);
+    const used = Math.min(bits.length, rows * columns);
+    for (let i = 0; i < used; i++) {
+      memory[GUARD + offset + Math.floor(i / columns) * stride + i % columns] = bits[i];
     }
     device.upload(this.#address, memory);
-    this.tensor = Tensor.view(device, this.#address + BigInt(4 * (GUARD + offset)), {
+    const first = BigInt((GUARD + offset) * dtypeBytes(dtype));
+    this.tensor = Tensor.view(device, this.#address + first, {
       shape: [rows, columns],
       rowStride: stride,
+      dtype,
     });
   }
 
   /** The first `rows` rows; throws when anything else in the memory was written. */
   read(rows: number = this.tensor.shape[0]): Float32Array<ArrayBuffer> {
-    const memory = this.#device;
-    const all = new Float32Array(this.#length);
-    memory.download(all, this.#address);
-    const bits = new Uint32Array(all.buffer);
-    const first = Number(this.tensor.address - this.#address) / 4;
+    const bits = bitsArray(this.#length, this.#dtype);
+    this.#device.download(bits, this.#address);
+    const first = Number(this.tensor.address - this.#address) / dtypeBytes(this.#dtype);
     const columns = this.tensor.shape[1];
     const { rowStride } = this.tensor;
-    const values = new Float32Array(rows * columns);
+    const values = bitsArray(rows * columns, this.#dtype);
     for (let i = 0; i < this.#length; i++) {
       const row = Math.floor((i - first) / rowStride);
       const column = i - first - row * rowStride;
-      if (row >= 0 && row < rows && column < columns) values[row * columns + column] = all[i];
+      if (row >= 0 && row < rows && column < columns) values[row * columns + column] = bits[i];
       else if (row < 0 || row >= this.tensor.shape[0] || column >= columns) {
-        assertEquals(bits[i], POISON, `element ${i - first} outside the matrix was written`);
+        const poison = POISON[this.#dtype];
+        assertEquals(bits[i], poison, `element ${i - first} outside the matrix was written`);
       }
     }
-    return values;
+    return fromBits(values, this.#dtype);
   }
 }
 
-/** A contiguous f32 or i32 vector; freed with its device. */
-export function vector(device: Device, values: Float32Array | Int32Array): Tensor {
-  const dtype = values instanceof Int32Array ? "i32" : "f32";
+/** A contiguous vector of the array's type; freed with its device. */
+export function vector(device: Device, values: Float32Array | Float64Array | Int32Array): Tensor {
+  const dtype = values instanceof Int32Array
+    ? "i32"
+    : values instanceof Float64Array
+    ? "f64"
+    : "f32";
   const tensor = Tensor.allocate(device, { shape: [values.length], dtype });
-  tensor.upload(values as Float32Array<ArrayBuffer>);
+  tensor.upload(values);
   return tensor;
 }
 
@@ -84,14 +102,24 @@ export function hostMatrix(
   }
   const bytes = dtypeBytes(dtype);
   const address = device.allocate(spread.length * bytes + bytes) + BigInt(bytes);
-  device.upload(address, encode(spread, dtype));
+  device.upload(address, toBits(spread, dtype));
   return { address, dtype, rows, columns, rowStride };
 }
 
-function encode(values: Float32Array<ArrayBuffer>, dtype: WeightDType): ArrayBufferView {
-  if (dtype === "f32") return values;
-  if (dtype === "f16") return Float16Array.from(values);
-  return Uint16Array.from(new Uint32Array(values.buffer), roundToBf16);
+function bitsArray(length: number, dtype: WeightDType): Bits {
+  return dtype === "f32" ? new Uint32Array(length) : new Uint16Array(length);
+}
+
+function toBits(values: Float32Array<ArrayBuffer>, dtype: WeightDType): Bits {
+  if (dtype === "f16") return new Uint16Array(Float16Array.from(values).buffer);
+  const bits = new Uint32Array(values.buffer);
+  return dtype === "f32" ? bits : Uint16Array.from(bits, roundToBf16);
+}
+
+function fromBits(bits: Bits, dtype: WeightDType): Float32Array<ArrayBuffer> {
+  if (dtype === "f16") return Float32Array.from(new Float16Array(bits.buffer));
+  const words = dtype === "f32" ? bits : Uint32Array.from(bits, (half) => half << 16);
+  return new Float32Array(words.buffer);
 }
 
 function roundToBf16(bits: number): number {
@@ -101,11 +129,11 @@ function roundToBf16(bits: number): number {
 }
 
 /** `values` after storing them as `dtype`. */
-export function rounded(values: Float32Array<ArrayBuffer>, dtype: WeightDType): Float32Array {
-  if (dtype === "f32") return values;
-  if (dtype === "f16") return Float32Array.from(Float16Array.from(values));
-  const bits = Uint32Array.from(new Uint32Array(values.buffer), (b) => roundToBf16(b) << 16);
-  return new Float32Array(bits.buffer);
+export function rounded(
+  values: Float32Array<ArrayBuffer>,
+  dtype: WeightDType,
+): Float32Array<ArrayBuffer> {
+  return fromBits(toBits(values, dtype), dtype);
 }
 
 /** Throws unless both hold the same bits (any NaN equals any other). */
