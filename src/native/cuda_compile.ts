@@ -17,10 +17,13 @@ export interface CudaProgramOptions {
   readonly sources: readonly NativeSource[];
 }
 
+/** What of NVRTC is needed. */
+export type CudaCompiler = Pick<Nvrtc, "path" | "version" | "compile">;
+
 /** Options of {@linkcode compileCudaKernels}. */
 export interface CudaCompileOptions extends CudaProgramOptions {
   /** The compiler. */
-  readonly nvrtc: Nvrtc;
+  readonly nvrtc: CudaCompiler;
 }
 
 /** Kernels as machine code. */
@@ -62,7 +65,7 @@ export function compileCudaKernels(options: CudaCompileOptions): CudaKernels {
   return { cubin, hash };
 }
 
-function programHash(program: NvrtcProgram, { path, version }: Nvrtc): string {
+function programHash(program: NvrtcProgram, { path, version }: CudaCompiler): string {
   // The version says nothing of patches, nor that a library is another's stand-in.
   const { size, mtime } = Deno.statSync(path);
   return createHash("sha256")

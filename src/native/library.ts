@@ -2,6 +2,7 @@
  * Finds and opens shared libraries that weft does not bring along.
  * @module
  */
+import { encodeCString } from "./c_declarations.ts";
 import { toolkitFolders, wheelFolders } from "./library_folders.ts";
 
 /** A version; libraries that have no third part give 0. */
@@ -23,6 +24,8 @@ export interface LibraryDescription<V extends Deno.ForeignLibraryInterface> {
   readonly minimum: LibraryVersion;
   /** A library that has to be opened first, when it lies beside this one. */
   readonly companion?: LibraryCompanion;
+  /** Whether its code must stay in memory when it is closed, as threads of its own run on. */
+  readonly resident?: boolean;
   /** The functions that give the version, which every version has. */
   readonly versionSymbols: V;
   /** Reads the version. */
@@ -159,6 +162,7 @@ function openCandidate<
     }
     const library = Deno.dlopen(path, symbols);
     opened.push(library);
+    if (description.resident) keepLoaded(path);
     const file = loadedFile(path, Object.keys(description.versionSymbols)[0]);
     return { symbols: library.symbols, path: file, version, close };
   } catch (error) {
@@ -177,6 +181,18 @@ function companionPaths(path: string, companion: LibraryCompanion | undefined): 
   return [...Deno.readDirSync(folder)].map(({ name }) => name)
     .filter((name) => name.startsWith(prefix) && /^[.\d]*$/.test(name.slice(prefix.length)))
     .map((name) => `${folder}/${name}`);
+}
+
+/** Takes away the right of the library at `path`, which is open, to be unloaded. */
+function keepLoaded(path: string): void {
+  const RTLD_NOW = 0x0002;
+  const RTLD_NODELETE = 0x1000;
+  // void* dlopen(const char* filename, int flags)
+  const loader = Deno.dlopen("libdl.so.2", {
+    dlopen: { parameters: ["buffer", "i32"], result: "usize" },
+  });
+  loader.symbols.dlopen(encodeCString(path), RTLD_NOW | RTLD_NODELETE);
+  loader.close();
 }
 
 /** The file behind `path`, which may be a name that the loader has looked up. */

@@ -28,6 +28,7 @@ export const NCCL: LibraryDescription<typeof VERSION_SYMBOLS> = {
   wheels: ["nccl"],
   install: "pip install nvidia-nccl-cu13",
   minimum: [2, 18, 0],
+  resident: true,
   versionSymbols: VERSION_SYMBOLS,
   readVersion({ ncclGetVersion }) {
     const code = new Int32Array(1);
