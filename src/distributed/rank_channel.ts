@@ -111,7 +111,7 @@ export class RankChannel implements Disposable {
    * the next call, which gives its place back.
    */
   readNext(timeoutMs: number): Uint8Array | null {
-    this.#consumed.post(this.#read);
+    if (this.#consumed.value !== this.#read) this.#consumed.post(this.#read);
     const waited = this.#published.wait((this.#read + 1) >>> 0, timeoutMs);
     if (waited === "timed-out") return null;
     if (waited === "aborted") throw this.#aborted("readNext");

@@ -15,9 +15,8 @@ import { openDevice } from "../tensor/open_device.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import { ModelRunner } from "./model_runner.ts";
+import { RankLoop } from "./rank_loop.ts";
 import { Sampler } from "./sampler.ts";
-import { decodePlan, encodeResult } from "./step_codec.ts";
-import type { SequenceResult } from "./step_plan.ts";
 
 /** What the leader tells each rank. */
 export interface RankArguments {
@@ -30,9 +29,6 @@ export interface RankArguments {
   /** Deadline of whatever depends on other ranks, in milliseconds. */
   readonly timeoutMs: number;
 }
-
-/** How often an idle rank looks up from its wait, in milliseconds. */
-const IDLE_WAIT_MS = 1000;
 
 /** Bytes of logits computed at once, at most. */
 const MAX_LOGIT_BYTES = 64 << 20;
@@ -85,36 +81,36 @@ class RankEngine implements Disposable {
         maxLogitRows: logitRowsAtOnce(config),
         onProgress: (fraction) => channel.setProgress(fraction),
       }));
-      model.allocateCache(config.numBlocks);
+      const { rank: stage, size: stages } = this.#mesh.pipelineParallel;
       this.#runner = this.#resources.use(
         new ModelRunner({
           device,
           model,
           sampler: this.#openSampler(model, device),
-          board: {
-            tokenOf: (step, slot) => channel.waitTokens(step, timeoutMs)[slot],
-          },
+          board: stage === 0 && stages > 1
+            ? { tokenOf: (step, slot) => channel.waitTokens(step, timeoutMs)[slot] }
+            : null,
+          record: device.canRecord,
           maxNumSeqs: config.maxNumSeqs,
           maxNumBatchedTokens: config.maxNumBatchedTokens,
           maxModelLen: config.maxModelLen,
         }),
       );
+      this.#runner.allocateCache(config.numBlocks);
     } catch (error) {
       this.#resources.dispose();
       throw error;
     }
   }
 
-  /** Runs plans in the order in which they were published. */
+  /** Runs plans until the leader ends it. */
   run(): void {
-    for (;;) {
-      const bytes = this.#channel.readNext(IDLE_WAIT_MS);
-      if (bytes === null) continue;
-      if (bytes.byteLength === 0) return;
-      const plan = decodePlan(bytes);
-      const results = this.#runner.execute(plan);
-      if (results && this.#mesh.tensorParallel.rank === 0) this.#report(plan.step, results);
-    }
+    new RankLoop({
+      channel: this.#channel,
+      runner: this.#runner,
+      reports: this.#mesh.tensorParallel.rank === 0,
+      timeoutMs: this.#timeoutMs,
+    }).run();
   }
 
   #openSampler(model: CausalLm, device: Device): Sampler | null {
@@ -122,16 +118,6 @@ class RankEngine implements Disposable {
     if (!vocab || !logits) return null;
     const { tensorParallel } = this.#mesh;
     return this.#resources.use(new Sampler({ device, tensorParallel, vocab, logits }));
-  }
-
-  /** The tokens first, for the ranks that wait for them; then the whole result for the leader. */
-  #report(step: number, sequences: readonly SequenceResult[]): void {
-    this.#channel.postTokens(step, {
-      slots: sequences.map(({ slot }) => slot),
-      ids: sequences.map(({ token }) => token),
-      count: sequences.length,
-    });
-    this.#channel.sendResult(encodeResult({ step, sequences }), this.#timeoutMs);
   }
 
   [Symbol.dispose](): void {

@@ -117,9 +117,10 @@ export class Attention implements Disposable {
     return { qkv: this.#qkv.outFeatures, context: this.heads.numHeads * this.#headDim };
   }
 
-  /** Allocates the layer's KV cache. */
+  /** Allocates the layer's KV cache; one that it had before is freed. */
   allocateCache(numBlocks: number): void {
     const { device, activationDtype: dtype = "f32" } = this.#context;
+    this.#freeCache();
     this.#cache = device.kvCache(numBlocks, { ...this.#shape, dtype });
   }
 
@@ -155,8 +156,13 @@ export class Attention implements Disposable {
     this.#output[Symbol.dispose]();
     for (const norm of this.#norms) norm[Symbol.dispose]();
     this.#shape.kvHeadOfHead[Symbol.dispose]();
+    this.#freeCache();
+  }
+
+  #freeCache(): void {
     this.#cache?.keys[Symbol.dispose]();
     this.#cache?.values[Symbol.dispose]();
+    this.#cache = null;
   }
 }
 

@@ -111,7 +111,7 @@ export class CausalLm implements Disposable {
     }
   }
 
-  /** Allocates the KV cache: `numBlocks` blocks in every layer. */
+  /** Allocates the KV cache: `numBlocks` blocks in every layer, in place of those it had before. */
   allocateCache(numBlocks: number): void {
     for (const layer of this.#parts.layers) layer.attention.allocateCache(numBlocks);
   }
