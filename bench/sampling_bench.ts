@@ -57,22 +57,24 @@ function benchSampling(threads: number): void {
   }
   run("logSumExp", () => device.logSumExp(stats, logits, ROWS, { size, blockSize: size / 8 }));
   run("topK 20", () => device.topK(values, ids, logits, ROWS, { size, k: 20, firstId: 0 }));
-  const maxima = f32(ROWS, () => 15);
+  const maxima = f32(ROWS * 2, () => 15);
   const temperatures = f32(ROWS, () => 1);
   const prefixes = i32(ROWS, () => orderedKey(14.9) | 0);
-  for (const [mode, name] of [[1, "counts"], [2, "masses"]] as const) {
-    const modes = i32(ROWS, () => mode);
+  const shares = Tensor.allocate(device, { shape: [ROWS], dtype: "f64" });
+  shares.upload(new Float64Array(ROWS).fill(0.5));
+  for (const kind of ["count", "mass"] as const) {
     for (const round of [0, 1]) {
       run(
-        `logitHistogram of ${name}, round ${round}`,
+        `logitHistogram by ${kind}, round ${round}`,
         () =>
           device.logitHistogram(histogram, logits, ROWS, {
             size,
             round,
-            modes,
+            kind,
+            shares,
             prefixes,
             thresholds,
-            maxima,
+            stats: maxima,
             temperatures,
           }),
       );

@@ -156,3 +156,21 @@ void weft_gumbel_argmax(weft_pool* pool, float* values, int32_t* ids, const floa
                    temperatures, seeds, choices, positions, thresholds};
   weft_pool_run(pool, draw_rows, &g, rows, 1);
 }
+
+// tokens[t]: the id with the best of `parts` draws, whose values (as bits) and ids are gathered
+// [parts][2][rows]. Parts hold ascending ids, so a later one wins only when it is strictly better.
+void weft_merge_draws(int32_t* tokens, const int32_t* draws, int32_t rows, int32_t parts) {
+  for (int64_t row = 0; row < rows; row++) {
+    float best = -INFINITY;
+    tokens[row] = draws[rows + row];
+    for (int64_t part = 0; part < parts; part++) {
+      const int32_t* of_part = draws + part * 2 * rows;
+      float value;
+      memcpy(&value, of_part + row, sizeof value);
+      if (value > best) {
+        best = value;
+        tokens[row] = of_part[rows + row];
+      }
+    }
+  }
+}

@@ -1,10 +1,11 @@
 // Histograms for the radix search of a top-k or top-p threshold, and single logits by id.
 #include <math.h>
 
+#include "ordered_key.h"
 #include "pool.h"
 #include "simd.h"
 
-enum { SKIP = 0, COUNT = 1, MASS = 2, BINS = 256 };
+enum { COUNT = 1, MASS = 2, BINS = 256 };
 
 typedef struct {
   double* histogram;
@@ -12,26 +13,16 @@ typedef struct {
   int64_t stride;
   int32_t size;
   int32_t round;
-  const int32_t* modes;
+  int32_t kind;
+  const double* shares;
   const uint32_t* prefixes;
   const float* thresholds;
-  const float* maxima;
+  const float* stats;
   const float* temperatures;
 } logit_histogram;
 
 // Consecutive lanes add to separate histograms, so that equal bins do not wait for one another.
 enum { COPIES = 4 };
-
-// Unsigned integers in the order of the floats that they stand for, and back.
-static inline uint32_t ordered_key(uint32_t bits) {
-  return bits ^ ((uint32_t)((int32_t)bits >> 31) | 0x80000000u);
-}
-static float from_ordered_key(uint32_t key) {
-  const uint32_t bits = key & 0x80000000u ? key ^ 0x80000000u : ~key;
-  float x;
-  memcpy(&x, &bits, sizeof x);
-  return x;
-}
 
 enum { MINUS_INFINITY_KEY = 0x007fffff, MINUS_ZERO_KEY = 0x7fffffff };
 #define INFINITY_KEY 0xff800000u
@@ -60,9 +51,9 @@ static inline void masses(f32x16 x, float maximum, float temperature, float* out
 static void count_row(const logit_histogram* a, int64_t row) {
   double* histogram = a->histogram + row * BINS;
   memset(histogram, 0, BINS * sizeof(double));
-  if (a->modes[row] == SKIP) return;
+  if (a->shares[row] == 0) return;
 
-  const int shift = 24 - 8 * a->round, mode = a->modes[row];
+  const int shift = 24 - 8 * a->round, kind = a->kind;
   float first, last;
   if (!prefix_range(a->prefixes[row], a->round, &first, &last)) return;
   const f32x16 low = f32x16_set1(first > a->thresholds[row] ? first : a->thresholds[row]);
@@ -82,10 +73,10 @@ static void count_row(const logit_histogram* a, int64_t row) {
     f32x16_store(lanes, x);
     memcpy(keys, lanes, sizeof keys);
     for (int i = 0; i < 16; i++) keys[i] = ordered_key(keys[i]) >> shift & (BINS - 1);
-    if (mode == MASS) masses(x, a->maxima[row], a->temperatures[row], mass);
+    if (kind == MASS) masses(x, a->stats[2 * row], a->temperatures[row], mass);
     for (; taken != 0; taken &= taken - 1) {
       const int i = __builtin_ctz(taken);
-      bins[i % COPIES][keys[i]] += mode == MASS ? (uint64_t)mass[i] : 1;
+      bins[i % COPIES][keys[i]] += kind == MASS ? (uint64_t)mass[i] : 1;
     }
   }
   for (int i = 0; i < BINS; i++) {
@@ -97,15 +88,15 @@ static void count_rows(void* context, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; row++) count_row(context, row);
 }
 
-// Fills histogram [rows][256] with counts (mode 1) or masses (mode 2) of the logits that are at least
+// Fills histogram [rows][256] with counts (kind 1) or masses (kind 2) of the logits that are at least
 // thresholds[t] and whose ordered key agrees with prefixes[t] in its top 8 * round bits, by the next 8
-// bits of the key; with zeros in mode 0. NaN counts as -inf, and -0 as 0.
+// bits of the key; with zeros where the row's share is 0. NaN counts as -inf, and -0 as 0.
 void weft_logit_histogram(weft_pool* pool, double* histogram, const float* logits, int32_t stride,
-                          int32_t rows, int32_t size, int32_t round, const int32_t* modes,
-                          const uint32_t* prefixes, const float* thresholds, const float* maxima,
-                          const float* temperatures) {
-  logit_histogram a = {histogram, logits,   stride,     size,   round,
-                       modes,     prefixes, thresholds, maxima, temperatures};
+                          int32_t rows, int32_t size, int32_t round, int32_t kind,
+                          const double* shares, const uint32_t* prefixes, const float* thresholds,
+                          const float* stats, const float* temperatures) {
+  logit_histogram a = {histogram, logits,   stride,     size,  round,       kind,
+                       shares,    prefixes, thresholds, stats, temperatures};
   weft_pool_run(pool, count_rows, &a, rows, 1);
 }
 

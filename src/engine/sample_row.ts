@@ -32,6 +32,85 @@ export interface SamplerOptions {
   readonly logits: Tensor;
 }
 
+/** Most tops that are found on the device; more of them are ranked on the host. */
+const MAX_TOPS = 20;
+
+/** What has to be done for the rows of a step: work of equal `key` is the same calls on the same memory. */
+export interface SamplingWork {
+  /** Rows of logits, padding included. */
+  readonly rows: number;
+  /** Whether some row leaves tokens out, by whatever means. */
+  readonly truncated: boolean;
+  /** Whether some row keeps its top-k tokens only. */
+  readonly topK: boolean;
+  /** Whether some row keeps its top-p tokens only. */
+  readonly topP: boolean;
+  /** Null when no row asks for log-probabilities. */
+  readonly logprobs: {
+    /** Tops that are found for every row on each rank: none, or {@linkcode topsAtOnce}. */
+    readonly top: number;
+    /** Whether all logits are gathered for the host: such work allocates, so it can't be recorded. */
+    readonly whole: boolean;
+  } | null;
+  /** Names the work. */
+  readonly key: string;
+}
+
+/** Whether a row that asks for `count` tops (-1: all) needs all logits on the host. */
+export function needsWhole(count: number): boolean {
+  return count < 0 || count > MAX_TOPS;
+}
+
+/** Tops that the device finds at once, whatever was asked for: few sizes make few recordings. */
+export function topsAtOnce({ paddedCount }: VocabShard): number {
+  return Math.min(MAX_TOPS, paddedCount);
+}
+
+/**
+ * Says what `rows` ask for, with rows up to `paddedRows` added that ask for nothing. Throws RangeError
+ * when the logits have fewer.
+ */
+export function samplingWork(
+  rows: readonly SampleRow[],
+  paddedRows: number,
+  { logits, vocab }: Pick<SamplerOptions, "logits" | "vocab">,
+): SamplingWork {
+  const maxRows = logits.shape[0];
+  if (!Number.isInteger(paddedRows) || paddedRows < rows.length || paddedRows > maxRows) {
+    throw new RangeError(
+      `Cannot sample ${rows.length} rows padded to ${paddedRows}: limit is ${maxRows}`,
+    );
+  }
+  let [truncated, topK, topP, logprobs, tops, whole] = [false, false, false, false, false, false];
+  for (const { sampling, logprobs: wanted } of rows) {
+    if (sampling && isTruncated(sampling)) {
+      truncated = true;
+      topK ||= sampling.topK > 0;
+      topP ||= sampling.topP < 1;
+    }
+    if (wanted === null) continue;
+    logprobs = true;
+    whole ||= needsWhole(wanted);
+    tops ||= wanted > 0 && !needsWhole(wanted);
+  }
+  const flags = [
+    truncated && "truncated",
+    topK && "top-k",
+    topP && "top-p",
+    logprobs && "logprobs",
+    tops && "tops",
+    whole && "whole",
+  ];
+  return {
+    rows: paddedRows,
+    truncated,
+    topK,
+    topP,
+    logprobs: logprobs ? { top: tops ? topsAtOnce(vocab) : 0, whole } : null,
+    key: [`${paddedRows} rows`, ...flags.filter(Boolean)].join(", "),
+  };
+}
+
 /** Whether a draw leaves tokens out. Greedy draws (temperature 0 or top-k 1) need no threshold. */
 export function isTruncated({ temperature, topK, topP, minP }: PlannedSampling): boolean {
   return temperature > 0 && topK !== 1 && (topK > 0 || topP < 1 || minP > 0);

@@ -7,187 +7,153 @@
  */
 import { Tensor } from "../tensor/tensor.ts";
 import { LogprobCollector } from "./logprobs.ts";
-import { isTruncated, type SamplerOptions, type SampleRow } from "./sample_row.ts";
-import type { RowLogprobs } from "./step_plan.ts";
+import {
+  type SamplerOptions,
+  type SampleRow,
+  type SamplingWork,
+  samplingWork,
+} from "./sample_row.ts";
+import { SamplingParameters } from "./sampling_parameters.ts";
+import { type PendingSamples, SamplingResults } from "./sampling_results.ts";
 import { ThresholdSearch } from "./threshold_search.ts";
 
 /**
  * Gumbel-max sampling: the token with the largest logit / temperature + noise, where the noise is a
  * function of (seed, choice, position, token id) alone (NUMERICS.md 9). Truncation is a threshold on
  * the logits, applied in the order min-p, top-k, top-p; tokens that tie with the last one kept are kept.
+ *
+ * A step is {@linkcode prepare}, {@linkcode run}, {@linkcode readBack}: one upload, work on the device
+ * alone, one copy back. Every tensor-parallel rank calls them with the same rows.
  */
 export class Sampler implements Disposable {
-  /** The drawn token of each row, on every rank. */
-  readonly tokens: Int32Array;
   readonly #options: SamplerOptions;
-  readonly #maxRows: number;
-  readonly #host: {
-    readonly temperatures: Float32Array;
-    readonly seeds: Int32Array;
-    readonly choices: Int32Array;
-    readonly positions: Int32Array;
-    readonly thresholds: Float32Array;
-    readonly stats: Float32Array;
-    readonly values: Float32Array;
-    readonly ids: Int32Array;
-  };
-  readonly #device: {
-    readonly temperatures: Tensor;
-    readonly seeds: Tensor;
-    readonly choices: Tensor;
-    readonly positions: Tensor;
-    readonly thresholds: Tensor;
-    readonly stats: Tensor;
-    readonly gatheredStats: Tensor;
-    readonly values: Tensor;
-    readonly ids: Tensor;
-    readonly gatheredValues: Tensor;
-    readonly gatheredIds: Tensor;
-  };
+  readonly #parameters: SamplingParameters;
+  readonly #results: SamplingResults;
+  readonly #values: Tensor;
+  readonly #thresholds: Tensor;
+  readonly #noThresholds: Tensor;
+  readonly #draws: Tensor;
+  readonly #gatheredDraws: Tensor;
+  readonly #gatheredStats: Tensor;
   readonly #search: ThresholdSearch;
   readonly #logprobs: LogprobCollector;
+  #rows: readonly SampleRow[] = [];
 
   /** Allocates what the largest batch of rows needs. */
   constructor(options: SamplerOptions) {
     const { device, tensorParallel, logits } = options;
     const rows = logits.shape[0];
     const parts = tensorParallel.size;
-    const f32 = (...shape: number[]) => Tensor.allocate(device, { shape });
-    const i32 = (...shape: number[]) => Tensor.allocate(device, { shape, dtype: "i32" });
     this.#options = options;
-    this.#maxRows = rows;
-    this.tokens = new Int32Array(rows);
-    this.#host = {
-      temperatures: new Float32Array(rows),
-      seeds: new Int32Array(rows * 2),
-      choices: new Int32Array(rows),
-      positions: new Int32Array(rows),
-      thresholds: new Float32Array(rows),
-      stats: new Float32Array(rows * 2),
-      values: new Float32Array(rows * parts),
-      ids: new Int32Array(rows * parts),
-    };
-    this.#device = {
-      temperatures: f32(rows),
-      seeds: i32(rows, 2),
-      choices: i32(rows),
-      positions: i32(rows),
-      thresholds: f32(rows),
-      stats: f32(rows, 2),
-      gatheredStats: f32(parts, rows, 2),
-      values: f32(rows),
-      ids: i32(rows),
-      gatheredValues: f32(parts, rows),
-      gatheredIds: i32(parts, rows),
-    };
+    this.#parameters = new SamplingParameters(device, rows);
+    this.#results = new SamplingResults(options);
+    this.#values = Tensor.allocate(device, { shape: [rows] });
+    this.#thresholds = Tensor.allocate(device, { shape: [rows] });
+    this.#noThresholds = Tensor.allocate(device, { shape: [rows] });
+    this.#noThresholds.upload(new Float32Array(rows).fill(-Infinity));
+    this.#draws = Tensor.allocate(device, { shape: [2, rows], dtype: "i32" });
+    this.#gatheredDraws = Tensor.allocate(device, { shape: [parts, 2, rows], dtype: "i32" });
+    this.#gatheredStats = Tensor.allocate(device, { shape: [parts, rows, 2] });
     this.#search = new ThresholdSearch(options);
-    this.#logprobs = new LogprobCollector(options);
+    this.#logprobs = new LogprobCollector(options, this.#results);
+  }
+
+  /** i32 `[maxRows]` on the device: the drawn token of each row, on every rank. */
+  get tokens(): Tensor {
+    return this.#results.tokens;
   }
 
   /**
-   * Draws a token for each row that asks for one ({@linkcode tokens}) and returns the
-   * log-probabilities that were asked for, null for the other rows. Every tensor-parallel rank calls
-   * it with the same rows; only rank 0 gets log-probabilities.
+   * Uploads what `rows` ask for and says what work that is. Rows that follow them, up to `paddedRows`,
+   * are drawn greedily and go nowhere. `rows` must stay as they are until they have been read back.
+   * Throws RangeError when they are more than the logits have.
    */
-  sample(rows: readonly SampleRow[]): readonly (RowLogprobs | null)[] {
-    if (rows.length > this.#maxRows) {
-      throw new RangeError(`Cannot sample ${rows.length} rows at once: limit is ${this.#maxRows}`);
-    }
-    const truncated = rows.some(({ sampling }) => sampling && isTruncated(sampling));
-    const wantsLogprobs = rows.some((row) => row.logprobs !== null);
-    if (truncated || wantsLogprobs) this.#reduceStats(rows.length);
-    this.#writeParameters(rows);
-    if (truncated) this.#truncate(rows);
-    this.#draw(rows.length);
-    if (!wantsLogprobs) return rows.map(() => null);
-    return this.#logprobs.collect(rows, { tokens: this.tokens, stats: this.#host.stats });
+  prepare(rows: readonly SampleRow[], paddedRows: number = rows.length): SamplingWork {
+    const work = samplingWork(rows, paddedRows, this.#options);
+    this.#rows = rows;
+    this.#logprobs.prepare(work);
+    this.#parameters.upload(rows, work);
+    return work;
+  }
+
+  /**
+   * Draws the tokens and finds what their log-probabilities need. Device work only: unless it is for
+   * whole vocabularies, it may be recorded once for each `work.key` and replayed.
+   */
+  run(work: SamplingWork): void {
+    if (work.truncated || work.logprobs) this.#reduceStats(work.rows);
+    if (work.truncated) this.#truncate(work);
+    this.#draw(work);
+    this.#logprobs.run(work, this.#parameters);
+  }
+
+  /** Queues the copy of what the work has drawn for the rows that were last prepared. */
+  readBack(work: SamplingWork): PendingSamples {
+    const whole = work.logprobs?.whole && this.#options.tensorParallel.rank === 0
+      ? this.#logprobs.downloadWhole(work.rows)
+      : null;
+    return this.#results.readBack(this.#rows, work, whole);
   }
 
   /** Maximum and sum of exponentials of every row, over the whole vocabulary. */
   #reduceStats(rows: number): void {
     const { device, tensorParallel, vocab, logits } = this.#options;
-    const { stats, gatheredStats } = this.#device;
+    const { stats } = this.#results;
     const { paddedCount: size, blockSize } = vocab;
     device.logSumExp(stats, logits, rows, { size, blockSize });
-    if (tensorParallel.size > 1) {
-      tensorParallel.allGather(gatheredStats.address, stats.address, rows * 2);
-      device.mergeLogSumExp(stats, gatheredStats, rows, tensorParallel.size);
-    }
-    stats.download(this.#host.stats.subarray(0, rows * 2));
+    if (tensorParallel.size === 1) return;
+    tensorParallel.allGather(this.#gatheredStats.address, stats.address, rows * 2);
+    device.mergeLogSumExp(stats, this.#gatheredStats, rows, tensorParallel.size);
   }
 
-  #writeParameters(rows: readonly SampleRow[]): void {
-    const host = this.#host;
-    rows.forEach(({ sampling, position }, row) => {
-      host.temperatures[row] = sampling && sampling.topK !== 1 ? sampling.temperature : 0;
-      host.seeds[2 * row] = sampling?.seedLow ?? 0;
-      host.seeds[2 * row + 1] = sampling?.seedHigh ?? 0;
-      host.choices[row] = sampling?.choice ?? 0;
-      host.positions[row] = position;
-      host.thresholds[row] = -Infinity;
-    });
-    const count = rows.length;
-    const { temperatures, seeds, choices, positions, thresholds } = this.#device;
-    temperatures.upload(host.temperatures.subarray(0, count));
-    seeds.upload(host.seeds.subarray(0, 2 * count));
-    choices.upload(host.choices.subarray(0, count));
-    positions.upload(host.positions.subarray(0, count));
-    thresholds.upload(host.thresholds.subarray(0, count));
+  #truncate({ rows, topK, topP }: SamplingWork): void {
+    const { minPOffsets, topKShares, topPShares, temperatures } = this.#parameters;
+    const { stats } = this.#results;
+    const thresholds = this.#thresholds;
+    this.#options.device.minPThresholds(thresholds, stats, minPOffsets.tensor, rows);
+    const common = { thresholds, stats, temperatures: temperatures.tensor };
+    if (topK) this.#search.raise(rows, { ...common, kind: "count", shares: topKShares.tensor });
+    if (topP) this.#search.raise(rows, { ...common, kind: "mass", shares: topPShares.tensor });
   }
 
-  #truncate(rows: readonly SampleRow[]): void {
-    const { stats, thresholds, temperatures } = this.#host;
-    rows.forEach(({ sampling }, row) => {
-      if (sampling && isTruncated(sampling) && sampling.minP > 0) {
-        // p >= minP * pMax, with p proportional to exp(logit / temperature).
-        thresholds[row] = stats[2 * row] + temperatures[row] * Math.log(sampling.minP);
-      }
-    });
-    this.#search.run(rows, {
-      thresholds,
-      thresholdTensor: this.#device.thresholds,
-      stats,
-      temperatureTensor: this.#device.temperatures,
-    });
-  }
-
-  #draw(rows: number): void {
+  #draw({ rows, truncated }: SamplingWork): void {
     const { device, tensorParallel, vocab, logits } = this.#options;
-    const { temperatures, seeds, choices, positions, thresholds } = this.#device;
-    const { values, ids, gatheredValues, gatheredIds } = this.#device;
-    device.gumbelArgmax(values, ids, logits, rows, {
-      temperatures,
-      seeds,
-      choices,
-      positions,
-      thresholds,
+    const { temperatures, seeds, choices, positions } = this.#parameters;
+    const options = {
+      temperatures: temperatures.tensor,
+      seeds: seeds.tensor,
+      choices: choices.tensor,
+      positions: positions.tensor,
+      thresholds: truncated ? this.#thresholds : this.#noThresholds,
       size: vocab.paddedCount,
       firstId: vocab.firstId,
-    });
-    const parts = tensorParallel.size;
-    if (parts === 1) {
-      ids.download(this.tokens.subarray(0, rows));
+    };
+    if (tensorParallel.size === 1) {
+      device.gumbelArgmax(this.#values, this.tokens, logits, rows, options);
       return;
     }
-    tensorParallel.allGather(gatheredValues.address, values.address, rows);
-    tensorParallel.allGather(gatheredIds.address, ids.address, rows, { dtype: "i32" });
-    const host = this.#host;
-    gatheredValues.download(host.values.subarray(0, rows * parts));
-    gatheredIds.download(host.ids.subarray(0, rows * parts));
-    for (let row = 0; row < rows; row++) {
-      let best = row;
-      // Ranks hold ascending ids, so a later rank wins only when it is strictly better.
-      for (let part = 1; part < parts; part++) {
-        if (host.values[part * rows + row] > host.values[best]) best = part * rows + row;
-      }
-      this.tokens[row] = host.ids[best];
-    }
+    const { address } = this.#draws;
+    const values = Tensor.view(device, address, { shape: [rows] });
+    const ids = Tensor.view(device, address + BigInt(4 * rows), { shape: [rows], dtype: "i32" });
+    device.gumbelArgmax(values, ids, logits, rows, options);
+    tensorParallel.allGather(this.#gatheredDraws.address, address, 2 * rows, { dtype: "i32" });
+    device.mergeDraws(this.tokens, this.#gatheredDraws, rows, tensorParallel.size);
   }
 
   /** Frees the buffers. */
   [Symbol.dispose](): void {
-    for (const tensor of Object.values(this.#device)) tensor[Symbol.dispose]();
-    this.#search[Symbol.dispose]();
-    this.#logprobs[Symbol.dispose]();
+    const resources = [
+      this.#parameters,
+      this.#results,
+      this.#values,
+      this.#thresholds,
+      this.#noThresholds,
+      this.#draws,
+      this.#gatheredDraws,
+      this.#gatheredStats,
+      this.#search,
+      this.#logprobs,
+    ];
+    for (const resource of resources) resource[Symbol.dispose]();
   }
 }

@@ -25,6 +25,7 @@ import logitHistogramC from "../../native/cpu/logit_histogram.c" with { type: "t
 import memoryC from "../../native/cpu/memory.c" with { type: "text" };
 import memoryMapC from "../../native/cpu/memory_map.c" with { type: "text" };
 import normC from "../../native/cpu/norm.c" with { type: "text" };
+import orderedKeyH from "../../native/cpu/ordered_key.h" with { type: "text" };
 import philoxH from "../../native/cpu/philox.h" with { type: "text" };
 import poolC from "../../native/cpu/pool.c" with { type: "text" };
 import poolH from "../../native/cpu/pool.h" with { type: "text" };
@@ -39,6 +40,7 @@ import simdPortableH from "../../native/cpu/simd_portable.h" with { type: "text"
 import slotTokensC from "../../native/cpu/slot_tokens.c" with { type: "text" };
 import softmaxC from "../../native/cpu/softmax.c" with { type: "text" };
 import softmaxH from "../../native/cpu/softmax.h" with { type: "text" };
+import thresholdC from "../../native/cpu/threshold.c" with { type: "text" };
 import topKC from "../../native/cpu/top_k.c" with { type: "text" };
 import treeReduceH from "../../native/cpu/tree_reduce.h" with { type: "text" };
 
@@ -74,6 +76,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "memory.c", text: memoryC },
   { name: "memory_map.c", text: memoryMapC },
   { name: "norm.c", text: normC },
+  { name: "ordered_key.h", text: orderedKeyH },
   { name: "philox.h", text: philoxH },
   { name: "pool.c", text: poolC },
   { name: "pool.h", text: poolH },
@@ -88,6 +91,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "slot_tokens.c", text: slotTokensC },
   { name: "softmax.c", text: softmaxC },
   { name: "softmax.h", text: softmaxH },
+  { name: "threshold.c", text: thresholdC },
   { name: "top_k.c", text: topKC },
   { name: "tree_reduce.h", text: treeReduceH },
 ];

@@ -4,7 +4,7 @@
  */
 import type { Tensor } from "./tensor.ts";
 
-/** What the sampler asks of each row of logits; all arrays are host memory, `rows` long. */
+/** What the sampler asks of each row of logits. */
 export interface GumbelOptions {
   /** f32: temperature; 0 means greedy. */
   readonly temperatures: Tensor;
@@ -18,7 +18,22 @@ export interface GumbelOptions {
   readonly thresholds: Tensor;
 }
 
-/** Candidates, probabilities and draws, on this rank's shard of the vocabulary. */
+/** A round of the search for the logit at which top-k or top-p cuts. */
+export interface ThresholdRound {
+  /** From 0 to 3: each settles 8 bits of the threshold's ordered key, the highest first. */
+  readonly round: number;
+  /** What is added up: the number of tokens (top-k) or their probability mass (top-p). */
+  readonly kind: "count" | "mass";
+  /** f64 `[rows]`: tokens to keep, or the share of the mass; 0 passes the row over. */
+  readonly shares: Tensor;
+  /** i32 `[rows]`, kept between rounds: the bits that were found. */
+  readonly prefixes: Tensor;
+}
+
+/**
+ * Candidates, probabilities and draws, on this rank's shard of the vocabulary. A NaN logit counts as
+ * -Infinity everywhere: a draw is always a valid id.
+ */
 export interface SamplingKernels {
   /** The `k` largest of each row and their column + `firstId`, descending, ties to the lower id. */
   topK(
@@ -44,25 +59,51 @@ export interface SamplingKernels {
   mergeLogSumExp(stats: Tensor, gathered: Tensor, rows: number, parts: number): void;
 
   /**
-   * One round of the radix search for a top-k or top-p threshold. For each row, adds up over the
-   * logits that are >= `thresholds[row]` and whose ordered key agrees with `prefixes[row]` in its top
-   * `8 * round` bits: a count (mode 1) or an integer mass floor(exp((x - maximum) / temperature) * 2^30)
-   * (mode 2) into `histogram` f64 `[rows, 256]`, by the next 8 bits. Integers, so exact in any order. The
-   * ordered key of a float is its bits with the sign flipped (or all flipped when negative). Mode 0 fills
-   * zeros. NaN counts as -Infinity, -0 as 0.
+   * Where min-p cuts: `thresholds[row] = stats[row][0] + offsets[row]`, rounded once to f32, with
+   * `offsets` f64 `[rows]` the temperature times ln(min-p); -Infinity where the offset is.
+   */
+  minPThresholds(thresholds: Tensor, stats: Tensor, offsets: Tensor, rows: number): void;
+
+  /**
+   * First half of a round of the radix search for a top-k or top-p threshold. For each row whose share
+   * is not 0, adds up over the logits that are >= `thresholds[row]` and whose ordered key agrees with
+   * `prefixes[row]` in its top `8 * round` bits: their number, or the integer masses
+   * floor(exp((x - maximum) / temperature) * 2^30), into `histogram` f64 `[rows, 256]`, by the next 8
+   * bits. Integers, so exact in any order, and ranks add theirs. The ordered key of a float is its bits
+   * with the sign flipped (or all flipped when negative). Other rows get zeros. NaN counts as
+   * -Infinity, -0 as 0.
    */
   logitHistogram(
     histogram: Tensor,
     logits: Tensor,
     rows: number,
-    options: {
-      size: number;
-      round: number;
-      modes: Tensor;
-      prefixes: Tensor;
-      thresholds: Tensor;
-      maxima: Tensor;
-      temperatures: Tensor;
+    options: ThresholdRound & {
+      /** Columns of the logits. */
+      readonly size: number;
+      /** f32 `[rows]`: only logits >= threshold take part. */
+      readonly thresholds: Tensor;
+      /** f32 `[rows, 2]`: the maximum of the whole row, and another number. */
+      readonly stats: Tensor;
+      /** f32 `[rows]`: temperatures, above 0 where the share is not 0. */
+      readonly temperatures: Tensor;
+    },
+  ): void;
+
+  /**
+   * Second half: reads the `histogram` of the whole vocabulary and puts the bin in which the share is
+   * reached, counted from the top, into the prefix. The first round also begins the row anew: its
+   * target is the share, at most what there is (`count`), or the share of the sum of masses (`mass`).
+   * The last one raises `thresholds[row]` to the float that was found; rows with share 0 are left alone.
+   */
+  narrowThresholds(
+    thresholds: Tensor,
+    histogram: Tensor,
+    rows: number,
+    options: ThresholdRound & {
+      /** f64 `[rows]`, kept between rounds: the count or mass to be reached. */
+      readonly targets: Tensor;
+      /** f64 `[rows]`, kept between rounds: count or mass above the bins that were opened. */
+      readonly above: Tensor;
     },
   ): void;
 
@@ -80,10 +121,24 @@ export interface SamplingKernels {
     options: GumbelOptions & { size: number; firstId: number },
   ): void;
 
-  /** `slotTokens[slots[i]] = tokens[i]`, all i32: drawn tokens wait on the device for their next step. */
+  /**
+   * The best of the draws of `parts` shards: `draws` i32 `[parts, 2, rows]` holds of each shard, in the
+   * order of their ids, the bits of the f32 values and the ids that {@linkcode gumbelArgmax} gave.
+   * `tokens` i32 `[rows]`, ties to the lower id.
+   */
+  mergeDraws(tokens: Tensor, draws: Tensor, rows: number, parts: number): void;
+
+  /**
+   * `slotTokens[slots[i]] = tokens[i]`, all i32: drawn tokens wait on the device for their next step.
+   * Negative slots take nothing. A slot that `slotTokens` does not have is a RangeError, or skipped by
+   * a device that runs behind its caller.
+   */
   scatterTokens(slotTokens: Tensor, tokens: Tensor, slots: Tensor, rows: number): void;
 
-  /** `ids[t] = slotTokens[sources[t]]` where `sources[t]` is not negative; other ids stay. */
+  /**
+   * `ids[t] = slotTokens[sources[t]]` where `sources[t]` is not negative; other ids stay. A source that
+   * `slotTokens` does not have is treated as in {@linkcode scatterTokens}.
+   */
   gatherTokens(ids: Tensor, slotTokens: Tensor, sources: Tensor, rows: number): void;
 
   /** `values[i] = logits[i, ids[i] - firstId]`, or -Infinity where the id lies outside this shard. */

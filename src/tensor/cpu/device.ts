@@ -11,6 +11,10 @@ import { CPU_MEMORY_SYMBOLS, CpuMemory } from "./memory.ts";
 import { CPU_NORM_SYMBOLS, cpuNormKernels } from "./norm_kernels.ts";
 import { CPU_SAMPLING_SYMBOLS, cpuSamplingKernels } from "./sampling_kernels.ts";
 import type { Device, Readback } from "../device.ts";
+import { checkedElementwiseKernels } from "../elementwise_kernels.ts";
+import { checkedExpertKernels } from "../expert_kernels.ts";
+import { checkedNormKernels } from "../norm_kernels.ts";
+import { checkedSamplingKernels } from "../sampling_arguments.ts";
 import { CPU_HEAD_SYMBOLS, type CpuHeadKernels, cpuHeadKernels } from "./head_kernels.ts";
 
 /** Most threads of one device. */
@@ -101,12 +105,12 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): CpuDevice {
     record: (run) => ({ replay: run, [Symbol.dispose]() {} }),
 
     ...cpuLinearKernels(context, elementwise),
-    ...cpuNormKernels(context),
-    ...elementwise,
+    ...checkedNormKernels(cpuNormKernels(context)),
+    ...checkedElementwiseKernels(elementwise),
     ...heads,
     ...cpuAttentionKernels(context, heads),
-    ...cpuExpertKernels(context),
-    ...cpuSamplingKernels(context),
+    ...checkedExpertKernels(cpuExpertKernels(context)),
+    ...checkedSamplingKernels(cpuSamplingKernels(context)),
 
     [Symbol.dispose]() {
       if (disposed) return;

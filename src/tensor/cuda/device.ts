@@ -8,7 +8,7 @@ import { checkedElementwiseKernels } from "../elementwise_kernels.ts";
 import { checkedExpertKernels } from "../expert_kernels.ts";
 import { checkedLinearKernels } from "../linear_kernels.ts";
 import { checkedNormKernels } from "../norm_kernels.ts";
-import { checkedSamplingKernels } from "../sampling_kernels.ts";
+import { checkedSamplingKernels } from "../sampling_arguments.ts";
 import { cudaAttentionKernels } from "./attention_kernels.ts";
 import { cudaElementwiseKernels } from "./elementwise_kernels.ts";
 import { cudaExpertKernels } from "./expert_kernels.ts";

@@ -3,7 +3,7 @@ import { compileSources } from "../../../../src/native/compile.ts";
 import { CPU_SOURCES } from "../../../../src/native/sources.ts";
 import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
 import type { Device } from "../../../../src/tensor/device.ts";
-import { fromOrderedKey, orderedKey } from "../../../../src/tensor/ordered_key.ts";
+import { orderedKey } from "../../../../src/tensor/ordered_key.ts";
 import { Tensor } from "../../../../src/tensor/tensor.ts";
 import { instructionSetFlags } from "../../native/_simd_harness.ts";
 import { assertSameBits, Matrix, vector } from "../_matrix.ts";
@@ -107,7 +107,7 @@ Deno.test("logSumExp does not depend on the other rows or the number of threads"
 });
 
 interface HistogramRow {
-  readonly mode: 0 | 1 | 2;
+  readonly share: number;
   readonly prefix: number;
   readonly threshold: number;
   readonly maximum: number;
@@ -118,7 +118,7 @@ function histogram(
   device: Device,
   values: Float32Array,
   rows: readonly HistogramRow[],
-  round: number,
+  search: { round: number; kind: "count" | "mass" },
 ): Float64Array {
   const size = values.length / rows.length;
   using out = Tensor.allocate(device, { shape: [rows.length, 256], dtype: "f64" });
@@ -128,12 +128,12 @@ function histogram(
     new Matrix(device, rows.length, size, { values }).tensor,
     rows.length,
     {
+      ...search,
       size,
-      round,
-      modes: vector(device, Int32Array.from(rows, (row) => row.mode)),
+      shares: vector(device, Float64Array.from(rows, (row) => row.share)),
       prefixes: vector(device, Int32Array.from(rows, (row) => row.prefix)),
       thresholds: vector(device, Float32Array.from(rows, (row) => row.threshold)),
-      maxima: vector(device, Float32Array.from(rows, (row) => row.maximum)),
+      stats: vector(device, Float32Array.from(rows.flatMap((row) => [row.maximum, NaN]))),
       temperatures: vector(device, Float32Array.from(rows, (row) => row.temperature)),
     },
   );
@@ -162,19 +162,18 @@ Deno.test("logitHistogram counts what agrees with the prefix and reaches the thr
           masses[bin] += Math.min(1, Math.exp((logit - maximum) / 0.7)) * 2 ** 30;
         }
         const row = { prefix, threshold, maximum, temperature: 0.7 };
-        const actual = histogram(
-          device,
-          Float32Array.from({ length: 3 * size }, (_, i) => logits[i % size]),
-          [{ ...row, mode: 1 }, { ...row, mode: 2 }, { ...row, mode: 0 }],
-          round,
-        );
-        assertEquals(actual.subarray(0, 256), expected, `prefix ${prefix}, round ${round}`);
+        const twice = Float32Array.from({ length: 2 * size }, (_, i) => logits[i % size]);
+        const rows = [{ ...row, share: 0.1 }, { ...row, share: 0 }];
+        const counts = histogram(device, twice, rows, { round, kind: "count" });
+        assertEquals(counts.subarray(0, 256), expected, `prefix ${prefix}, round ${round}`);
+        assert(counts.subarray(256).every((count) => count === 0));
+        const actual = histogram(device, twice, rows, { round, kind: "mass" });
         for (let bin = 0; bin < 256; bin++) {
-          const mass = actual[256 + bin];
+          const mass = actual[bin];
           assert(Number.isInteger(mass) && mass <= masses[bin] * (1 + 1e-5));
           assert(mass >= masses[bin] * (1 - 1e-5) - expected[bin]);
         }
-        assert(actual.subarray(512).every((count) => count === 0));
+        assert(actual.subarray(256).every((count) => count === 0));
       }
     }
   }
@@ -184,44 +183,139 @@ Deno.test("logitHistogram adds up over shards exactly", () => {
   using device = openCpuDevice({ threads: 1 });
   const logits = new Random(5).normals(1000, 3);
   const rows: HistogramRow[] = [
-    { mode: 2, prefix: 0, threshold: -Infinity, maximum: Math.max(...logits), temperature: 1.3 },
+    { share: 1, prefix: 0, threshold: -Infinity, maximum: Math.max(...logits), temperature: 1.3 },
   ];
+  const search = { round: 0, kind: "mass" } as const;
   const sum = new Float64Array(256);
   for (const [begin, end] of [[0, 333], [333, 334], [334, 1000]]) {
-    histogram(device, logits.subarray(begin, end), rows, 0).forEach((mass, i) => sum[i] += mass);
+    const part = histogram(device, logits.subarray(begin, end), rows, search);
+    part.forEach((mass, i) => sum[i] += mass);
   }
-  assertEquals(sum, histogram(device, logits, rows, 0));
+  assertEquals(sum, histogram(device, logits, rows, search));
 });
 
-Deno.test("four rounds of logitHistogram find the k-th largest logit", () => {
+/** The threshold that four rounds of both kernels raise each row of equal `logits` to. */
+function searchThresholds(
+  device: Device,
+  logits: Float32Array,
+  shares: readonly number[],
+  options: { kind: "count" | "mass"; threshold?: number; temperature?: number },
+): Float32Array {
+  const { kind, threshold = -Infinity, temperature = 1 } = options;
+  const count = shares.length;
+  const size = logits.length;
+  const maximum = logits.reduce((max, x) => x > max ? x : max, -Infinity);
+  const thresholds = vector(device, new Float32Array(count).fill(threshold));
+  const bins = Tensor.allocate(device, { shape: [count, 256], dtype: "f64" });
+  const common = {
+    kind,
+    shares: vector(device, Float64Array.from(shares)),
+    prefixes: vector(device, new Int32Array(count).fill(-1)),
+    targets: vector(device, new Float64Array(count).fill(NaN)),
+    above: vector(device, new Float64Array(count).fill(NaN)),
+    thresholds,
+    stats: vector(device, Float32Array.from({ length: 2 * count }, () => maximum)),
+    temperatures: vector(device, new Float32Array(count).fill(temperature)),
+  };
+  const x = new Matrix(device, count, size, {
+    values: Float32Array.from({ length: count * size }, (_, i) => logits[i % size]),
+  });
+  for (let round = 0; round < 4; round++) {
+    device.logitHistogram(bins, x.tensor, count, { ...common, round, size });
+    device.narrowThresholds(thresholds, bins, count, { ...common, round });
+  }
+  return thresholds.download(new Float32Array(count));
+}
+
+Deno.test("four rounds find the k-th largest logit, and keep all when there are fewer", () => {
   using device = openCpuDevice({ threads: 1 });
   const logits = new Random(6).normals(500, 3);
   logits[20] = NaN;
-  const descending = [...logits].filter((x) => x === x).sort((a, b) => b - a);
-  for (const k of [1, 2, 40, 499]) {
-    let prefix = 0;
-    let left = k;
-    for (let round = 0; round < 4; round++) {
-      const row = { mode: 1, prefix, threshold: -Infinity, maximum: 0, temperature: 1 } as const;
-      const counts = histogram(device, logits, [row], round);
-      let bin = 255;
-      while (counts[bin] < left) left -= counts[bin--];
-      prefix = (prefix | bin << (24 - 8 * round)) >>> 0;
-    }
-    assertEquals(fromOrderedKey(prefix), descending[k - 1]);
+  const descending = [...logits].map((x) => x === x ? x : -Infinity).sort((a, b) => b - a);
+  const ks = [1, 2, 40, 499, 0, 500, 10_000];
+  const expected = ks.map((k) => k === 0 ? -Infinity : descending[Math.min(k, 500) - 1]);
+  assertEquals([...searchThresholds(device, logits, ks, { kind: "count" })], expected);
+});
+
+Deno.test("four rounds find where a share of the mass is reached, among what takes part", () => {
+  using device = openCpuDevice({ threads: 1 });
+  const logits = new Random(16).normals(400, 2);
+  const shares = [1e-9, 0.1, 0.5, 0.9, 0.999, 0];
+  for (const threshold of [-Infinity, 0.25]) {
+    const taking = [...logits].filter((x) => x >= threshold).sort((a, b) => b - a);
+    const masses = taking.map((x) => Math.exp((x - taking[0]) / 0.8));
+    const total = masses.reduce((sum, mass) => sum + mass);
+    const expected = shares.map((share) => {
+      let left = share * total;
+      return share === 0 ? threshold : taking[masses.findIndex((mass) => (left -= mass) <= 0)];
+    });
+    const options = { kind: "mass", threshold, temperature: 0.8 } as const;
+    assertEquals([...searchThresholds(device, logits, shares, options)], expected);
   }
+});
+
+Deno.test("a search never lowers a threshold", () => {
+  using device = openCpuDevice({ threads: 1 });
+  const logits = Float32Array.of(1, 2, 3, 4);
+  // Nothing takes part, so nothing can be kept.
+  assertEquals([...searchThresholds(device, logits, [2], { kind: "count", threshold: 9 })], [9]);
+});
+
+Deno.test("minPThresholds rounds maximum + offset once; no offset lets all in", () => {
+  using device = openCpuDevice({ threads: 1 });
+  const maxima = [3, -1e30, Infinity, -Infinity, 5.5];
+  const offsets = [-0.1, -7, -Infinity, -1, -Infinity];
+  const thresholds = vector(device, new Float32Array(5).fill(NaN));
+  const stats = vector(device, Float32Array.from(maxima.flatMap((maximum) => [maximum, NaN])));
+  device.minPThresholds(thresholds, stats, vector(device, Float64Array.from(offsets)), 5);
+  assertEquals(
+    [...thresholds.download(new Float32Array(5))],
+    [Math.fround(2.9), Math.fround(-1e30), -Infinity, -Infinity, -Infinity],
+  );
+});
+
+Deno.test("mergeDraws takes the best value, of equals the first part's", () => {
+  using device = openCpuDevice({ threads: 1 });
+  const values = [[1, 5, -Infinity, -7], [2, 5, -Infinity, -Infinity], [2, 4, -Infinity, -6]];
+  const draws = values.flatMap((row, part) => [
+    ...new Int32Array(Float32Array.from(row).buffer),
+    ...row.map((_, i) => 100 * part + i),
+  ]);
+  const tokens = vector(device, new Int32Array(4).fill(-9));
+  device.mergeDraws(tokens, vector(device, Int32Array.from(draws)), 4, 3);
+  assertEquals([...tokens.download(new Int32Array(4))], [100, 1, 2, 203]);
+});
+
+Deno.test("tokens go to their slots and come back from them; rows without one are passed over", () => {
+  using device = openCpuDevice({ threads: 1 });
+  const slots = vector(device, Int32Array.of(10, 11, 12, 13, 14));
+  const tokens = vector(device, Int32Array.of(70, 71, 72));
+  device.scatterTokens(slots, tokens, vector(device, Int32Array.of(4, -1, 0)), 3);
+  assertEquals([...slots.download(new Int32Array(5))], [72, 11, 12, 13, 70]);
+  const ids = vector(device, Int32Array.of(1, 2, 3, 4));
+  device.gatherTokens(ids, slots, vector(device, Int32Array.of(-1, 4, 1)), 3);
+  assertEquals([...ids.download(new Int32Array(4))], [1, 70, 11, 4]);
+  const beyond = vector(device, Int32Array.of(1, 5));
+  const message = "there are 5 slots: one is 5";
+  assertThrows(() => device.scatterTokens(slots, tokens, beyond, 2), RangeError, message);
+  assertThrows(() => device.gatherTokens(ids, slots, beyond, 2), RangeError, message);
 });
 
 Deno.test("sums and masses have the same bits on every instruction set", () => {
   using native = openCpuDevice({ threads: 1 });
   const logits = new Random(7).normals(8 * 77, 3);
   const rows: HistogramRow[] = [
-    { mode: 2, prefix: 0, threshold: -9, maximum: Math.max(...logits), temperature: 0.9 },
+    { share: 1, prefix: 0, threshold: -9, maximum: Math.max(...logits), temperature: 0.9 },
   ];
+  const search = { round: 0, kind: "mass" } as const;
   for (const [set, flags] of Object.entries(instructionSetFlags())) {
     using device = openCpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
     assertSameBits(logSumExp(device, logits, 77), logSumExp(native, logits, 77), set);
-    assertEquals(histogram(device, logits, rows, 0), histogram(native, logits, rows, 0), set);
+    assertEquals(
+      histogram(device, logits, rows, search),
+      histogram(native, logits, rows, search),
+      set,
+    );
     assertEquals(topK(device, logits, 20), topK(native, logits, 20), set);
   }
 });
