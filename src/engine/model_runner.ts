@@ -2,19 +2,18 @@
  * Turns step plans into model runs on one rank.
  * @module
  */
-import type { CausalLm, ForwardBatch } from "../models/causal_lm.ts";
-import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
+import type { CausalLm } from "../models/causal_lm.ts";
 import type { Device } from "../tensor/device.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import type { SampleRow } from "./sample_row.ts";
+import { BlockTables } from "./block_tables.ts";
+import { bucketOf, decodeBuckets } from "./decode_buckets.ts";
+import { type LogitRow, logitRows, sequenceResults } from "./logit_rows.ts";
+import { RecordedWork } from "./recorded_work.ts";
 import type { Sampler } from "./sampler.ts";
-import type { PlannedSequence, RowLogprobs, SequenceResult, StepPlan } from "./step_plan.ts";
-
-/** Tokens that earlier steps have drawn and that a plan refers to by (step, slot). */
-export interface TokenBoard {
-  /** The token drawn for `slot` in `step`; waits for that step under a deadline. */
-  tokenOf(step: number, slot: number): number;
-}
+import type { PendingSamples } from "./sampling_results.ts";
+import { StepArena, type StepCounts } from "./step_arena.ts";
+import { StepBatch, type TokenBoard } from "./step_batch.ts";
+import type { PlannedSequence, SequenceResult, StepPlan } from "./step_plan.ts";
 
 /** Options of {@linkcode ModelRunner}. */
 export interface ModelRunnerOptions {
@@ -24,8 +23,10 @@ export interface ModelRunnerOptions {
   readonly model: CausalLm;
   /** On the last stage. */
   readonly sampler: Sampler | null;
-  /** Where input tokens that were not known when planned come from. */
-  readonly board: TokenBoard;
+  /** On the first stage of several: where input tokens that were not known when planned come from. */
+  readonly board: TokenBoard | null;
+  /** Whether decode steps are padded to a few sizes and recorded; the same on all ranks. */
+  readonly record: boolean;
   /** Sequences of the largest step. */
   readonly maxNumSeqs: number;
   /** Tokens of the largest step. */
@@ -34,212 +35,247 @@ export interface ModelRunnerOptions {
   readonly maxModelLen: number;
 }
 
-/** A row of logits with where its answer belongs. */
-interface LogitRow extends SampleRow {
-  /** Token of the batch. */
-  readonly token: number;
-  /** Index of the planned sequence. */
-  readonly sequence: number;
+/** A step whose work has been queued. */
+export interface PendingStep {
+  /** Number of the step. */
+  readonly step: number;
+  /** Whether {@linkcode finish} returns without waiting; throws when the work has failed. */
+  isReady(): boolean;
+  /**
+   * On the last stage what every sequence got, else null. Waits under the device's deadline. Called
+   * once, and in the order of the steps.
+   */
+  finish(): SequenceResult[] | null;
+}
+
+/** Decode steps of one size. */
+interface DecodeBatch {
+  readonly batch: StepBatch;
+  readonly forward: RecordedWork;
+  /** By the key of the sampling work. */
+  readonly sampling: Map<string, RecordedWork>;
+}
+
+/** Rows of logits that are sampled at once. */
+interface SampledRows {
+  readonly rows: readonly LogitRow[];
+  readonly samples: PendingSamples;
 }
 
 /**
- * Executes plans: writes the flattened batch into device buffers that live as long as the runner,
- * runs the stage, and on the last stage draws tokens. It keeps each slot's block table, to which plans
- * only add.
+ * Executes plans: writes the flattened batch into one device buffer that lives as long as the runner,
+ * queues the stage's work, and on the last stage that of the sampler. Block tables and drawn tokens stay
+ * on the device by slot, so a decode step reads nothing that the host must first fetch.
  */
 export class ModelRunner implements Disposable {
   readonly #options: ModelRunnerOptions;
-  readonly #maxBlocks: number;
-  readonly #slotTables: Int32Array[];
-  readonly #host: {
-    readonly ids: Int32Array;
-    readonly positions: Int32Array;
-    readonly slotMapping: Int32Array;
-    readonly queryStarts: Int32Array;
-    readonly contextStarts: Int32Array;
-    readonly blockTables: Int32Array;
-    readonly logitIndex: Int32Array;
-  };
-  readonly #ids: Tensor;
-  readonly #positions: Tensor;
-  readonly #slotMapping: Tensor;
-  readonly #queryStarts: Tensor;
-  readonly #contextStarts: Tensor;
-  readonly #tableRows: Tensor;
-  readonly #blockTables: Tensor;
-  readonly #logitIndex: Tensor;
+  readonly #owned = new DisposableStack();
+  readonly #arena: StepArena;
+  readonly #tables: BlockTables;
+  /** i32 `[maxNumSeqs]`: the token drawn last for each slot. */
+  readonly #slotTokens: Tensor;
+  readonly #drawnTokens: "slots" | TokenBoard | null;
+  readonly #buckets: readonly number[];
+  readonly #decodeBatches = new Map<number, DecodeBatch>();
 
-  /** Allocates the batch buffers. */
+  /** Allocates the batch buffers; {@linkcode allocateCache} must follow. */
   constructor(options: ModelRunnerOptions) {
-    const { device, maxNumSeqs, maxNumBatchedTokens, maxModelLen } = options;
+    const { device, sampler, board, maxNumSeqs, maxModelLen } = options;
     this.#options = options;
-    this.#maxBlocks = Math.ceil(maxModelLen / KV_BLOCK_SIZE);
-    this.#slotTables = Array.from(
-      { length: maxNumSeqs },
-      () => new Int32Array(this.#maxBlocks),
+    this.#buckets = decodeBuckets(maxNumSeqs);
+    // The only stage draws what it takes as input.
+    this.#drawnTokens = board ?? (sampler ? "slots" : null);
+    using owned = new DisposableStack();
+    this.#arena = owned.use(new StepArena(device, this.#largest));
+    this.#tables = owned.use(new BlockTables({ device, numSlots: maxNumSeqs, maxModelLen }));
+    this.#slotTokens = owned.use(
+      Tensor.allocate(device, { shape: [maxNumSeqs], dtype: "i32" }),
     );
-    this.#host = {
-      ids: new Int32Array(maxNumBatchedTokens),
-      positions: new Int32Array(maxNumBatchedTokens),
-      slotMapping: new Int32Array(maxNumBatchedTokens),
-      queryStarts: new Int32Array(maxNumSeqs + 1),
-      contextStarts: new Int32Array(maxNumSeqs),
-      blockTables: new Int32Array(maxNumSeqs * this.#maxBlocks),
-      logitIndex: new Int32Array(maxNumBatchedTokens),
-    };
-    const i32 = (...shape: number[]) => Tensor.allocate(device, { shape, dtype: "i32" });
-    this.#ids = i32(maxNumBatchedTokens);
-    this.#positions = i32(maxNumBatchedTokens);
-    this.#slotMapping = i32(maxNumBatchedTokens);
-    this.#queryStarts = i32(maxNumSeqs + 1);
-    this.#contextStarts = i32(maxNumSeqs);
-    this.#tableRows = i32(maxNumSeqs);
-    this.#tableRows.upload(Int32Array.from({ length: maxNumSeqs }, (_, row) => row));
-    this.#blockTables = i32(maxNumSeqs, this.#maxBlocks);
-    this.#logitIndex = i32(maxNumBatchedTokens);
+    this.#slotTokens.upload(new Int32Array(maxNumSeqs));
+    this.#owned = owned.move();
   }
 
-  /** Runs a plan. On the last stage returns what every sequence got, else null. */
-  execute(plan: StepPlan): SequenceResult[] | null {
-    const batch = this.#writeBatch(plan.sequences);
-    const { model } = this.#options;
-    model.receive(batch.tokens);
-    model.forward(batch);
-    model.send(batch.tokens);
-    return this.#options.sampler ? this.#sample(plan.sequences, this.#options.sampler) : null;
+  /** Allocates the KV cache, and one more block for padding. Recordings are made anew. */
+  allocateCache(numBlocks: number): void {
+    this.#forgetRecordings();
+    this.#options.model.allocateCache(numBlocks + 1);
+    this.#tables.reset(numBlocks);
   }
 
-  #writeBatch(sequences: readonly PlannedSequence[]): ForwardBatch {
-    const { queryStarts, contextStarts } = this.#host;
-    let tokens = 0;
-    sequences.forEach((sequence, index) => {
-      queryStarts[index] = tokens;
-      contextStarts[index] = sequence.startPosition;
-      this.#writeSequence(sequence, index, tokens);
-      tokens += sequence.numTokens;
-    });
-    queryStarts[sequences.length] = tokens;
-    this.#upload(tokens, sequences.length);
+  /**
+   * Runs a step of padding that is as large as a step may become, then decode steps of every recorded
+   * size, and records these: afterwards all memory that steps take is taken. Every rank calls it.
+   */
+  warmUp(): void {
+    const { device, model, record } = this.#options;
+    this.#pad(this.#batch(this.#largest), model.logits?.shape[0] ?? 0, null);
+    for (const size of record ? this.#buckets : []) {
+      const decode = this.#decodeBatch(size);
+      // Once as it is, once to record it.
+      for (let i = 0; i < 2; i++) this.#pad(decode.batch, size, decode);
+    }
+    device.synchronize();
+  }
+
+  /** Queues a plan's work. Plans are started in the order of their steps. */
+  start({ step, sequences }: StepPlan): PendingStep {
+    const { sampler, record } = this.#options;
+    const rows = sampler ? logitRows(sequences) : [];
+    const decode = isDecode(sequences) ? this.#decodeBatch(sequences.length) : null;
+    const batch = decode?.batch ?? this.#batch(countsOf(sequences, rows));
+    batch.write(sequences, rows);
+    const recorded = record ? decode : null;
+    const rowsToSample = recorded && rows.length > 0 ? batch.layout.counts.rows : rows.length;
+    const sampled = this.#run(batch, { rows, rowsToSample, recorded });
     return {
-      tokens,
-      sequences: sequences.length,
-      ids: this.#ids,
-      tensors: {
-        positions: this.#positions,
-        slotMapping: this.#slotMapping,
-        queryStarts: this.#queryStarts,
-        contextStarts: this.#contextStarts,
-        tableRows: this.#tableRows,
-        blockTables: this.#blockTables,
+      step,
+      isReady: () => sampled.every(({ samples }) => samples.isReady()),
+      finish: () => {
+        if (!sampler) return null;
+        const answers = sampled.map(({ rows, samples }) => ({ rows, ...samples.read() }));
+        return sequenceResults(sequences, answers);
       },
     };
   }
 
-  #writeSequence(sequence: PlannedSequence, index: number, firstToken: number): void {
-    const { slot, startPosition, numTokens, tokens, newBlocks, firstNewBlock } = sequence;
-    const { ids, positions, slotMapping, blockTables } = this.#host;
-    const table = this.#slotTables[slot];
-    for (let i = 0; i < newBlocks.length; i++) table[firstNewBlock + i] = newBlocks[i];
-    if (tokens) ids.set(tokens, firstToken);
-    else ids[firstToken] = this.#options.board.tokenOf(sequence.inputStep, slot);
-    for (let i = 0; i < numTokens; i++) {
-      const position = startPosition + i;
-      const block = table[Math.floor(position / KV_BLOCK_SIZE)];
-      positions[firstToken + i] = position;
-      slotMapping[firstToken + i] = block * KV_BLOCK_SIZE + position % KV_BLOCK_SIZE;
-    }
-    const used = Math.ceil((startPosition + numTokens) / KV_BLOCK_SIZE);
-    blockTables.set(table.subarray(0, used), index * this.#maxBlocks);
+  /** Runs a batch of padding alone. */
+  #pad(batch: StepBatch, rowsToSample: number, recorded: DecodeBatch | null): void {
+    batch.write([], []);
+    const sampled = this.#run(batch, { rows: [], rowsToSample, recorded });
+    for (const { samples } of sampled) samples.read();
   }
 
-  #upload(tokens: number, sequences: number): void {
-    const host = this.#host;
-    this.#ids.upload(host.ids.subarray(0, tokens));
-    this.#positions.upload(host.positions.subarray(0, tokens));
-    this.#slotMapping.upload(host.slotMapping.subarray(0, tokens));
-    this.#queryStarts.upload(host.queryStarts.subarray(0, sequences + 1));
-    this.#contextStarts.upload(host.contextStarts.subarray(0, sequences));
-    this.#blockTables.upload(host.blockTables.subarray(0, sequences * this.#maxBlocks));
-  }
-
-  #sample(sequences: readonly PlannedSequence[], sampler: Sampler): SequenceResult[] {
-    const { model } = this.#options;
-    const rows = logitRows(sequences);
-    const tokens = sequences.map(() => -1);
-    const drawnLogprobs: (RowLogprobs | null)[] = sequences.map(() => null);
-    const promptLogprobs: (RowLogprobs[] | null)[] = sequences.map(
-      ({ promptTargets }) => promptTargets ? [] : null,
-    );
+  #run(
+    batch: StepBatch,
+    options: {
+      readonly rows: readonly LogitRow[];
+      readonly rowsToSample: number;
+      readonly recorded: DecodeBatch | null;
+    },
+  ): SampledRows[] {
+    const { model, sampler } = this.#options;
+    const { tokens } = batch.layout.counts;
+    model.receive(tokens);
+    if (options.recorded) options.recorded.forward.run();
+    else this.#forward(batch);
+    model.send(tokens);
     const atOnce = model.logits?.shape[0] ?? 0;
-    for (let start = 0; start < rows.length; start += atOnce) {
-      const chunk = rows.slice(start, start + atOnce);
-      chunk.forEach((row, i) => this.#host.logitIndex[i] = row.token);
-      this.#logitIndex.upload(this.#host.logitIndex.subarray(0, chunk.length));
-      model.computeLogits(this.#logitIndex, chunk.length);
-      const work = sampler.prepare(chunk);
-      sampler.run(work);
-      const drawn = sampler.readBack(work).read();
-      chunk.forEach((row, i) => {
-        if (row.sampling) {
-          tokens[row.sequence] = drawn.tokens[i];
-          drawnLogprobs[row.sequence] = drawn.logprobs[i];
-        } else {
-          const entry = drawn.logprobs[i];
-          if (entry) promptLogprobs[row.sequence]?.push(entry);
-        }
+    const sampled: SampledRows[] = [];
+    for (let start = 0; sampler && start < options.rowsToSample; start += atOnce) {
+      const count = Math.min(atOnce, options.rowsToSample - start);
+      const rows = options.rows.slice(start, start + count);
+      const recorded = count === options.rowsToSample ? options.recorded : null;
+      sampled.push({
+        rows,
+        samples: this.#sample(sampler, rows, { batch, start, count, recorded }),
       });
     }
-    return sequences.map(({ slot }, index) => ({
-      slot,
-      token: tokens[index],
-      logprobs: drawnLogprobs[index],
-      promptLogprobs: promptLogprobs[index],
-    }));
+    return sampled;
   }
 
-  /** Frees the batch buffers. */
+  #forward({ forward, layout }: StepBatch): void {
+    const { device, model } = this.#options;
+    const { ids, sources } = layout.device;
+    if (this.#drawnTokens === "slots") {
+      device.gatherTokens(ids, this.#slotTokens, sources, forward.tokens);
+    }
+    model.forward(forward);
+  }
+
+  /** Draws for `rows`, padded to `count`, the rows of the batch from `start` on. */
+  #sample(
+    sampler: Sampler,
+    rows: readonly LogitRow[],
+    options: {
+      readonly batch: StepBatch;
+      readonly start: number;
+      readonly count: number;
+      readonly recorded: DecodeBatch | null;
+    },
+  ): PendingSamples {
+    const { device, model } = this.#options;
+    const { batch, start, count, recorded } = options;
+    const work = sampler.prepare(rows, count);
+    const logitIndex = tail(device, batch.layout.device.logitIndex, start);
+    const drawnSlots = tail(device, batch.layout.device.drawnSlots, start);
+    const draw = () => {
+      model.computeLogits(logitIndex, count);
+      sampler.run(work);
+      if (this.#drawnTokens === "slots") {
+        device.scatterTokens(this.#slotTokens, sampler.tokens, drawnSlots, count);
+      }
+    };
+    if (recorded && !work.logprobs?.whole) {
+      let known = recorded.sampling.get(work.key);
+      if (!known) recorded.sampling.set(work.key, known = new RecordedWork(device, draw));
+      known.run();
+    } else {
+      draw();
+    }
+    return sampler.readBack(work);
+  }
+
+  get #largest(): StepCounts {
+    const { maxNumSeqs, maxNumBatchedTokens: tokens } = this.#options;
+    return { tokens, sequences: maxNumSeqs, rows: tokens, tableEntries: tokens };
+  }
+
+  #batch(counts: StepCounts): StepBatch {
+    return new StepBatch({
+      arena: this.#arena,
+      layout: this.#arena.layOut(counts),
+      tables: this.#tables,
+      drawnTokens: this.#drawnTokens,
+    });
+  }
+
+  /** The batch of decode steps of `count` sequences; each size is laid out once. */
+  #decodeBatch(count: number): DecodeBatch {
+    const { device, record } = this.#options;
+    const size = record ? bucketOf(count, this.#buckets) : count;
+    const known = this.#decodeBatches.get(size);
+    if (known) return known;
+    const batch = this.#batch({ tokens: size, sequences: size, rows: size, tableEntries: size });
+    const forward = new RecordedWork(device, () => this.#forward(batch));
+    const made = { batch, forward, sampling: new Map<string, RecordedWork>() };
+    this.#decodeBatches.set(size, made);
+    return made;
+  }
+
+  #forgetRecordings(): void {
+    for (const { forward, sampling } of this.#decodeBatches.values()) {
+      forward[Symbol.dispose]();
+      for (const recorded of sampling.values()) recorded[Symbol.dispose]();
+    }
+    this.#decodeBatches.clear();
+  }
+
+  /** Frees recordings and batch buffers; every step that was started must have been finished. */
   [Symbol.dispose](): void {
-    const tensors = [
-      this.#ids,
-      this.#positions,
-      this.#slotMapping,
-      this.#queryStarts,
-      this.#contextStarts,
-      this.#tableRows,
-      this.#blockTables,
-      this.#logitIndex,
-    ];
-    for (const tensor of tensors) tensor[Symbol.dispose]();
+    this.#forgetRecordings();
+    this.#owned.dispose();
   }
 }
 
-/** Rows of logits that a step needs: prompt tokens with targets, and each sequence's next token. */
-function logitRows(sequences: readonly PlannedSequence[]): LogitRow[] {
-  const rows: LogitRow[] = [];
-  let firstToken = 0;
-  sequences.forEach((planned, sequence) => {
-    const { promptTargets, promptLogprobs, sampling, startPosition, numTokens } = planned;
-    for (let i = 0; promptTargets && i < promptTargets.length; i++) {
-      rows.push({
-        token: firstToken + i,
-        sequence,
-        sampling: null,
-        position: startPosition + i + 1,
-        target: promptTargets[i],
-        logprobs: promptLogprobs,
-      });
-    }
-    if (sampling) {
-      rows.push({
-        token: firstToken + numTokens - 1,
-        sequence,
-        sampling,
-        position: startPosition + numTokens,
-        target: -1,
-        logprobs: sampling.logprobs,
-      });
-    }
-    firstToken += numTokens;
-  });
-  return rows;
+/** Whether each sequence computes the one token after those it has, and nothing else is asked. */
+function isDecode(sequences: readonly PlannedSequence[]): boolean {
+  return sequences.every(({ numTokens, promptTargets, newBlocks }) =>
+    numTokens === 1 && promptTargets === null && newBlocks.length <= 1
+  );
+}
+
+function countsOf(sequences: readonly PlannedSequence[], rows: readonly LogitRow[]): StepCounts {
+  let [tokens, tableEntries] = [0, 0];
+  for (const { numTokens, newBlocks } of sequences) {
+    tokens += numTokens;
+    tableEntries += newBlocks.length;
+  }
+  return { tokens, sequences: sequences.length, rows: rows.length, tableEntries };
+}
+
+/** The elements from `start` on. */
+function tail(device: Device, vector: Tensor, start: number): Tensor {
+  if (start === 0) return vector;
+  const shape = [vector.size - start];
+  return Tensor.view(device, vector.address + BigInt(4 * start), { shape, dtype: "i32" });
 }
