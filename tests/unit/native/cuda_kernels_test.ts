@@ -1,0 +1,92 @@
+/** The real compiler over all CUDA kernels, on machines that have it; no GPU is needed. */
+import { assert, assertEquals } from "@std/assert";
+import { cudaProgram } from "../../../src/native/cuda_compile.ts";
+import { CUDA_SOURCES } from "../../../src/native/cuda_sources.ts";
+import { LibraryError } from "../../../src/native/library.ts";
+import { openNvrtc } from "../../../src/native/nvrtc.ts";
+
+const ARCHITECTURES = [80, 90, 100];
+
+/** Makes the assembler report each kernel's resources in the log. */
+const VERBOSE = "--ptxas-options=-v";
+
+/** What one kernel takes of a multiprocessor. */
+interface KernelResources {
+  readonly name: string;
+  readonly registers: number;
+  readonly sharedBytes: number;
+  readonly stackBytes: number;
+  readonly spillStores: number;
+  readonly spillLoads: number;
+}
+
+/** Lines that the assembler writes about every program and kernel; any other is a warning. */
+const REPORT =
+  /^ptxas( info\s*: (Compiling entry function|Function properties for|Used \d+ registers|Compile time|\(C\d+\) Compil|\d+ bytes gmem)|\s+\. ?\s+\d+ bytes stack frame)/;
+
+function kernelResources(log: string): KernelResources[] {
+  return log.split(/^.*Compiling entry function '/m).slice(1).map((part) => {
+    const count = (pattern: RegExp) => Number(part.match(pattern)?.[1] ?? 0);
+    const registers = part.match(/Used (\d+) registers/);
+    assert(registers, `the log gives registers for each kernel: ${part}`);
+    return {
+      name: part.slice(0, part.indexOf("'")),
+      registers: Number(registers[1]),
+      sharedBytes: count(/(\d+) bytes smem/),
+      stackBytes: count(/(\d+) bytes stack frame/),
+      spillStores: count(/(\d+) bytes spill stores/),
+      spillLoads: count(/(\d+) bytes spill loads/),
+    };
+  });
+}
+
+function printTable(architecture: number, kernels: readonly KernelResources[]): void {
+  const titles = ["registers", "shared", "stack", "spill stores", "spill loads"];
+  const line = (name: string, cells: readonly (string | number)[]) =>
+    name.padEnd(44) + cells.map((cell) => String(cell).padStart(14)).join("");
+  console.log(line(`sm_${architecture}`, titles));
+  for (const { name, registers, sharedBytes, stackBytes, spillStores, spillLoads } of kernels) {
+    console.log(line(name, [registers, sharedBytes, stackBytes, spillStores, spillLoads]));
+  }
+}
+
+/** Whether the compiler is missing; says so. */
+function isCompilerMissing(): boolean {
+  try {
+    using _nvrtc = openNvrtc();
+    return false;
+  } catch (error) {
+    if (!(error instanceof LibraryError)) throw error;
+    console.warn(`NOT CHECKED: kernels with the real NVRTC: ${error.message}`);
+    return true;
+  }
+}
+
+const ignore = isCompilerMissing();
+
+for (const architecture of ARCHITECTURES) {
+  Deno.test({
+    name: `NVRTC compiles every kernel for sm_${architecture} without warnings and spills`,
+    ignore,
+    fn: () => {
+      using nvrtc = openNvrtc();
+      const program = cudaProgram({ architecture, sources: CUDA_SOURCES });
+      const { log } = nvrtc.compile({ ...program, options: [...program.options, VERBOSE] });
+      const kernels = kernelResources(log).sort((a, b) => a.name < b.name ? -1 : 1);
+      printTable(architecture, kernels);
+      for (const kind of [/gemv/, /attention/, /norm/, /sample|gumbel/]) {
+        assert(kernels.some(({ name }) => kind.test(name)), `a kernel is called ${kind.source}`);
+      }
+      assertEquals(log.split("\n").filter((text) => !REPORT.test(text)), [], "warnings");
+      const spilling = kernels.filter(({ spillStores, spillLoads }) =>
+        spillStores + spillLoads > 0
+      );
+      assertEquals(spilling.map(({ name }) => name), [], "kernels that spill registers");
+      assertEquals(
+        kernels.filter(({ sharedBytes }) => sharedBytes > 0),
+        [],
+        "static shared memory",
+      );
+    },
+  });
+}
