@@ -5,6 +5,7 @@
 import type { Command, Invocation } from "./command.ts";
 import { engineOptions } from "./engine_options.ts";
 import { INSPECT_FLAGS } from "./flags.ts";
+import { describeGpus } from "./gpu_report.ts";
 import { describeMachine } from "./machine_report.ts";
 import { modelFolder } from "./model_folder.ts";
 import { describeModel } from "./model_report.ts";
@@ -22,10 +23,12 @@ export const inspectCommand: Command<Flags> = {
 
 async function inspect({ values, host }: Invocation<Flags>): Promise<number> {
   const machine = describeMachine(values.device);
+  const gpus = describeGpus();
   const model = values.model === undefined
     ? null
     : describeModel(engineOptions(values, (await modelFolder(values.model, host)).folder));
-  host.print(values.json ? JSON.stringify({ machine, model }) : formatReport({ machine, model }));
+  const report = { machine, gpus, model };
+  host.print(values.json ? JSON.stringify(report) : formatReport(report));
   return 0;
 }
 
@@ -33,8 +36,10 @@ async function inspect({ values, host }: Invocation<Flags>): Promise<number> {
 function formatReport(report: object, indent = ""): string {
   return Object.entries(report).map(([name, value]) => {
     const label = `${indent}${name.replaceAll("_", " ")}:`;
-    if (value === null) return `${label} none`;
-    if (typeof value !== "object") return `${label} ${value}`;
+    if (value === null || Array.isArray(value) && value.length === 0) return `${label} none`;
+    if (typeof value !== "object") {
+      return `${label} ${String(value).replaceAll("\n", `\n${indent}  `)}`;
+    }
     if (Array.isArray(value) && value.every((item) => typeof item !== "object")) {
       return `${label} ${value.join(" to ")}`;
     }
