@@ -186,7 +186,7 @@ __device__ __forceinline__ void mma_f16_16816(float (&d)[4], const unsigned (&a)
 // calls barrier_expect with the bytes of the round and starts the copies; every thread that reads
 // the bytes calls barrier_wait with the round's number modulo 2.
 
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+#if __CUDA_ARCH__ >= 900
 
 // Prepares a barrier (8 aligned bytes of shared memory) for rounds of `arrivals` arrivals.
 __device__ __forceinline__ void barrier_init(unsigned long long* barrier, unsigned arrivals) {

@@ -1,0 +1,107 @@
+// The twin of native/cuda/ptx.cuh: the same names with the same meaning, for kernels that run under
+// the emulator. What each does is said there; how it is checked, in core/.
+#ifndef WEFT_PTX_CUH
+#define WEFT_PTX_CUH
+
+inline unsigned char* shared_memory() { return ::cuda_emulator::dynamic_shared_memory(); }
+
+inline void pdl_wait() { ::cuda_emulator::programmatic_wait(); }
+
+// Kernels run one after another here, so that nothing can start early.
+inline void pdl_launch_dependents() {}
+
+inline float bf16_to_f32(unsigned short bits) {
+  return __uint_as_float(static_cast<unsigned>(bits) << 16);
+}
+
+inline unsigned short f32_to_bf16(float value) {
+  const unsigned bits = __float_as_uint(value);
+  if (isnan(value)) return 0x7fff;
+  return static_cast<unsigned short>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+inline unsigned f32x2_to_bf16x2(float low, float high) {
+  return f32_to_bf16(low) | static_cast<unsigned>(f32_to_bf16(high)) << 16;
+}
+
+inline float f16_to_f32(unsigned short bits) { return ::cuda_emulator::widen_f16(bits); }
+
+inline unsigned short f32_to_f16(float value) { return ::cuda_emulator::narrow_f16(value); }
+
+inline unsigned f32x2_to_f16x2(float low, float high) {
+  return f32_to_f16(low) | static_cast<unsigned>(f32_to_f16(high)) << 16;
+}
+
+// The exact function, but for the subnormal results that the instruction flushes.
+inline float fast_exp2(float value) {
+  const float power = exp2f(value);
+  return power < 0x1p-126f ? 0.0f : power;
+}
+
+inline uint4 load_weights16(const void* address) { return *static_cast<const uint4*>(address); }
+
+inline void cp_async16(void* shared, const void* global) {
+  ::cuda_emulator::copy_async(shared, global, true);
+}
+
+inline void cp_async16_or_zero(void* shared, const void* global, bool in_range) {
+  ::cuda_emulator::copy_async(shared, global, in_range);
+}
+
+inline void cp_async_commit() { ::cuda_emulator::commit_copies(); }
+
+template <int N>
+inline void cp_async_wait() {
+  ::cuda_emulator::wait_for_copies(N);
+}
+
+inline void ldmatrix_x4(unsigned (&r)[4], const void* shared) {
+  ::cuda_emulator::load_matrices(r, shared, 4, false);
+}
+
+inline void ldmatrix_x4_trans(unsigned (&r)[4], const void* shared) {
+  ::cuda_emulator::load_matrices(r, shared, 4, true);
+}
+
+inline void ldmatrix_x2(unsigned (&r)[2], const void* shared) {
+  ::cuda_emulator::load_matrices(r, shared, 2, false);
+}
+
+inline void ldmatrix_x2_trans(unsigned (&r)[2], const void* shared) {
+  ::cuda_emulator::load_matrices(r, shared, 2, true);
+}
+
+inline void mma_bf16_16816(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  ::cuda_emulator::multiply_accumulate(::cuda_emulator::FactorType::kBf16, d, a, b);
+}
+
+inline void mma_f16_16816(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  ::cuda_emulator::multiply_accumulate(::cuda_emulator::FactorType::kF16, d, a, b);
+}
+
+#if __CUDA_ARCH__ >= 900
+
+inline void barrier_init(unsigned long long* barrier, unsigned arrivals) {
+  ::cuda_emulator::transaction_barrier_init(barrier, arrivals);
+}
+
+inline void barrier_expect(unsigned long long* barrier, unsigned bytes) {
+  ::cuda_emulator::transaction_barrier_arrive(barrier, bytes);
+}
+
+inline void barrier_arrive(unsigned long long* barrier) {
+  ::cuda_emulator::transaction_barrier_arrive(barrier, 0);
+}
+
+inline void barrier_wait(unsigned long long* barrier, unsigned parity) {
+  ::cuda_emulator::transaction_barrier_wait(barrier, parity);
+}
+
+inline void bulk_copy(void* shared, const void* global, unsigned bytes,
+                      unsigned long long* barrier) {
+  ::cuda_emulator::bulk_copy(shared, global, bytes, barrier);
+}
+
+#endif
+
+#endif  // WEFT_PTX_CUH
