@@ -74,16 +74,6 @@ Deno.test({
   },
 });
 
-Deno.test({
-  name: "cudart's numbers are checked before C has them",
-  ignore: noCudart,
-  fn: () => {
-    using cudart = openCudart();
-    assertThrows(() => cudart.setDevice(-1), RangeError, "current value is -1");
-    assertThrows(() => cudart.malloc(1.5), RangeError, "current value is 1.5");
-  },
-});
-
 for (const architecture of [80, 90, 100]) {
   Deno.test({
     name: `NVRTC compiles a kernel with a header for sm_${architecture}, without warnings`,
