@@ -52,6 +52,7 @@ export type { TokenText } from "./src/text/token_bytes.ts";
 
 // Models: checkpoints in Hugging Face form.
 export { Checkpoint, type CheckpointTensor } from "./src/models/checkpoint.ts";
+export { DummyWeights } from "./src/models/dummy_weights.ts";
 export { ModelLoadError, type ModelLoadErrorOptions } from "./src/models/errors.ts";
 export {
   initCheckpoint,

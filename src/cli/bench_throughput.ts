@@ -94,7 +94,7 @@ async function benchThroughput({ values, host }: Invocation<Flags>): Promise<num
   const bandwidth = measureReadBandwidth({ threads: Math.min(1024, config.threads * ranks) });
   const bytesPerToken = bytesReadPerToken(
     config.modelConfig,
-    storedWeights(model, config.modelConfig),
+    storedWeights(config),
     {
       batch: batch / replicas,
       context: promptTokens + decodeTokens / 2,

@@ -23,6 +23,7 @@ export function engineOptions(values: EngineFlagValues, model: string): EngineOp
     kvCacheMemory: values["kv-cache-memory"],
     device: values.device,
     dtype: values.dtype,
+    loadFormat: values["load-format"],
     launcher: values.launcher,
     threads: values.threads,
     seed: values.seed,

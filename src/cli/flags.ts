@@ -77,6 +77,12 @@ export const ENGINE_FLAGS = {
     fallback: "auto",
     help: "Type of the weights; auto is the checkpoint's own (also float32, bfloat16, float16)",
   }),
+  "load-format": choice({
+    values: { safetensors: "safetensors", dummy: "dummy" },
+    fallback: "safetensors",
+    help:
+      "Weights of the model's files, or dummy: random ones for its config.json, to measure speed",
+  }),
   "launcher": choice({
     values: { thread: "thread", process: "process" },
     fallback: "thread",

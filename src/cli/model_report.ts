@@ -4,7 +4,6 @@
  */
 import { type EngineConfig, resolveEngineConfig } from "../engine/engine_config.ts";
 import type { EngineOptions } from "../engine/types.ts";
-import type { ModelConfig } from "../models/model_config.ts";
 import { parameterCount } from "../models/parameter_shapes.ts";
 import { type RankFootprint, rankFootprints } from "../models/rank_footprint.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
@@ -65,7 +64,7 @@ const WEIGHT_DTYPES: Readonly<Record<string, WeightDType>> = {
 export function describeModel(options: EngineOptions): ModelReport {
   const engine = resolveEngineConfig(options);
   const { modelConfig } = engine;
-  const { bytes, storedDtype } = readStoredTypes(engine.model, modelConfig);
+  const { bytes, storedDtype } = readStoredTypes(engine);
   const footprints = rankFootprints(modelConfig, { ...engine, storedDtype });
   return {
     folder: engine.model,
@@ -84,10 +83,10 @@ export function describeModel(options: EngineOptions): ModelReport {
   };
 }
 
-function readStoredTypes(folder: string, config: ModelConfig) {
+function readStoredTypes(engine: EngineConfig) {
   const bytes: Record<string, number> = {};
   const types = new Map<string, string>();
-  for (const weight of storedWeights(folder, config)) {
+  for (const weight of storedWeights(engine)) {
     bytes[weight.dtype] = (bytes[weight.dtype] ?? 0) + weight.bytes;
     types.set(weight.name, weight.dtype);
   }
@@ -95,7 +94,7 @@ function readStoredTypes(folder: string, config: ModelConfig) {
     const dtype = types.get(name) ?? "missing";
     if (Object.hasOwn(WEIGHT_DTYPES, dtype)) return WEIGHT_DTYPES[dtype];
     throw new Error(
-      `Cannot load tensor ${name} of ${folder} as its type must be F32, F16 or BF16: it is ${dtype}`,
+      `Cannot load tensor ${name} of ${engine.model} as its type must be F32, F16 or BF16: it is ${dtype}`,
     );
   };
   return { bytes, storedDtype };

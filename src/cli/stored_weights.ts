@@ -1,10 +1,13 @@
 /**
- * The weights of a checkpoint as its headers tell.
+ * The weights of a model as they are stored.
  * @module
  */
+import type { EngineConfig } from "../engine/engine_config.ts";
 import { readCheckpointFiles } from "../models/checkpoint_files.ts";
 import type { ModelConfig } from "../models/model_config.ts";
+import { parameterShapes } from "../models/parameter_shapes.ts";
 import { familyOf } from "../models/registry.ts";
+import { dtypeBytes } from "../tensor/dtype.ts";
 
 /** A weight as it is stored. */
 export interface StoredWeight {
@@ -18,8 +21,22 @@ export interface StoredWeight {
   readonly bytes: number;
 }
 
-/** The weights in `folder` that a model of this config reads; throws ModelLoadError for bad files. */
-export function storedWeights(folder: string, config: ModelConfig): StoredWeight[] {
+/** The weights that an engine reads, or makes up; throws ModelLoadError for bad files. */
+export function storedWeights(
+  { model, modelConfig, loadFormat }: Pick<EngineConfig, "model" | "modelConfig" | "loadFormat">,
+): StoredWeight[] {
+  return loadFormat === "dummy" ? dummyWeights(modelConfig) : filedWeights(model, modelConfig);
+}
+
+function dummyWeights(config: ModelConfig): StoredWeight[] {
+  return parameterShapes(config).map(({ name, shape }) => {
+    const elements = shape.reduce((product, size) => product * size, 1);
+    const bytes = elements * dtypeBytes(config.dtype);
+    return { name, dtype: config.dtype.toUpperCase(), elements, bytes };
+  });
+}
+
+function filedWeights(folder: string, config: ModelConfig): StoredWeight[] {
   const naming = familyOf(config).naming(config);
   return [...readCheckpointFiles(folder)]
     .map(([stored, { dtype, shape, byteLength }]) => ({

@@ -40,6 +40,8 @@ export interface EngineConfig {
   readonly device: "auto" | "cpu" | "cuda";
   /** Storage of linear weights; null keeps the checkpoint's. */
   readonly format: WeightDType | null;
+  /** Where weights come from. */
+  readonly loadFormat: "safetensors" | "dummy";
   /** Threads of each rank. */
   readonly threads: number;
   /** Whether ranks may spin while they wait: only when each thread has a core to itself. */
@@ -114,6 +116,7 @@ export function resolveEngineConfig(options: EngineOptions): EngineConfig {
     launcher: options.launcher ?? "thread",
     device: options.device ?? "auto",
     format: !options.dtype || options.dtype === "auto" ? null : options.dtype,
+    loadFormat: options.loadFormat ?? "safetensors",
     threads,
     spin: threads * ranks * replicas <= cores,
     maxModelLen: Math.min(context, numBlocks * KV_BLOCK_SIZE),

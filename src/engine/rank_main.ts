@@ -9,6 +9,7 @@ import type { RankContext } from "../distributed/launcher.ts";
 import { RankChannel } from "../distributed/rank_channel.ts";
 import { Checkpoint } from "../models/checkpoint.ts";
 import type { CausalLm } from "../models/causal_lm.ts";
+import { DummyWeights } from "../models/dummy_weights.ts";
 import { loadModel } from "../models/load_model.ts";
 import type { Device } from "../tensor/device.ts";
 import { openDevice } from "../tensor/open_device.ts";
@@ -69,7 +70,9 @@ class RankEngine implements Disposable {
       );
       assertSameKernels(world, device);
       this.#mesh = this.#resources.use(createDeviceMesh(world, config));
-      const weights = this.#resources.use(Checkpoint.open(config.model, modelConfig));
+      const weights = config.loadFormat === "dummy"
+        ? new DummyWeights(modelConfig)
+        : this.#resources.use(Checkpoint.open(config.model, modelConfig));
       const model = this.#resources.use(loadModel({
         config: modelConfig,
         weights,

@@ -167,6 +167,11 @@ export interface EngineOptions {
   readonly launcher?: "thread" | "process";
   /** Threads of each rank. Default: cores divided by ranks. */
   readonly threads?: number;
+  /**
+   * Where weights come from: the safetensors files of the model's folder, or `dummy`: random ones of
+   * the shapes that its config.json names, to measure speed. Default `safetensors`.
+   */
+  readonly loadFormat?: "safetensors" | "dummy";
   /** Replicas that share this host: its cores and default KV memory are divided by it. Default 1. */
   readonly replicasOnHost?: number;
   /** Seed of requests that bring none; random when left out. */

@@ -5,6 +5,9 @@
 import { createHash } from "node:crypto";
 import type { WeightDType } from "../tensor/dtype.ts";
 
+/** Weights as bits: 16-bit types and f32. */
+export type WeightBits = Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
+
 /** Entries of the table of quantiles: one for each value of 16 random bits. */
 const QUANTILES = 65536;
 
@@ -20,7 +23,7 @@ const QUANTILES = 65536;
 export class RandomWeights {
   /** Storage type. */
   readonly dtype: WeightDType;
-  readonly #table: Uint16Array | Uint32Array;
+  readonly #table: WeightBits;
   readonly #seed: bigint;
 
   /** Prepares the table; `seed` is an unsigned 64-bit integer. */
@@ -48,17 +51,17 @@ export class RandomWeights {
 
 /** A stream of weights; see {@linkcode RandomWeights.stream}. */
 export class WeightStream {
-  readonly #table: Uint16Array | Uint32Array;
+  readonly #table: WeightBits;
   readonly #state: Uint32Array;
 
   /** Made by {@linkcode RandomWeights.stream}. */
-  constructor(table: Uint16Array | Uint32Array, state: Uint32Array) {
+  constructor(table: WeightBits, state: Uint32Array) {
     this.#table = table;
     this.#state = state;
   }
 
   /** Fills `out` (as many bits an element as the storage type) with the next weights, an even number. */
-  fill(out: Uint16Array | Uint32Array): void {
+  fill(out: WeightBits): void {
     if (out.length % 2 !== 0) {
       throw new RangeError(`Cannot fill an odd number of weights: ${out.length}`);
     }
@@ -85,7 +88,7 @@ export class WeightStream {
 export function encodeWeights(
   values: Float64Array,
   dtype: WeightDType,
-): Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer> {
+): WeightBits {
   if (dtype === "f16") return new Uint16Array(new Float16Array(values).buffer);
   const bits = new Uint32Array(new Float32Array(values).buffer);
   if (dtype === "f32") return bits;

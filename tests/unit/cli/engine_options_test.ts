@@ -13,7 +13,7 @@ Deno.test("every engine flag reaches the engine", () => {
     ...["--tensor-parallel-size=2", "--pipeline-parallel-size=3", "--data-parallel-size=4"],
     ...["--max-model-len=100", "--max-num-seqs=5", "--max-num-batched-tokens=77"],
     ...["--device=cpu", "--dtype=half", "--launcher=process", "--threads=1", "--seed=9"],
-    ...["--num-kv-blocks=6", "--kv-cache-memory=4096"],
+    ...["--num-kv-blocks=6", "--kv-cache-memory=4096", "--load-format=dummy"],
   );
   assertEquals(given, {
     model: "folder",
@@ -27,6 +27,7 @@ Deno.test("every engine flag reaches the engine", () => {
     kvCacheMemory: 4096,
     device: "cpu",
     dtype: "f16",
+    loadFormat: "dummy",
     launcher: "process",
     threads: 1,
     seed: 9n,
