@@ -125,6 +125,7 @@ async function build(
       await Deno.rename(`${work}/${name}`, `${folder}/${name}`);
     });
     await Deno.mkdir(`${work}/libraries`);
+    await copyKernelHeaders(`${work}/libraries/include`);
     for (const [file, parts] of objects) {
       const others = file === CORE
         ? []
@@ -142,6 +143,15 @@ async function build(
     await Deno.rename(`${work}/libraries`, built);
   } finally {
     await Deno.remove(work, { recursive: true });
+  }
+}
+
+/** The emulated NVRTC includes these in programs, and looks for them beside itself. */
+async function copyKernelHeaders(folder: string): Promise<void> {
+  const source = `${import.meta.dirname}/include`;
+  await Deno.mkdir(folder);
+  for await (const { name } of Deno.readDir(source)) {
+    await Deno.copyFile(`${source}/${name}`, `${folder}/${name}`);
   }
 }
 

@@ -3,9 +3,8 @@
 //
 // The core (core/*.cpp) is part of the emulated libcudart, which is linked with the SONAME
 // kCoreLibrary: compiled kernels and the other libraries, which are linked with that file, name it as
-// needed and find the one that is loaded, wherever it lies. libnvrtc.so is nvrtc/*.cpp; it expects
-// libcudart.so and a copy of the folder include/ beside itself. All are built with
-// -std=c++17 -O2 -fPIC.
+// needed and find the one that is loaded, wherever it lies. The emulated libnvrtc is nvrtc/*.cpp; it
+// expects the core and a copy of the folder include/ beside itself.
 #ifndef CUDA_EMULATOR_EMULATOR_H
 #define CUDA_EMULATOR_EMULATOR_H
 

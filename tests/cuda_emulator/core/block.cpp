@@ -9,7 +9,7 @@
 namespace cuda_emulator {
 
 Block& Block::running() {
-  static Block block;
+  static auto& block = *new Block;  // never destroyed: kernels may run at any time
   return block;
 }
 

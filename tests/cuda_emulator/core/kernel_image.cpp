@@ -44,7 +44,7 @@ struct Images {
 };
 
 Images& images() {
-  static Images instance;
+  static auto& instance = *new Images;  // never destroyed: images are unloaded at any time
   return instance;
 }
 

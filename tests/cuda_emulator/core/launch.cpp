@@ -28,7 +28,7 @@ struct Turn {
 };
 
 Turn& turn() {
-  static Turn instance;
+  static auto& instance = *new Turn;  // never destroyed: kernels may run at any time
   return instance;
 }
 

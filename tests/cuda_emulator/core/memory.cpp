@@ -58,7 +58,7 @@ struct Table {
 };
 
 Table& table() {
-  static Table instance;
+  static auto& instance = *new Table;  // never destroyed: memory is freed at any time
   return instance;
 }
 

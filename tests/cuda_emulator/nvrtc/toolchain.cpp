@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include "../emulator.h"
+
 namespace cuda_emulator {
 
 namespace {
@@ -95,7 +97,7 @@ bool Toolchain::compile(const std::string& standard, std::string& log) const {
 bool Toolchain::link(std::string& log) const {
   // Linked with the core by its file, but found by its SONAME when it is loaded.
   return run(std::string("-shared -Wl,-z,defs ") + kObjectFile + " " +
-                 quoted(home_ + "/libcudart.so") + " -lm -o " + kSharedObjectFile,
+                 quoted(home_ + "/" + kCoreLibrary) + " -lm -o " + kSharedObjectFile,
              log);
 }
 
