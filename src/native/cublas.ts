@@ -62,10 +62,8 @@ export const CUBLAS_SYMBOLS = {
   },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-const VERSION_SYMBOLS = { cublasGetProperty: CUBLAS_SYMBOLS.cublasGetProperty } as const;
-
 /** Where libcublas is found. */
-export const CUBLAS: LibraryDescription<typeof VERSION_SYMBOLS> = {
+const CUBLAS: LibraryDescription<Pick<typeof CUBLAS_SYMBOLS, "cublasGetProperty">> = {
   name: "cublas",
   variable: "WEFT_CUBLAS_PATH",
   sonames: ["libcublas.so.13", "libcublas.so.12"],
@@ -73,7 +71,7 @@ export const CUBLAS: LibraryDescription<typeof VERSION_SYMBOLS> = {
   install: "pip install nvidia-cublas",
   minimum: [12, 9, 0],
   companion: { variable: "WEFT_CUBLASLT_PATH", stem: "libcublasLt" },
-  versionSymbols: VERSION_SYMBOLS,
+  versionSymbols: { cublasGetProperty: CUBLAS_SYMBOLS.cublasGetProperty },
   readVersion({ cublasGetProperty }) {
     const { MAJOR_VERSION, MINOR_VERSION, PATCH_LEVEL } = LibraryProperty;
     const read = (property: number) => {

@@ -16,19 +16,15 @@ import {
 import { checkNatural, checkSize } from "./native_arguments.ts";
 import { NativeError } from "./native_error.ts";
 
-const VERSION_SYMBOLS = {
-  cudaRuntimeGetVersion: CUDART_SYMBOLS.cudaRuntimeGetVersion,
-} as const;
-
 /** Where libcudart is found. */
-export const CUDART: LibraryDescription<typeof VERSION_SYMBOLS> = {
+export const CUDART: LibraryDescription<Pick<typeof CUDART_SYMBOLS, "cudaRuntimeGetVersion">> = {
   name: "cudart",
   variable: "WEFT_CUDART_PATH",
   sonames: ["libcudart.so.13", "libcudart.so.12"],
   wheels: ["cu13", "cuda_runtime"],
   install: "pip install nvidia-cuda-runtime",
   minimum: [12, 9, 0],
-  versionSymbols: VERSION_SYMBOLS,
+  versionSymbols: { cudaRuntimeGetVersion: CUDART_SYMBOLS.cudaRuntimeGetVersion },
   readVersion(symbols) {
     const version = new Int32Array(1);
     const status = symbols.cudaRuntimeGetVersion(version);

@@ -18,10 +18,8 @@ import { NCCL_CONFIG, NcclConstant, NcclResult } from "./nccl_types.ts";
 /** The NCCL whose `ncclConfig_t` is passed; later ones take it for what it is. */
 const CONFIG_VERSION = 21800;
 
-const VERSION_SYMBOLS = { ncclGetVersion: NCCL_SYMBOLS.ncclGetVersion } as const;
-
 /** Where libnccl is found. */
-export const NCCL: LibraryDescription<typeof VERSION_SYMBOLS> = {
+const NCCL: LibraryDescription<Pick<typeof NCCL_SYMBOLS, "ncclGetVersion">> = {
   name: "nccl",
   variable: "WEFT_NCCL_PATH",
   sonames: ["libnccl.so.2"],
@@ -29,7 +27,7 @@ export const NCCL: LibraryDescription<typeof VERSION_SYMBOLS> = {
   install: "pip install nvidia-nccl-cu13",
   minimum: [2, 18, 0],
   resident: true,
-  versionSymbols: VERSION_SYMBOLS,
+  versionSymbols: { ncclGetVersion: NCCL_SYMBOLS.ncclGetVersion },
   readVersion({ ncclGetVersion }) {
     const code = new Int32Array(1);
     const status = ncclGetVersion(code);

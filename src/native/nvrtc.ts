@@ -43,10 +43,8 @@ export const NVRTC_SYMBOLS = {
   nvrtcGetCUBIN: { parameters: ["usize", "buffer"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-const VERSION_SYMBOLS = { nvrtcVersion: NVRTC_SYMBOLS.nvrtcVersion } as const;
-
 /** Where libnvrtc is found. */
-export const NVRTC: LibraryDescription<typeof VERSION_SYMBOLS> = {
+const NVRTC: LibraryDescription<Pick<typeof NVRTC_SYMBOLS, "nvrtcVersion">> = {
   name: "nvrtc",
   variable: "WEFT_NVRTC_PATH",
   sonames: ["libnvrtc.so.13", "libnvrtc.so.12"],
@@ -55,7 +53,7 @@ export const NVRTC: LibraryDescription<typeof VERSION_SYMBOLS> = {
   minimum: [12, 9, 0],
   // NVRTC asks the loader for it by name, which does not look into the folders of wheels.
   companion: { stem: "libnvrtc-builtins" },
-  versionSymbols: VERSION_SYMBOLS,
+  versionSymbols: { nvrtcVersion: NVRTC_SYMBOLS.nvrtcVersion },
   readVersion({ nvrtcVersion }) {
     const major = new Int32Array(1);
     const minor = new Int32Array(1);
