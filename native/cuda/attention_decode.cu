@@ -28,6 +28,9 @@ struct DecodeShared {
   HeadList list;
 };
 
+static_assert(sizeof(DecodeShared<64>) == 100904 && sizeof(DecodeShared<128>) == 100904,
+              "src/tensor/cuda/attention_kernels.ts names the size");
+
 // The units that one warp reads, in order: keys and values of cache blocks `first`, `first` +
 // kDecodeWarps, ... below `end`.
 template <class T, int D>

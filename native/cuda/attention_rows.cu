@@ -17,6 +17,8 @@ struct RowsShared {
   float weights[kRowWarps][kHeadsAtOnce][32];
 };
 
+static_assert(sizeof(RowsShared) == 6696, "src/tensor/cuda/attention_kernels.ts names the size");
+
 // Scores of one key with the first `heads` queries.
 template <class T>
 __device__ __forceinline__ void key_scores(float (&s)[kHeadsAtOnce], const T* key,

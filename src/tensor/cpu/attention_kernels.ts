@@ -5,7 +5,6 @@
 import { type AttentionKernels, type AttentionShape, KV_BLOCK_SIZE } from "../attention_kernels.ts";
 import type { CpuContext } from "./context.ts";
 import { checkCache, type CpuHeadKernels } from "./head_kernels.ts";
-import { checkCount, checkMatrix, checkVector } from "../kernel_arguments.ts";
 import { Tensor } from "../tensor.ts";
 
 /** Functions of the native library, each under its C declaration. */
@@ -85,8 +84,6 @@ export function cpuAttentionKernels(
   return {
     kvCache(numBlocks, shape) {
       const { numKvHeads, headDim } = shape;
-      checkCount("kvCache", "the number of slots", numBlocks * KV_BLOCK_SIZE);
-      checkCount("kvCache", "numKvHeads * headDim", numKvHeads * headDim);
       if (headDim < 1 || headDim > MAX_HEAD_DIM) {
         throw new RangeError(
           `Cannot make a KV cache as headDim must be from 1 to ${MAX_HEAD_DIM}: current value is ${headDim}`,
@@ -128,15 +125,6 @@ export function cpuAttentionKernels(
       const numBlocks = checkCache(cache, numKvHeads, headDim);
       const [numTables] = batch.blockTables.shape;
       const maxBlocks = batch.blockTables.rowStride;
-      checkMatrix("pagedAttention", "out", out, tokens, numHeads * headDim);
-      checkMatrix("pagedAttention", "queries", queries, tokens, numHeads * headDim);
-      checkVector("pagedAttention", "queryStarts", batch.queryStarts, sequences + 1, "i32");
-      checkVector("pagedAttention", "contextStarts", batch.contextStarts, sequences, "i32");
-      checkVector("pagedAttention", "tableRows", batch.tableRows, sequences, "i32");
-      checkMatrix("pagedAttention", "blockTables", batch.blockTables, numTables, maxBlocks, "i32");
-      checkVector("pagedAttention", "kvHeadOfHead", shape.kvHeadOfHead, numHeads, "i32");
-      checkCount("pagedAttention", "slidingWindow", shape.slidingWindow);
-      checkCount("pagedAttention", "tokens * numHeads", tokens * numHeads);
       reserveScratch(tokens, sequences, shape);
       const status = kernels.weft_paged_attention(
         pool,

@@ -10,6 +10,7 @@ import { CPU_LINEAR_SYMBOLS, cpuLinearKernels } from "./linear_kernels.ts";
 import { CPU_MEMORY_SYMBOLS, CpuMemory } from "./memory.ts";
 import { CPU_NORM_SYMBOLS, cpuNormKernels } from "./norm_kernels.ts";
 import { CPU_SAMPLING_SYMBOLS, cpuSamplingKernels } from "./sampling_kernels.ts";
+import { checkedAttentionKernels } from "../attention_arguments.ts";
 import type { Device, Readback } from "../device.ts";
 import { checkedElementwiseKernels } from "../elementwise_kernels.ts";
 import { checkedExpertKernels } from "../expert_kernels.ts";
@@ -108,7 +109,7 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): CpuDevice {
     ...checkedNormKernels(cpuNormKernels(context)),
     ...checkedElementwiseKernels(elementwise),
     ...heads,
-    ...cpuAttentionKernels(context, heads),
+    ...checkedAttentionKernels(cpuAttentionKernels(context, heads)),
     ...checkedExpertKernels(cpuExpertKernels(context)),
     ...checkedSamplingKernels(cpuSamplingKernels(context)),
 

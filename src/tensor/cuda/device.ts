@@ -2,7 +2,7 @@
  * A GPU as a device: kernels of `native/cuda` and cuBLAS on one stream.
  * @module
  */
-import { checkedAttentionKernels } from "../attention_kernels.ts";
+import { checkedAttentionKernels } from "../attention_arguments.ts";
 import type { Device } from "../device.ts";
 import { checkedElementwiseKernels } from "../elementwise_kernels.ts";
 import { checkedExpertKernels } from "../expert_kernels.ts";
