@@ -12,24 +12,40 @@ constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
-constexpr int kGroup = 4;  // logits that a thread takes at once: 16 bytes
+constexpr int kGroup = 4;   // logits that a thread takes at once: 16 bytes
+constexpr int kGroups = 4;  // of a thread: all are read before any is used
+constexpr int kPartWidth = kThreads * kGroup * kGroups;  // columns of a block
 
 __device__ __forceinline__ float minus_infinity() { return __uint_as_float(0xff800000u); }
 
-// The logits of columns [column, column + kGroup), -infinity where the row has none.
-__device__ __forceinline__ void load_logits(const float* row, int column, int size,
-                                            float (&logits)[kGroup]) {
-  if (column >= 0 && is_whole_part<kGroup>(row + column, size - column)) {
-    load16(row + column, logits);
+// This thread's share of kPartWidth columns: neighbouring threads have neighbouring groups.
+typedef float Logits[kGroups][kGroup];
+
+// First column of a group of this thread, `begin` being that of the part.
+__device__ __forceinline__ int column_of(int begin, int group) {
+  return begin + (group * kThreads + static_cast<int>(threadIdx.x)) * kGroup;
+}
+
+// The logits from column `begin` on, -infinity where the row has none; `begin` may be negative.
+__device__ __forceinline__ void load_logits(const float* row, int begin, int size,
+                                            Logits& logits) {
+  const int first = column_of(begin, 0);
+  const bool inside = first >= 0 && column_of(begin, kGroups - 1) + kGroup <= size;
+  if (inside && reinterpret_cast<unsigned long long>(row + first) % 16 == 0) {
+#pragma unroll
+    for (int g = 0; g < kGroups; g++) load16(row + column_of(begin, g), logits[g]);
   } else {
 #pragma unroll
-    for (int i = 0; i < kGroup; i++) {
-      const bool inside = column + i >= 0 && column + i < size;
-      logits[i] = inside ? row[column + i] : minus_infinity();
+    for (int i = 0; i < kGroups * kGroup; i++) {
+      const int column = column_of(begin, i / kGroup) + i % kGroup;
+      logits[i / kGroup][i % kGroup] =
+          column >= 0 && column < size ? row[column] : minus_infinity();
     }
   }
 #pragma unroll
-  for (int i = 0; i < kGroup; i++) logits[i] = fmaxf(logits[i], minus_infinity());
+  for (int i = 0; i < kGroups * kGroup; i++) {
+    logits[i / kGroup][i % kGroup] = fmaxf(logits[i / kGroup][i % kGroup], minus_infinity());
+  }
 }
 
 // A token and what speaks for it; that of kNobody loses to every other.

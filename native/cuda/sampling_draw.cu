@@ -72,11 +72,12 @@ __device__ __forceinline__ Candidate draw_group(const Draw& draw, const float (&
 
 // values and ids [rows]: the best of x / temperature + g, or of x where the temperature is 0, over the
 // logits that are at least the row's threshold; -infinity and first_id where there is none. Grid:
-// [rows, parts], each part `width` ids, a multiple of 4.
+// [rows, parts], each part kPartWidth ids, the first beginning at a multiple of kGroup. Shared memory:
+// a MergeScratch.
 extern "C" __global__ void __launch_bounds__(weft_sampling::kThreads) sampling_gumbel_argmax(
     float* values, int* ids, const float* logits, int stride, int size, int first_id,
     const float* temperatures, const unsigned* seeds, const int* choices, const int* positions,
-    const float* thresholds, int width, weft_sampling::Candidate* partials, unsigned* tickets) {
+    const float* thresholds, weft_sampling::Candidate* partials, unsigned* tickets) {
   using namespace weft_sampling;
   pdl_launch_dependents();
   pdl_wait();
@@ -88,14 +89,13 @@ extern "C" __global__ void __launch_bounds__(weft_sampling::kThreads) sampling_g
                      static_cast<unsigned>(positions[row])};
   const float* row_logits = row_of(logits, row, stride);
   // Groups begin at multiples of kGroup of the id, as blocks of random words do.
-  const int lead = first_id % kGroup;
-  const int begin = blockIdx.y * width;
-  const int end = min(begin + width, size + lead);
+  const int begin = static_cast<int>(blockIdx.y) * kPartWidth - first_id % kGroup;
+  Logits part;
+  load_logits(row_logits, begin, size, part);
   Candidate own = nothing<Candidate>();
-  for (int place = begin + threadIdx.x * kGroup; place < end; place += kThreads * kGroup) {
-    float group[kGroup];
-    load_logits(row_logits, place - lead, size, group);
-    own = draw_group(draw, group, first_id - lead + place, own);
+#pragma unroll
+  for (int g = 0; g < kGroups; g++) {
+    own = draw_group(draw, part[g], first_id + column_of(begin, g), own);
   }
   Candidate best;
   if (merge_row(own, partials, tickets, best)) {

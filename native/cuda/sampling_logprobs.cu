@@ -32,26 +32,26 @@ __device__ __forceinline__ void warp_tops(Candidate (&held)[kTopsPerLane], int k
 
 }  // namespace weft_sampling
 
-// stats [rows]: maximum and sum of exp(x - maximum). Grid: [rows, parts], each part `width` columns,
-// a multiple of 4; parts are merged in one order.
+// stats [rows]: maximum and sum of exp(x - maximum). Grid: [rows, parts], each part kPartWidth columns;
+// parts are merged in one order. Shared memory: a MergeScratch.
 extern "C" __global__ void __launch_bounds__(weft_sampling::kThreads) sampling_log_sum_exp(
-    weft_sampling::LogSum* stats, const float* logits, int stride, int size, int width,
+    weft_sampling::LogSum* stats, const float* logits, int stride, int size,
     weft_sampling::LogSum* partials, unsigned* tickets) {
   using namespace weft_sampling;
   pdl_launch_dependents();
   pdl_wait();
-  const float* row_logits = row_of(logits, blockIdx.x, stride);
-  const int begin = blockIdx.y * width;
-  const int end = min(begin + width, size);
+  Logits part;
+  load_logits(row_of(logits, blockIdx.x, stride), blockIdx.y * kPartWidth, size, part);
   LogSum own = nothing<LogSum>();
-  for (int column = begin + threadIdx.x * kGroup; column < end; column += kThreads * kGroup) {
-    float group[kGroup];
-    load_logits(row_logits, column, size, group);
-    LogSum sum = {fmaxf(fmaxf(group[0], group[1]), fmaxf(group[2], group[3])), 0.0f};
-    if (sum.maximum == minus_infinity()) continue;
 #pragma unroll
-    for (int i = 0; i < kGroup; i++) sum.sum += expf(group[i] - sum.maximum);
-    own = merge(own, sum);
+  for (int i = 0; i < kGroups * kGroup; i++) {
+    own.maximum = fmaxf(own.maximum, part[i / kGroup][i % kGroup]);
+  }
+  if (own.maximum != minus_infinity()) {
+#pragma unroll
+    for (int i = 0; i < kGroups * kGroup; i++) {
+      own.sum += expf(part[i / kGroup][i % kGroup] - own.maximum);
+    }
   }
   LogSum result;
   if (merge_row(own, partials, tickets, result)) stats[blockIdx.x] = result;

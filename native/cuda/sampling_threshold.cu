@@ -54,7 +54,7 @@ extern "C" __global__ void sampling_min_p_thresholds(float* thresholds, const fl
 // histogram [rows][256]: counts (kind 1) or masses (kind 2) of the logits that are at least
 // thresholds[t] and whose ordered key agrees with prefixes[t] in its top 8 * round bits, by the next 8
 // bits; zeros where the row's share is 0. -0 counts as 0. Grid: [rows, parts], each part `width`
-// columns, a multiple of 4 and at most 2^19. Shared memory: kWarps WarpHistograms and a flag.
+// columns, a multiple of kPartWidth and at most 2^19. Shared memory: kWarps WarpHistograms and a flag.
 extern "C" __global__ void __launch_bounds__(weft_sampling::kThreads) sampling_histogram(
     double* histogram, const float* logits, int stride, int size, int round, int kind,
     const double* shares, const unsigned* prefixes, const float* thresholds, const float* stats,
@@ -88,15 +88,17 @@ extern "C" __global__ void __launch_bounds__(weft_sampling::kThreads) sampling_h
   const float* row_logits = row_of(logits, row, stride);
   const int begin = blockIdx.y * width;
   const int end = min(begin + width, size);
-  for (int column = begin + threadIdx.x * kGroup; column < end; column += kThreads * kGroup) {
-    float group[kGroup];
-    load_logits(row_logits, column, size, group);
+  for (int first = begin; first < end; first += kPartWidth) {
+    Logits some;
+    load_logits(row_logits, first, size, some);
 #pragma unroll
-    for (int i = 0; i < kGroup; i++) {
-      const float x = group[i] == 0.0f ? 0.0f : group[i];
+    for (int i = 0; i < kGroups * kGroup; i++) {
+      const float logit = some[i / kGroup][i % kGroup];
+      const float x = logit == 0.0f ? 0.0f : logit;
       const unsigned key = ordered_key(x);
       const bool agrees = round == 0 || key >> (shift + 8) == prefix;
-      if (column + i >= size || !agrees || !(x >= threshold)) continue;
+      const bool exists = column_of(first, i / kGroup) + i % kGroup < size;
+      if (!exists || !agrees || !(x >= threshold)) continue;
       const unsigned amount = kind == kMass ? mass_of(x, maximum, temperature) : 1;
       if (amount == 0) continue;
       const unsigned place = key >> shift & (kBins - 1);

@@ -11,7 +11,7 @@ const WARPS = 8;
 const WARP_SIZE = 32;
 const BINS = 256;
 
-/** Columns of a part of a row: whatever the batch, so that a row's sums don't depend on it. */
+/** kPartWidth: columns of a block, whatever the batch, so that a row's sums don't depend on it. */
 const PART_WIDTH = 4096;
 /** Most columns of a part whose masses a histogram can hold. */
 const MAX_HISTOGRAM_WIDTH = 2 ** 19;
@@ -46,7 +46,6 @@ export function cudaSamplingKernels(context: CudaContext): SamplingKernels {
   const logSumExp = context.kernel("sampling_log_sum_exp", [
     "pointer",
     ...["pointer", "i32", "i32"] as const, // logits
-    "i32",
     ...["pointer", "pointer"] as const, // partials, tickets
   ]);
   const mergeLogSumExp = context.kernel("sampling_merge_log_sum_exp", [
@@ -80,7 +79,6 @@ export function cudaSamplingKernels(context: CudaContext): SamplingKernels {
     "pointer",
     ...["pointer", "i32", "i32", "i32"] as const, // logits
     ...["pointer", "pointer", "pointer", "pointer", "pointer"] as const, // what rows ask for
-    "i32",
     ...["pointer", "pointer"] as const, // partials, tickets
   ]);
   const mergeDraws = context.kernel("sampling_merge_draws", ["pointer", "pointer", "i32", "i32"]);
@@ -127,7 +125,6 @@ export function cudaSamplingKernels(context: CudaContext): SamplingKernels {
         logits.address,
         logits.rowStride,
         size,
-        PART_WIDTH,
         context.workspace(rows * parts * PARTIAL_BYTES),
         tickets,
       ]);
@@ -193,7 +190,6 @@ export function cudaSamplingKernels(context: CudaContext): SamplingKernels {
         options.choices.address,
         options.positions.address,
         options.thresholds.address,
-        PART_WIDTH,
         context.workspace(rows * parts * PARTIAL_BYTES),
         tickets,
       ]);
