@@ -8,6 +8,8 @@ const SYMBOLS = {
   weft_emulator_take_misuses: { parameters: ["buffer", "usize"], result: "usize" },
   // size_t weft_emulator_check_leaks(char* text, size_t capacity)
   weft_emulator_check_leaks: { parameters: ["buffer", "usize"], result: "usize" },
+  // void weft_emulator_describe_fault(char* text, size_t capacity)
+  weft_emulator_describe_fault: { parameters: ["buffer", "usize"], result: "void" },
   // int weft_emulator_inject_failures(const char* text)
   weft_emulator_inject_failures: { parameters: ["buffer"], result: "i32" },
   // void weft_emulator_reset(void)
@@ -37,6 +39,13 @@ export class EmulatorControls implements Disposable {
     const text = new Uint8Array(TEXT_BYTES);
     this.#library.symbols.weft_emulator_check_leaks(text, BigInt(text.length));
     return lines(text.subarray(0, text.indexOf(0)));
+  }
+
+  /** What a kernel did wrong, with kernel, block, thread and place; empty when none has. */
+  fault(): string {
+    const text = new Uint8Array(TEXT_BYTES);
+    this.#library.symbols.weft_emulator_describe_fault(text, BigInt(text.length));
+    return new TextDecoder().decode(text.subarray(0, text.indexOf(0)));
   }
 
   /** Asks for failures, such as `allocation=3,launch=10@1`; README.md names them. Counts anew. */

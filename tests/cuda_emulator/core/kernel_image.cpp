@@ -160,7 +160,7 @@ std::string source_line(const void* code) {
   pclose(output);
   if (!read || line[0] == '?') return "";
   std::string text(line);
-  text.erase(text.find_last_not_of(" \n") + 1);
+  text.erase(text.find_first_of(" \n"));  // addr2line may add a discriminator
   return " at " + text.substr(text.find_last_of('/') + 1);
 }
 

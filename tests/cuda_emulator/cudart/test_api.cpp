@@ -46,6 +46,12 @@ std::size_t weft_emulator_check_leaks(char* text, std::size_t capacity) {
   return count;
 }
 
+// What the first fault since the last reset was, as weft_emulator_check_leaks gives text; empty while
+// there has been none.
+void weft_emulator_describe_fault(char* text, std::size_t capacity) {
+  std::snprintf(text, capacity, "%s", fault_message().c_str());
+}
+
 // Makes the process as if it had never used a GPU: work, captures, handles, memory and faults go. A
 // fault leaves no other way to free what it has hit.
 void weft_emulator_reset() {

@@ -68,7 +68,7 @@ Toolchain::Toolchain(std::string folder)
 
 bool Toolchain::run(const std::string& arguments, std::string& log) const {
   // In the folder, so that messages name files as the program does.
-  const std::string command = "cd " + quoted(folder_) + " && g++ " + arguments + " 2>&1";
+  const std::string command = "cd " + quoted(folder_) + " && LC_ALL=C g++ " + arguments + " 2>&1";
   FILE* output = popen(command.c_str(), "r");
   if (output == nullptr) throw std::runtime_error("cannot run g++");
   char buffer[4096];
