@@ -1,6 +1,8 @@
 import type { Device } from "../../../src/tensor/device.ts";
 import { KV_BLOCK_SIZE } from "../../../src/tensor/attention_kernels.ts";
+import { dtypeBytes, type WeightDType } from "../../../src/tensor/dtype.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
+import { Matrix, rounded } from "./_matrix.ts";
 import type { Random } from "./_random.ts";
 
 /** Heads of a layer; query head h reads key/value head `kvHeadOfHead[h]`. */
@@ -26,20 +28,28 @@ export interface Chunk {
   readonly count: number;
 }
 
-export function randomSequence(random: Random, length: number, heads: Heads): Sequence {
+/** Normal numbers, as `dtype` stores them. */
+export function randomSequence(
+  random: Random,
+  length: number,
+  heads: Heads,
+  dtype: WeightDType = "f32",
+): Sequence {
   const { kvHeadOfHead, numKvHeads, headDim } = heads;
+  const normals = (numHeads: number) => rounded(random.normals(length * numHeads * headDim), dtype);
   return {
     length,
-    queries: random.normals(length * kvHeadOfHead.length * headDim),
-    keys: random.normals(length * numKvHeads * headDim),
-    values: random.normals(length * numKvHeads * headDim),
+    queries: normals(kvHeadOfHead.length),
+    keys: normals(numKvHeads),
+    values: normals(numKvHeads),
   };
 }
 
 /**
  * Runs `steps` through the paged cache, each writing its keys and values before it attends, and
  * returns the outputs `[length, numHeads * headDim]` of each sequence. The cache starts as NaN, its
- * blocks are dealt out in random order, and blocks that nobody may read are -1 in the tables.
+ * blocks are dealt out in random order, and blocks that nobody may read are -1 in the tables. `gap`
+ * elements lie between the rows of queries, keys, values and outputs.
  */
 export function attend(
   device: Device,
@@ -47,8 +57,10 @@ export function attend(
   steps: readonly (readonly Chunk[])[],
   heads: Heads,
   random: Random,
+  options: { readonly dtype?: WeightDType; readonly gap?: number } = {},
 ): Float32Array[] {
   const { kvHeadOfHead, numKvHeads, headDim, slidingWindow } = heads;
+  const { dtype = "f32", gap = 0 } = options;
   const width = kvHeadOfHead.length * headDim;
   const kvWidth = numKvHeads * headDim;
   const blocksOf = sequences.map(({ length }) => Math.ceil(length / KV_BLOCK_SIZE));
@@ -64,15 +76,12 @@ export function attend(
     tensor.upload(Int32Array.from(values));
     return tensor;
   };
-  const f32 = (values: Float32Array, columns: number) => {
-    const shape = [values.length / columns, columns];
-    const tensor = resources.use(Tensor.allocate(device, { shape }));
-    tensor.upload(values);
-    return tensor;
-  };
-  const cache = device.kvCache(numBlocks, { numKvHeads, headDim, dtype: "f32" });
-  resources.use(cache.keys).upload(new Float32Array(cache.keys.size).fill(NaN));
-  resources.use(cache.values).upload(new Float32Array(cache.values.size).fill(NaN));
+  const cache = device.kvCache(numBlocks, { numKvHeads, headDim, dtype });
+  for (const tensor of [resources.use(cache.keys), resources.use(cache.values)]) {
+    // All bits set is a NaN of any type.
+    const bytes = new Uint8Array(tensor.size * dtypeBytes(dtype)).fill(0xff);
+    tensor.upload(bytes);
+  }
   const shape = {
     numHeads: kvHeadOfHead.length,
     numKvHeads,
@@ -87,7 +96,8 @@ export function attend(
       const parts = chunks.map(({ sequence, start, count }) =>
         pick(sequences[sequence]).subarray(start * columns, (start + count) * columns)
       );
-      return f32(Float32Array.from(parts.flatMap((part) => [...part])), columns);
+      const values = parts.flatMap((part) => [...part]);
+      return new Matrix(device, values.length / columns, columns, { values, dtype, gap });
     };
     const starts = [0];
     for (const { count } of chunks) starts.push(starts[starts.length - 1] + count);
@@ -110,7 +120,7 @@ export function attend(
       });
     });
     const queries = rows(({ queries }) => queries, width);
-    const out = f32(new Float32Array(tokens * width).fill(NaN), width);
+    const out = new Matrix(device, tokens, width, { dtype, gap });
     const batch = {
       positions: i32(tokenOf.map(({ position }) => position)),
       slotMapping,
@@ -120,13 +130,14 @@ export function attend(
       blockTables: i32(blockTables, [chunks.length, maxBlocks]),
     };
     const qkv = {
-      queries,
-      keys: rows(({ keys }) => keys, kvWidth),
-      values: rows(({ values }) => values, kvWidth),
+      queries: queries.tensor,
+      keys: rows(({ keys }) => keys, kvWidth).tensor,
+      values: rows(({ values }) => values, kvWidth).tensor,
     };
+    const counts = { tokens, sequences: chunks.length };
     device.rotateAndCache(cache, qkv, batch, tokens, shape, { headNorms: null, rotary: null });
-    device.pagedAttention(out, queries, cache, batch, { tokens, sequences: chunks.length }, shape);
-    const result = out.download(new Float32Array(tokens * width));
+    device.pagedAttention(out.tensor, queries.tensor, cache, batch, counts, shape);
+    const result = out.read();
     chunks.forEach(({ sequence, start, count }, i) => {
       outputs[sequence].set(
         result.subarray(starts[i] * width, (starts[i] + count) * width),
