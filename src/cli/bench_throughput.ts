@@ -3,6 +3,9 @@
  * @module
  */
 import { resolveEngineConfig } from "../engine/engine_config.ts";
+import { engineFootprints } from "../engine/engine_memory.ts";
+import { kvBytesPerBlock } from "../models/rank_footprint.ts";
+import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import { measureReadBandwidth } from "../native/memory_bandwidth.ts";
 import { ReplicaRouter } from "../serving/replica_router.ts";
 import type { Command, Invocation } from "./command.ts";
@@ -98,7 +101,8 @@ async function benchThroughput({ values, host }: Invocation<Flags>): Promise<num
     {
       batch: batch / replicas,
       context: promptTokens + decodeTokens / 2,
-      tensorParallelSize: config.tensorParallelSize,
+      kvBytesPerToken: kvBytesPerBlock(engineFootprints(config)) / KV_BLOCK_SIZE,
+      device: config.device,
       format: config.format,
     },
   );

@@ -2,10 +2,10 @@
  * How many bytes decoding reads: what its speed is held against.
  * @module
  */
-import { kvBlockBytes } from "../engine/engine_config.ts";
+import { keptBytes } from "../models/measuring_device.ts";
 import type { ModelConfig } from "../models/model_config.ts";
-import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
-import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
+import type { DeviceKind } from "../tensor/device.ts";
+import type { WeightDType } from "../tensor/dtype.ts";
 import type { StoredWeight } from "./stored_weights.ts";
 
 /** Tables of which a step reads a row a token, unless the first is the output head too. */
@@ -18,8 +18,10 @@ export interface DecodeStep {
   readonly batch: number;
   /** Cached positions of each sequence. */
   readonly context: number;
-  /** Ranks that share each layer. */
-  readonly tensorParallelSize: number;
+  /** Bytes of keys and values of one position, over all ranks. */
+  readonly kvBytesPerToken: number;
+  /** What keeps the weights. */
+  readonly device: DeviceKind;
   /** Storage of linear weights; null keeps the checkpoint's. */
   readonly format: WeightDType | null;
 }
@@ -38,13 +40,13 @@ export function bytesReadPerToken(
   for (const { name, elements, bytes } of weights) {
     if (name === POSITION_TABLE) continue;
     if (TOKEN_TABLES.includes(name) && !tieWordEmbeddings) continue;
-    // A wider format is made in registers; a narrower one is what lies in memory.
-    const read = step.format === null ? bytes : Math.min(bytes, elements * dtypeBytes(step.format));
+    const read = step.format === null
+      ? bytes
+      : elements * keptBytes(step.device, bytes / elements, step.format);
     const visited = experts && name.includes(".experts.")
       ? Math.min(1, step.batch * experts.expertsPerToken / experts.numExperts)
       : 1;
     weightBytes += read * visited;
   }
-  const kvBytes = kvBlockBytes(config, step) / KV_BLOCK_SIZE;
-  return weightBytes / step.batch + kvBytes * step.context;
+  return weightBytes / step.batch + step.kvBytesPerToken * step.context;
 }

@@ -21,10 +21,12 @@ export function engineOptions(values: EngineFlagValues, model: string): EngineOp
     maxNumBatchedTokens: values["max-num-batched-tokens"],
     numKvBlocks: values["num-kv-blocks"],
     kvCacheMemory: values["kv-cache-memory"],
+    gpuMemoryUtilization: values["gpu-memory-utilization"],
     device: values.device,
     dtype: values.dtype,
     loadFormat: values["load-format"],
     launcher: values.launcher,
+    enforceEager: values["enforce-eager"],
     threads: values.threads,
     seed: values.seed,
   };

@@ -118,19 +118,27 @@ export function unsigned64(
   );
 }
 
-/** A flag that takes one of a few words; `values` maps each accepted spelling to its meaning. */
-export function choice<const Words extends Readonly<Record<string, string>>>(options: {
+interface ChoiceOptions<Words> {
   readonly help: string;
   readonly values: Words;
-  readonly fallback: NoInfer<Words[keyof Words]>;
-}): Flag<Words[keyof Words]> {
-  const { help, values, fallback } = options;
-  const meanings = [...new Set(Object.values(values))].join("|");
-  return flag<Words[keyof Words]>({ help, fallback, placeholder: meanings }, (given) => {
+  readonly shownDefault?: string;
+  readonly fallback?: Words[keyof Words];
+}
+
+/** A flag that takes one of a few words; `values` maps each accepted spelling to its meaning. */
+export function choice<
+  const Words extends Readonly<Record<string, string>>,
+  const O extends ChoiceOptions<Words>,
+>(options: O & { readonly values: Words }): Flag<Optional<O, Words[keyof Words]>> {
+  type Value = Optional<O, Words[keyof Words]>;
+  const { values, ...described } = options;
+  const placeholder = [...new Set(Object.values(values))].join("|");
+  const fallback = options.fallback as Value;
+  return flag<Value>({ ...described, fallback, placeholder }, (given) => {
     if (!Object.hasOwn(values, given)) {
       throw new RangeError(`it must be one of ${Object.keys(values).join(", ")}`);
     }
-    return values[given as keyof Words];
+    return values[given as keyof Words] as Value;
   });
 }
 

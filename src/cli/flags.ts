@@ -49,13 +49,13 @@ export const ENGINE_FLAGS = {
   "max-num-seqs": integer({
     min: 1,
     max: 65536,
-    shownDefault: "64",
+    shownDefault: "64, on GPUs 256",
     help: "Requests that a replica runs at once",
   }),
   "max-num-batched-tokens": integer({
     min: 1,
     max: COUNT,
-    shownDefault: "256",
+    shownDefault: "256, on GPUs 8192",
     help: "Tokens that a replica computes in one step",
   }),
   "num-kv-blocks": integer({
@@ -64,13 +64,19 @@ export const ENGINE_FLAGS = {
     help: "KV cache blocks of a replica, 16 tokens each; overrides --kv-cache-memory",
   }),
   "kv-cache-memory": size({
-    shownDefault: "a quarter of the free memory, shared by the replicas",
+    shownDefault: "a quarter of the free memory, shared by the replicas; on GPUs what is left",
     help: "KV cache bytes of a replica, over all its ranks",
+  }),
+  "gpu-memory-utilization": number({
+    min: 0.01,
+    max: 1,
+    shownDefault: "0.9",
+    help: "Share of each GPU's memory that may be used, by other processes too",
   }),
   "device": choice({
     values: { auto: "auto", cpu: "cpu", cuda: "cuda" },
     fallback: "auto",
-    help: "Where to compute",
+    help: "Where to compute; auto is cuda where a GPU can be used",
   }),
   "dtype": choice({
     values: { auto: "auto", ...DTYPES },
@@ -85,13 +91,14 @@ export const ENGINE_FLAGS = {
   }),
   "launcher": choice({
     values: { thread: "thread", process: "process" },
-    fallback: "thread",
+    shownDefault: "thread, on GPUs process",
     help: "How ranks are started",
   }),
+  "enforce-eager": onOff({ help: "On GPUs: record no decode steps as CUDA graphs" }),
   "threads": integer({
     min: 1,
     max: 1024,
-    shownDefault: "cores / (ranks x replicas)",
+    shownDefault: "cores / (ranks x replicas), on GPUs 1",
     help: "Threads of each rank",
   }),
   "seed": unsigned64({

@@ -20,6 +20,7 @@ export async function loadReplicas(
 ): Promise<readonly [LlmEngine, ...LlmEngine[]]> {
   const { model, host } = options;
   const count = values["data-parallel-size"];
+  const ranks = values["tensor-parallel-size"] * values["pipeline-parallel-size"];
   const engines: LlmEngine[] = [];
   nativeLibraryPath({
     onCompile: ({ command }) =>
@@ -33,6 +34,7 @@ export async function loadReplicas(
   const load = (text?: LlmEngine["text"]) =>
     LlmEngine.load({
       ...engineOptions(values, model),
+      firstGpu: engines.length * ranks,
       text,
       onProgress: (fraction) => progress((engines.length + fraction) / count),
     });

@@ -2,6 +2,7 @@
  * What this machine has to compute with, for `weft inspect`.
  * @module
  */
+import { chooseDevice } from "../engine/device_choice.ts";
 import { availableCores, availableMemory } from "../engine/host_resources.ts";
 import { cacheFolder } from "../native/cache.ts";
 import { findCompiler, nativeArchitectureFlags } from "../native/compile.ts";
@@ -33,7 +34,7 @@ export interface MachineReport {
 
 /** Describes the machine and the device that `kind` opens. */
 export function describeMachine(kind: "auto" | "cpu" | "cuda"): MachineReport {
-  const { name, instructionSet, kernelHash } = describeDevice(kind);
+  const { backend, name, instructionSet, kernelHash } = describeDevice(kind);
   return {
     platform: `${Deno.build.os} ${Deno.build.arch}`,
     cores: availableCores(),
@@ -41,9 +42,7 @@ export function describeMachine(kind: "auto" | "cpu" | "cuda"): MachineReport {
     compiler: orReason(() => findCompiler().version),
     compiler_flags: orReason(() => nativeArchitectureFlags().join(" ")),
     cache_folder: orReason(cacheFolder),
-    backend: kind === "auto"
-      ? "cpu: --device auto takes the best there is, and this version has no other"
-      : `${kind}: --device asks for it`,
+    backend,
     device: name,
     instruction_set: instructionSet,
     kernels: kernelHash,
@@ -51,12 +50,14 @@ export function describeMachine(kind: "auto" | "cpu" | "cuda"): MachineReport {
 }
 
 function describeDevice(kind: "auto" | "cpu" | "cuda") {
+  let backend: string = kind;
   try {
-    using device = openDevice({ kind, threads: 1 });
-    return device.description;
+    const choice = chooseDevice(kind);
+    backend = `${choice.kind}: ${choice.reason}`;
+    using device = openDevice({ kind: choice.kind, threads: 1 });
+    return { backend, ...device.description };
   } catch (error) {
-    const reason = messageOf(error);
-    return { name: reason, instructionSet: "none", kernelHash: "none" };
+    return { backend, name: messageOf(error), instructionSet: "none", kernelHash: "none" };
   }
 }
 

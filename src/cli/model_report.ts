@@ -3,11 +3,13 @@
  * @module
  */
 import { type EngineConfig, resolveEngineConfig } from "../engine/engine_config.ts";
+import { engineFootprints, rankBytes, verifyMemory } from "../engine/engine_memory.ts";
 import type { EngineOptions } from "../engine/types.ts";
 import { parameterCount } from "../models/parameter_shapes.ts";
-import { type RankFootprint, rankFootprints } from "../models/rank_footprint.ts";
+import type { RankFootprint } from "../models/rank_footprint.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
+import { CapacityError } from "../tensor/errors.ts";
 import { storedWeights } from "./stored_weights.ts";
 
 /** A checkpoint in a layout. */
@@ -28,8 +30,10 @@ export interface ModelReport {
   readonly bytes_by_dtype: Readonly<Record<string, number>>;
   /** Bytes of keys and values of one token, over all ranks. */
   readonly kv_bytes_per_token: number;
-  /** Blocks of the KV cache of a replica. */
+  /** Blocks of the KV cache of a replica; on GPUs at most, where the ranks settle it. */
   readonly kv_blocks: number;
+  /** Whether it fits the memory it is to lie in, or why not and what would. */
+  readonly memory: string;
   /** How ranks are started, and why. */
   readonly launcher: string;
   /** What moves data between ranks, and why. */
@@ -50,6 +54,8 @@ export interface RankReport {
   readonly layers: readonly [first: number, last: number];
   /** Bytes of weights that it reads. */
   readonly weight_bytes: number;
+  /** Bytes of activations and logits. */
+  readonly buffer_bytes: number;
   /** Bytes of its KV cache. */
   readonly kv_cache_bytes: number;
 }
@@ -65,7 +71,8 @@ export function describeModel(options: EngineOptions): ModelReport {
   const engine = resolveEngineConfig(options);
   const { modelConfig } = engine;
   const { bytes, storedDtype } = readStoredTypes(engine);
-  const footprints = rankFootprints(modelConfig, { ...engine, storedDtype });
+  const footprints = engineFootprints(engine, storedDtype);
+  const kvBlocks = engine.numBlocks ?? blocksAtMost(engine, footprints);
   return {
     folder: engine.model,
     architecture: modelConfig.architecture,
@@ -75,11 +82,12 @@ export function describeModel(options: EngineOptions): ModelReport {
     max_model_len: engine.maxModelLen,
     bytes_by_dtype: bytes,
     kv_bytes_per_token: footprints.reduce((sum, rank) => sum + rank.kvBytesPerToken, 0),
-    kv_blocks: engine.numBlocks,
+    kv_blocks: kvBlocks,
+    memory: describeMemory(engine),
     launcher: describeLauncher(engine),
-    communicator: describeCommunicator(footprints.length),
+    communicator: describeCommunicator(engine, footprints.length),
     threads_per_rank: engine.threads,
-    ranks: footprints.map((footprint) => rankReport(footprint, engine)),
+    ranks: footprints.map((footprint) => rankReport(footprint, kvBlocks)),
   };
 }
 
@@ -100,24 +108,47 @@ function readStoredTypes(engine: EngineConfig) {
   return { bytes, storedDtype };
 }
 
-function describeLauncher({ launcher }: EngineConfig): string {
-  return launcher === "thread"
-    ? "thread: each rank is a Worker of this process"
+/** What is left of each GPU for the cache when weights and activations are there. */
+function blocksAtMost(engine: EngineConfig, footprints: readonly RankFootprint[]): number {
+  const { gpus, gpuMemoryUtilization, enoughBlocks } = engine;
+  const blocks = footprints.map((footprint, rank) => {
+    const free = gpus[rank].totalMemory * gpuMemoryUtilization - rankBytes(footprint, 0);
+    return Math.floor(free / (footprint.kvBytesPerToken * KV_BLOCK_SIZE));
+  });
+  return Math.max(0, Math.min(enoughBlocks, ...blocks));
+}
+
+function describeMemory(engine: EngineConfig): string {
+  try {
+    verifyMemory(engine);
+    return "fits";
+  } catch (error) {
+    if (error instanceof CapacityError) return error.message;
+    throw error;
+  }
+}
+
+function describeLauncher({ launcher, device }: EngineConfig): string {
+  if (launcher === "thread") return "thread: each rank is a Worker of this process";
+  return device === "cuda"
+    ? "process: each GPU has a process of its own"
     : "process: each rank is a child process, as --launcher asks";
 }
 
-function describeCommunicator(ranks: number): string {
-  return ranks === 1
-    ? "single: the replica has one rank"
+function describeCommunicator({ device }: EngineConfig, ranks: number): string {
+  if (ranks === 1) return "single: the replica has one rank";
+  return device === "cuda"
+    ? `nccl: the replica's ${ranks} ranks compute on a GPU each`
     : `shared-memory: the replica's ${ranks} ranks run on this machine`;
 }
 
-function rankReport(footprint: RankFootprint, engine: EngineConfig): RankReport {
+function rankReport(footprint: RankFootprint, kvBlocks: number): RankReport {
   return {
     pipeline_stage: footprint.pipelineStage,
     tensor_rank: footprint.tensorRank,
     layers: [footprint.firstLayer, footprint.endLayer - 1],
     weight_bytes: footprint.weightBytes,
-    kv_cache_bytes: footprint.kvBytesPerToken * KV_BLOCK_SIZE * engine.numBlocks,
+    buffer_bytes: footprint.bufferBytes,
+    kv_cache_bytes: footprint.kvBytesPerToken * KV_BLOCK_SIZE * kvBlocks,
   };
 }

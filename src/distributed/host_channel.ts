@@ -25,8 +25,8 @@ export interface RankStartup {
   readonly state: typeof STARTUP_STATES[number];
   /** Share of its weights that is loaded, from 0 to 1. */
   readonly fraction: number;
-  /** Why it failed; empty otherwise. */
-  readonly reason: string;
+  /** Why it failed, or what it said when it was ready; empty before. */
+  readonly text: string;
 }
 
 /** Longest result that the leader accepts, in bytes: a length beyond it is not one that a rank wrote. */
@@ -178,36 +178,37 @@ export class HostChannel implements AsyncDisposable {
           this.#layout.startupStride,
         ),
       );
-      const length = state === "failed" ? view.getUint32(LINE_BYTES + 4, true) : 0;
+      const ended = state === "failed" || state === "ready";
+      const length = ended ? view.getUint32(LINE_BYTES + 4, true) : 0;
       const text = new Uint8Array(view.buffer, 2 * LINE_BYTES, length);
       return {
         state,
         fraction: view.getFloat32(LINE_BYTES, true),
-        reason: new TextDecoder().decode(text),
+        text: new TextDecoder().decode(text),
       };
     });
   }
 
   /**
-   * Resolves when every rank is ready; calls `onProgress` with the mean fraction when it changes. Rejects when
-   * a rank has failed, the channel is aborted, or the time is over.
+   * Resolves when every rank is ready, with what each said then; calls `onProgress` with the mean fraction
+   * when it changes. Rejects when a rank has failed, the channel is aborted, or the time is over.
    */
   async waitUntilReady(
     options: { timeoutMs: number; onProgress?: (fraction: number) => void },
-  ): Promise<void> {
+  ): Promise<string[]> {
     const deadline = performance.now() + options.timeoutMs;
     let reported = -1;
     for (;;) {
       const ranks = this.startup();
       const failed = ranks.findIndex((rank) => rank.state === "failed");
       if (failed >= 0) {
-        throw this.#error("start", `as rank ${failed} failed: ${ranks[failed].reason}`);
+        throw this.#error("start", `as rank ${failed} failed: ${ranks[failed].text}`);
       }
       const fraction = ranks.reduce((sum, rank) => sum + rank.fraction, 0) / ranks.length;
       if (fraction !== reported) options.onProgress?.(fraction);
       reported = fraction;
       const late = ranks.findIndex((rank) => rank.state !== "ready");
-      if (late < 0) return;
+      if (late < 0) return ranks.map(({ text }) => text);
       if (performance.now() > deadline) {
         throw this.#error(
           "start",

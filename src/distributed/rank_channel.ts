@@ -190,21 +190,26 @@ export class RankChannel implements Disposable {
     this.#startupEvent.post(STARTUP_STATES.indexOf("loading"));
   }
 
-  /** Tells the leader that this rank reads plans now. */
-  setReady(): void {
+  /** Tells the leader that this rank reads plans now, with a text of up to 4 KB about itself. */
+  setReady(report = ""): void {
     this.#startup.setFloat32(LINE_BYTES, 1, true);
+    this.#writeText(report);
     this.#startupEvent.post(STARTUP_STATES.indexOf("ready"));
   }
 
   /** Tells the leader that this rank cannot start, and why (the first 4 KB). */
   setFailed(reason: string): void {
-    const text = new Uint8Array(STARTUP_TEXT_BYTES);
-    const { written } = new TextEncoder().encodeInto(reason, text);
+    this.#writeText(reason);
+    this.#startupEvent.post(STARTUP_STATES.indexOf("failed"));
+  }
+
+  #writeText(text: string): void {
+    const bytes = new Uint8Array(STARTUP_TEXT_BYTES);
+    const { written } = new TextEncoder().encodeInto(text, bytes);
     for (let index = 0; index < written; index++) {
-      this.#startup.setUint8(2 * LINE_BYTES + index, text[index]);
+      this.#startup.setUint8(2 * LINE_BYTES + index, bytes[index]);
     }
     this.#startup.setUint32(LINE_BYTES + 4, written, true);
-    this.#startupEvent.post(STARTUP_STATES.indexOf("failed"));
   }
 
   /** Makes every pending and later call of the leader and of all ranks fail with `reason`. */

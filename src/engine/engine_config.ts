@@ -3,29 +3,42 @@
  * @module
  */
 import { partitionHeads } from "../layers/partition.ts";
+import { Checkpoint } from "../models/checkpoint.ts";
 import { type ModelConfig, readModelConfig } from "../models/model_config.ts";
 import { stageOf } from "../models/pipeline_stages.ts";
+import { kvBytesPerBlock } from "../models/rank_footprint.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
+import type { GpuDescription } from "../tensor/cuda/list_gpus.ts";
+import type { DeviceKind } from "../tensor/device.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
-import { CapacityError } from "../tensor/errors.ts";
-import { availableCores, availableMemory, totalMemory } from "./host_resources.ts";
+import { activationDtypeOf } from "../tensor/open_device.ts";
+import {
+  chooseDevice,
+  type DeviceChoice,
+  verifyDeviceOptions,
+  verifyGpuPlacement,
+} from "./device_choice.ts";
+import { engineFootprints } from "./engine_memory.ts";
+import { availableCores, availableMemory } from "./host_resources.ts";
+import { blocksInBytes } from "./kv_cache_size.ts";
+import { positive } from "./positive.ts";
+import { type StepLimits, stepLimits } from "./step_limits.ts";
 import type { EngineOptions } from "./types.ts";
 
-/** Share of the free memory that the KV cache takes when nothing is said. */
+/** Share of the free memory that the KV cache takes on a CPU when nothing is said. */
 const DEFAULT_KV_SHARE = 0.25;
 
-/** Requests that run at once when nothing is said; fewer where a step takes fewer tokens. */
-const DEFAULT_MAX_NUM_SEQS = 64;
+/** Share of a GPU's memory that may be used when nothing is said. */
+const DEFAULT_GPU_MEMORY_UTILIZATION = 0.9;
 
 /**
- * Tokens of a step when nothing is said. A step is how long a decoding request waits for its next token
- * beside somebody's long prompt; on a CPU larger steps are no faster (measured: 256 tokens as fast as
- * 1024, 64 a few per cent slower).
+ * Plans beyond the pipeline's stages that may be under way. A CPU rank finds its next plan waiting. Of a
+ * GPU one step runs and one is queued while the tokens of the one before pass through the scheduler.
  */
-const DEFAULT_MAX_NUM_BATCHED_TOKENS = 256;
+const LOOKAHEAD: Readonly<Record<DeviceKind, number>> = { cpu: 1, cuda: 2 };
 
 /** An engine's settled options. Plain data: it is handed to every rank. */
-export interface EngineConfig {
+export interface EngineConfig extends StepLimits {
   /** Folder of the checkpoint. */
   readonly model: string;
   /** The model. */
@@ -37,147 +50,143 @@ export interface EngineConfig {
   /** How ranks are started. */
   readonly launcher: "thread" | "process";
   /** Where to compute. */
-  readonly device: "auto" | "cpu" | "cuda";
+  readonly device: DeviceKind;
+  /** Why there. */
+  readonly deviceReason: string;
+  /** The GPU of each rank; none on a CPU. */
+  readonly gpus: readonly GpuDescription[];
+  /** Number of the first of them; the others follow it. */
+  readonly firstGpu: number;
+  /** Share of a GPU's memory that may be used. */
+  readonly gpuMemoryUtilization: number;
+  /** Whether decode steps are never recorded. */
+  readonly enforceEager: boolean;
   /** Storage of linear weights; null keeps the checkpoint's. */
   readonly format: WeightDType | null;
+  /** Type of the activations, and of keys and values. */
+  readonly activationDtype: WeightDType;
   /** Where weights come from. */
   readonly loadFormat: "safetensors" | "dummy";
   /** Threads of each rank. */
   readonly threads: number;
   /** Whether ranks may spin while they wait: only when each thread has a core to itself. */
   readonly spin: boolean;
-  /** Positions that a request may take: what the context and the cache both hold. */
+  /** Positions that a request may take: what the context holds, and the cache when its size is known. */
   readonly maxModelLen: number;
-  /** Requests that run at once. */
-  readonly maxNumSeqs: number;
-  /** Tokens computed in one step. */
-  readonly maxNumBatchedTokens: number;
-  /** Blocks of the KV cache. */
-  readonly numBlocks: number;
+  /** Blocks of the KV cache; null when the ranks find out what their GPUs hold. */
+  readonly numBlocks: number | null;
+  /** Blocks that all sequences together could fill. */
+  readonly enoughBlocks: number;
+  /** Plans beyond the pipeline's stages that may be under way. */
+  readonly lookahead: number;
+}
+
+/** Positions that a request may take in a cache of `numBlocks` blocks. */
+export function positionsInCache({ maxModelLen }: StepLimits, numBlocks: number): number {
+  return Math.min(maxModelLen, numBlocks * KV_BLOCK_SIZE);
 }
 
 /**
- * Bytes that one block of the KV cache takes over all ranks of a layout; key/value heads that several
- * ranks hold count for each.
- */
-export function kvBlockBytes(
-  config: ModelConfig,
-  layout: { tensorParallelSize: number },
-): number {
-  const parts = layout.tensorParallelSize;
-  let heads = 0;
-  for (let rank = 0; rank < parts; rank++) {
-    heads += partitionHeads(config, { rank, parts }).numKvHeads;
-  }
-  const bytesPerElement = 4;
-  return config.numLayers * heads * config.headDim * KV_BLOCK_SIZE * 2 * bytesPerElement;
-}
-
-/**
- * Reads the model's config and settles every option.
+ * Reads the model's config and settles every option; `choice` is where to compute.
  *
  * @throws {ModelLoadError} when the config cannot be served.
- * @throws {RangeError} when the layout does not fit the model or an option is out of range.
+ * @throws {RangeError} when the layout does not fit the model or its host, or an option is out of range.
+ * @throws {LibraryError} when GPUs are asked for and a CUDA library is missing.
+ * @throws {NativeError} when GPUs are asked for and there are none.
  */
-export function resolveEngineConfig(options: EngineOptions): EngineConfig {
-  const config = readModelConfig(options.model);
+export function resolveEngineConfig(
+  options: EngineOptions,
+  choice: DeviceChoice = chooseDevice(options.device ?? "auto"),
+): EngineConfig {
+  const device = choice.kind;
+  const modelConfig = readModelConfig(options.model);
   const tensorParallelSize = positive("tensorParallelSize", options.tensorParallelSize ?? 1);
   const pipelineParallelSize = positive("pipelineParallelSize", options.pipelineParallelSize ?? 1);
-  partitionHeads(config, { rank: 0, parts: tensorParallelSize });
-  stageOf(config, { rank: 0, stages: pipelineParallelSize });
-
+  partitionHeads(modelConfig, { rank: 0, parts: tensorParallelSize });
+  stageOf(modelConfig, { rank: 0, stages: pipelineParallelSize });
   const replicas = positive("replicasOnHost", options.replicasOnHost ?? 1);
   const ranks = tensorParallelSize * pipelineParallelSize;
-  const cores = availableCores();
-  const threads = positive(
-    "threads",
-    options.threads ?? Math.max(1, Math.floor(cores / (ranks * replicas))),
-  );
-  const { maxNumSeqs, maxNumBatchedTokens } = stepLimits(options);
-  const context = positive("maxModelLen", options.maxModelLen ?? config.maxPositionEmbeddings);
-  if (context > config.maxPositionEmbeddings) {
-    throw new RangeError(
-      `Cannot serve ${context} positions as the model was trained for ` +
-        `${config.maxPositionEmbeddings}: lower maxModelLen`,
-    );
+  const firstGpu = options.firstGpu ?? 0;
+  verifyDeviceOptions(options, { device, ranks });
+  if (device === "cuda") {
+    verifyGpuPlacement({ firstGpu, ranks, replicas }, choice.gpus.length);
   }
-  const numBlocks = options.numKvBlocks !== undefined
-    ? positive("numKvBlocks", options.numKvBlocks)
-    : blocksInMemory(config, {
-      bytes: options.kvCacheMemory ?? Math.floor(availableMemory() * DEFAULT_KV_SHARE / replicas),
-      tensorParallelSize,
-      enough: maxNumSeqs * Math.ceil(context / KV_BLOCK_SIZE),
-    });
-  return {
-    model: options.model,
-    modelConfig: config,
+  const limits = stepLimits(options, { device, modelConfig });
+  const types = typesOf(options, modelConfig, device);
+  const layout = {
+    modelConfig,
     tensorParallelSize,
     pipelineParallelSize,
-    launcher: options.launcher ?? "thread",
-    device: options.device ?? "auto",
-    format: !options.dtype || options.dtype === "auto" ? null : options.dtype,
+    device,
+    ...types,
+    ...limits,
+  };
+  const enoughBlocks = limits.maxNumSeqs * Math.ceil(limits.maxModelLen / KV_BLOCK_SIZE);
+  const numBlocks = blocksOf(options, {
+    device,
+    // What the host has free is shared by its replicas.
+    free: () => Math.floor(availableMemory() * DEFAULT_KV_SHARE / replicas),
+    blockBytes: () => kvBytesPerBlock(engineFootprints(layout)),
+    enough: enoughBlocks,
+  });
+  return {
+    ...layout,
+    model: options.model,
+    launcher: options.launcher ?? (device === "cuda" ? "process" : "thread"),
+    deviceReason: choice.reason,
+    gpus: choice.gpus.slice(firstGpu, firstGpu + ranks),
+    firstGpu,
+    gpuMemoryUtilization: options.gpuMemoryUtilization ?? DEFAULT_GPU_MEMORY_UTILIZATION,
+    enforceEager: options.enforceEager ?? false,
     loadFormat: options.loadFormat ?? "safetensors",
-    threads,
-    spin: threads * ranks * replicas <= cores,
-    maxModelLen: Math.min(context, numBlocks * KV_BLOCK_SIZE),
-    maxNumSeqs,
-    // Buffers are as large as a step may become, and no step is larger than what fits its sequences.
-    maxNumBatchedTokens: Math.min(maxNumBatchedTokens, maxNumSeqs * context),
+    ...threadsOf(options, { device, ranks: ranks * replicas }),
+    maxModelLen: numBlocks === null ? limits.maxModelLen : positionsInCache(limits, numBlocks),
     numBlocks,
+    enoughBlocks,
+    lookahead: LOOKAHEAD[device],
   };
 }
 
-/** Sequences and tokens of the largest step; what is left out follows from what is given. */
-function stepLimits(
+/** A GPU multiplies all weights in one type, that of most of the checkpoint when nothing is said. */
+function typesOf(
+  { model, dtype = "auto", loadFormat }: EngineOptions,
+  modelConfig: ModelConfig,
+  device: DeviceKind,
+): Pick<EngineConfig, "format" | "activationDtype"> {
+  if (device === "cpu") {
+    return { format: dtype === "auto" ? null : dtype, activationDtype: "f32" };
+  }
+  const stored = loadFormat === "dummy" ? modelConfig.dtype : majorityType(model, modelConfig);
+  const format = dtype === "auto" ? stored : dtype;
+  return { format, activationDtype: activationDtypeOf(device, format) };
+}
+
+function majorityType(model: string, modelConfig: ModelConfig): WeightDType {
+  using checkpoint = Checkpoint.open(model, modelConfig);
+  return checkpoint.dtype ?? modelConfig.dtype;
+}
+
+function blocksOf(
+  { numKvBlocks, kvCacheMemory }: EngineOptions,
+  host: {
+    readonly device: DeviceKind;
+    readonly free: () => number;
+    readonly blockBytes: () => number;
+    readonly enough: number;
+  },
+): number | null {
+  if (numKvBlocks !== undefined) return positive("numKvBlocks", numKvBlocks);
+  if (kvCacheMemory === undefined && host.device === "cuda") return null;
+  const bytes = kvCacheMemory ?? host.free();
+  return blocksInBytes(bytes, { blockBytes: host.blockBytes(), enough: host.enough });
+}
+
+function threadsOf(
   options: EngineOptions,
-): { readonly maxNumSeqs: number; readonly maxNumBatchedTokens: number } {
-  const maxNumSeqs = positive(
-    "maxNumSeqs",
-    options.maxNumSeqs ?? Math.min(DEFAULT_MAX_NUM_SEQS, options.maxNumBatchedTokens ?? Infinity),
-  );
-  const maxNumBatchedTokens = positive(
-    "maxNumBatchedTokens",
-    options.maxNumBatchedTokens ?? Math.max(DEFAULT_MAX_NUM_BATCHED_TOKENS, maxNumSeqs),
-  );
-  if (maxNumBatchedTokens < maxNumSeqs) {
-    throw new RangeError(
-      `Cannot run ${maxNumSeqs} sequences in steps of at most ${maxNumBatchedTokens} tokens: ` +
-        `maxNumBatchedTokens must be at least maxNumSeqs`,
-    );
-  }
-  return { maxNumSeqs, maxNumBatchedTokens };
-}
-
-/** Refuses a KV cache that this host could never hold; throws CapacityError. */
-export function verifyKvCacheFits({ modelConfig, numBlocks, ...layout }: EngineConfig): void {
-  const bytes = numBlocks * kvBlockBytes(modelConfig, layout);
-  const total = totalMemory();
-  if (bytes <= total) return;
-  throw new CapacityError(
-    `Cannot make a KV cache of ${numBlocks} blocks as it takes ${bytes} bytes: ` +
-      `the machine has ${total}`,
-    bytes,
-  );
-}
-
-function blocksInMemory(
-  config: ModelConfig,
-  options: { bytes: number; tensorParallelSize: number; enough: number },
-): number {
-  const blockBytes = kvBlockBytes(config, options);
-  const blocks = Math.min(Math.floor(options.bytes / blockBytes), options.enough);
-  if (blocks < 1) {
-    throw new RangeError(
-      `Cannot make a KV cache of ${options.bytes} bytes as one block takes ${blockBytes}: ` +
-        `raise kvCacheMemory`,
-    );
-  }
-  return blocks;
-}
-
-function positive(name: string, value: number): number {
-  if (!Number.isSafeInteger(value) || value < 1 || value > 0x7fffffff) {
-    throw new RangeError(`Cannot use ${name} as it must be a positive 32-bit integer: ${value}`);
-  }
-  return value;
+  { device, ranks }: { readonly device: DeviceKind; readonly ranks: number },
+): Pick<EngineConfig, "threads" | "spin"> {
+  const cores = availableCores();
+  const share = device === "cuda" ? 1 : Math.max(1, Math.floor(cores / ranks));
+  const threads = positive("threads", options.threads ?? share);
+  return { threads, spin: threads * ranks <= cores };
 }

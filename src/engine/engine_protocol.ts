@@ -24,6 +24,8 @@ export type EngineEvent =
   | {
     readonly type: "ready";
     readonly stats: EngineStats;
+    /** Positions that a request may take, now that the size of the cache is known. */
+    readonly maxModelLen: number;
     readonly backend: Readonly<Record<string, string | number>>;
   }
   | {

@@ -4,10 +4,11 @@
  */
 /// <reference lib="deno.worker" />
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
-import type { EngineConfig } from "./engine_config.ts";
+import { describeBackend } from "./describe_backend.ts";
+import { type EngineConfig, positionsInCache } from "./engine_config.ts";
 import { EngineCore } from "./engine_core.ts";
 import type { EngineCommand, EngineEvent } from "./engine_protocol.ts";
-import { describeBackend, LOOKAHEAD, RankExecutor } from "./rank_executor.ts";
+import { RankExecutor } from "./rank_executor.ts";
 import { Scheduler, type SchedulerRequest } from "./scheduler.ts";
 import { UnsupportedRequestError } from "./types.ts";
 
@@ -33,22 +34,24 @@ async function start(config: EngineConfig): Promise<void> {
   try {
     executor = new RankExecutor(config);
     post({ type: "channel", handle: executor.handle });
-    await executor.waitUntilReady((fraction) => post({ type: "loading", fraction }));
+    const report = await executor.waitUntilReady((fraction) => post({ type: "loading", fraction }));
+    const maxModelLen = positionsInCache(config, report.numBlocks);
     const scheduler = new Scheduler({
       maxNumSeqs: config.maxNumSeqs,
       maxNumBatchedTokens: config.maxNumBatchedTokens,
-      numBlocks: config.numBlocks,
+      numBlocks: report.numBlocks,
       blockSize: KV_BLOCK_SIZE,
-      maxModelLen: config.maxModelLen,
+      maxModelLen,
       pipelineStages: config.pipelineParallelSize,
-      lookahead: LOOKAHEAD,
+      lookahead: config.lookahead,
       vocabSize: config.modelConfig.vocabSize,
     });
     core = new EngineCore(scheduler, executor, {
       progress: (outputs, stats) => post({ type: "progress", outputs, stats }),
       dead: (reason) => post({ type: "dead", reason }),
     });
-    post({ type: "ready", stats: core.stats, backend: describeBackend(config) });
+    const backend = { ...describeBackend(config, report), maxModelLen };
+    post({ type: "ready", stats: core.stats, maxModelLen, backend });
   } catch (error) {
     post({ type: "dead", reason: error instanceof Error ? error.message : String(error) });
   }

@@ -7,7 +7,8 @@ import { type GenerationConfig, readGenerationConfig } from "../models/generatio
 import { TextProcessor } from "../text/text_processor.ts";
 import type { TextStream } from "../text/text_stream.ts";
 import { EngineClient } from "./engine_client.ts";
-import { type EngineConfig, resolveEngineConfig, verifyKvCacheFits } from "./engine_config.ts";
+import { type EngineConfig, resolveEngineConfig } from "./engine_config.ts";
+import { verifyMemory } from "./engine_memory.ts";
 import { resolveSamplingParams, type SamplingParamsInput } from "./sampling_params.ts";
 import type { SchedulerOutput } from "./scheduler.ts";
 import {
@@ -53,7 +54,6 @@ export class LlmEngine implements Replica {
   /** Process ids of the ranks (launcher `process`). */
   readonly pids: readonly number[];
   readonly #client: EngineClient;
-  readonly #config: EngineConfig;
   readonly #defaults: SamplingParamsInput;
   readonly #eosTokenIds: readonly number[];
   readonly #seed: bigint | null;
@@ -62,15 +62,15 @@ export class LlmEngine implements Replica {
   private constructor(parts: {
     client: EngineClient;
     backend: EngineInfo["backend"];
+    maxModelLen: number;
     config: EngineConfig;
     generation: GenerationConfig;
     text: TextProcessor | null;
     options: LlmEngineOptions;
   }) {
-    const { client, backend, config, generation, text, options } = parts;
+    const { client, backend, maxModelLen, config, generation, text, options } = parts;
     const { modelConfig } = config;
     this.#client = client;
-    this.#config = config;
     this.#defaults = generation.sampling;
     this.#eosTokenIds = [...new Set([...modelConfig.eosTokenIds, ...generation.eosTokenIds])];
     this.#seed = options.seed ?? null;
@@ -80,7 +80,7 @@ export class LlmEngine implements Replica {
     this.info = {
       architecture: modelConfig.architecture,
       vocabSize: modelConfig.vocabSize,
-      maxModelLen: config.maxModelLen,
+      maxModelLen,
       tensorParallelSize: config.tensorParallelSize,
       pipelineParallelSize: config.pipelineParallelSize,
       backend,
@@ -92,11 +92,13 @@ export class LlmEngine implements Replica {
    *
    * @throws {ModelLoadError} when the folder's files are not a model that can be served.
    * @throws {RangeError} when the layout or an option does not fit.
-   * @throws {CapacityError} when the KV cache is larger than the machine's memory.
+   * @throws {CapacityError} when model and KV cache don't fit the memory they are to lie in.
+   * @throws {LibraryError} when GPUs are asked for and a CUDA library is missing.
+   * @throws {NativeError} when GPUs are asked for and there are none.
    */
   static async load(options: LlmEngineOptions): Promise<LlmEngine> {
     const config = resolveEngineConfig(options);
-    verifyKvCacheFits(config);
+    verifyMemory(config);
     const generation = readGenerationConfig(config.model);
     const text = options.text === undefined ? await TextProcessor.load(config.model) : options.text;
     try {
@@ -104,7 +106,8 @@ export class LlmEngine implements Replica {
       const onLoading = options.onProgress ?? (() => {});
       const { client, ready } = await EngineClient.start(config, { onLoading });
       const backend = { ...ready.backend, weights };
-      return new LlmEngine({ client, backend, config, generation, text, options });
+      const { maxModelLen } = ready;
+      return new LlmEngine({ client, backend, maxModelLen, config, generation, text, options });
     } catch (error) {
       if (options.text === undefined) text?.[Symbol.dispose]();
       throw error;
@@ -188,7 +191,7 @@ export class LlmEngine implements Replica {
     const sampling = resolveSamplingParams(request.sampling ?? {}, {
       defaults: this.#defaults,
       vocabSize: this.info.vocabSize,
-      maxModelLen: this.#config.maxModelLen,
+      maxModelLen: this.info.maxModelLen,
       promptLength,
     });
     if (sampling.stop.length > 0 && !this.text) {
@@ -228,13 +231,16 @@ async function withText(output: SchedulerOutput, stream: TextStream): Promise<Ge
  * Refuses a checkpoint that is not what its config says, before anything large is allocated, and says
  * how its weights are stored and used.
  */
-function verifyCheckpoint({ model, modelConfig, format, loadFormat }: EngineConfig): string {
+function verifyCheckpoint(config: EngineConfig): string {
+  const { model, modelConfig, device, format, loadFormat } = config;
   if (loadFormat === "dummy") return `${format ?? modelConfig.dtype}, random: output means nothing`;
   using checkpoint = Checkpoint.open(model, modelConfig);
   checkpoint.verify(modelConfig);
   const stored = checkpoint.dtype ?? modelConfig.dtype;
   if (format === null || format === stored) return stored;
-  return format === "f32" ? `${stored}, widened to f32 in registers` : `${format}, from ${stored}`;
+  return format === "f32" && device === "cpu"
+    ? `${stored}, widened to f32 in registers`
+    : `${format}, from ${stored}`;
 }
 
 function randomSeed(): bigint {

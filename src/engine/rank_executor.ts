@@ -4,15 +4,12 @@
  */
 import { HostChannel } from "../distributed/host_channel.ts";
 import type { HostChannelHandle } from "../distributed/host_channel_layout.ts";
-import { openDevice } from "../tensor/open_device.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import { RANK_TIMEOUT_MS } from "./engine_ranks.ts";
 import type { Executor } from "./executor.ts";
+import type { RankReport } from "./rank_engine.ts";
 import { decodeResult, encodePlan, maxPlanBytes } from "./step_codec.ts";
 import type { StepHandle, StepPlan, StepResult } from "./step_plan.ts";
-
-/** Plans beyond the pipeline's stages that may be under way: a rank finds its next plan waiting. */
-export const LOOKAHEAD = 1;
 
 interface PendingStep {
   readonly step: number;
@@ -31,7 +28,7 @@ export class RankExecutor implements Executor {
 
   /** Makes the channel that the ranks are to be launched with. */
   constructor(config: EngineConfig) {
-    const plansInFlight = config.pipelineParallelSize + LOOKAHEAD;
+    const plansInFlight = config.pipelineParallelSize + config.lookahead;
     this.#planBuffer = new Uint8Array(maxPlanBytes(config));
     this.#channel = HostChannel.create({
       ranks: config.tensorParallelSize * config.pipelineParallelSize,
@@ -51,10 +48,11 @@ export class RankExecutor implements Executor {
     return this.#channel.handle;
   }
 
-  /** Resolves when every rank has loaded its part; rejects when one cannot. */
-  async waitUntilReady(onProgress: (fraction: number) => void): Promise<void> {
-    await this.#channel.waitUntilReady({ timeoutMs: RANK_TIMEOUT_MS, onProgress });
+  /** Resolves with the first rank's report when all have loaded their parts; rejects when one cannot. */
+  async waitUntilReady(onProgress: (fraction: number) => void): Promise<RankReport> {
+    const [report] = await this.#channel.waitUntilReady({ timeoutMs: RANK_TIMEOUT_MS, onProgress });
     this.#receive();
+    return JSON.parse(report) as RankReport;
   }
 
   /** See {@linkcode Executor.execute}. */
@@ -95,23 +93,4 @@ export class RankExecutor implements Executor {
     if (this.#channel.abortReason === null) this.#channel.publish(new Uint8Array(0));
     await this.#channel[Symbol.asyncDispose]();
   }
-}
-
-/** Device, instruction set, layout and communicator of an engine, for people. */
-export function describeBackend(config: EngineConfig): Readonly<Record<string, string | number>> {
-  using device = openDevice({ kind: config.device, threads: config.threads });
-  const { kind, name, instructionSet, kernelHash } = device.description;
-  const ranks = config.tensorParallelSize * config.pipelineParallelSize;
-  return {
-    device: kind,
-    processor: name,
-    instructionSet,
-    kernels: kernelHash,
-    layout: `${config.tensorParallelSize} tensor x ${config.pipelineParallelSize} pipeline`,
-    communicator: ranks === 1 ? "single" : "shared-memory",
-    launcher: config.launcher,
-    threadsPerRank: config.threads,
-    kvBlocks: config.numBlocks,
-    maxModelLen: config.maxModelLen,
-  };
 }

@@ -151,21 +151,30 @@ export interface EngineOptions {
   readonly pipelineParallelSize?: number;
   /** Positions a request may take. Default: the model's own limit. */
   readonly maxModelLen?: number;
-  /** Requests that run at once. Default 64. */
+  /** Requests that run at once. Default 64 on a CPU, 256 on GPUs. */
   readonly maxNumSeqs?: number;
-  /** Tokens computed in one step. Default 256. */
+  /** Tokens computed in one step. Default 256 on a CPU, 8192 on GPUs. */
   readonly maxNumBatchedTokens?: number;
   /** Blocks of the KV cache; overrides `kvCacheMemory`. */
   readonly numKvBlocks?: number;
-  /** Bytes of KV cache over all ranks. Default: a quarter of the free memory. */
+  /** Bytes of KV cache over all ranks. Default: a quarter of the free memory; on GPUs what is left. */
   readonly kvCacheMemory?: number;
-  /** Where to compute. Default `auto`. */
+  /** Share of each GPU's memory that may be used, by other processes too. Above 0, up to 1; default 0.9. */
+  readonly gpuMemoryUtilization?: number;
+  /** Where to compute. Default `auto`: GPUs where they can be used, else the CPU. */
   readonly device?: "auto" | "cpu" | "cuda";
-  /** Storage of the weights; `auto` is the checkpoint's own. `f32` widens in registers. */
+  /**
+   * Type of the weights; `auto` is the checkpoint's own. A CPU widens to `f32` in registers; a GPU computes
+   * in this type and keeps activations in it.
+   */
   readonly dtype?: "auto" | "f32" | "bf16" | "f16";
-  /** How ranks are started. Default `thread`. */
+  /** How ranks are started. Default `thread` on a CPU, `process` on GPUs. */
   readonly launcher?: "thread" | "process";
-  /** Threads of each rank. Default: cores divided by ranks. */
+  /** Where it computes on GPUs: the first of them; each rank takes the next. Default 0. */
+  readonly firstGpu?: number;
+  /** On GPUs: run decode steps as they are, never recorded as CUDA graphs. Default false. */
+  readonly enforceEager?: boolean;
+  /** Threads of each rank. Default: cores divided by ranks; one on GPUs. */
   readonly threads?: number;
   /**
    * Where weights come from: the safetensors files of the model's folder, or `dummy`: random ones of

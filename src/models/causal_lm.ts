@@ -107,7 +107,10 @@ export class CausalLm implements Disposable {
       this.#selectedNormed = Tensor.allocate(device, { shape, dtype: activationDtype });
       this.logits = Tensor.allocate(device, { shape: [maxLogitRows, paddedCount] });
       // The head leaves the padding alone, so it stays -Infinity: never drawn, no part of any sum.
-      this.logits.upload(new Float32Array(maxLogitRows * paddedCount).fill(-Infinity));
+      const padding = new Float32Array(paddedCount).fill(-Infinity);
+      for (let row = 0; row < maxLogitRows; row++) {
+        device.upload(this.logits.address + BigInt(row * padding.byteLength), padding);
+      }
     }
   }
 

@@ -4,14 +4,16 @@
  */
 import type { Communicator } from "../distributed/communicator.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
-import type { Device } from "../tensor/device.ts";
-import { dtypeBytes } from "../tensor/dtype.ts";
+import type { Device, DeviceKind } from "../tensor/device.ts";
+import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
 /** What was loaded so far. */
 export interface MeasuredBytes {
   /** Bytes of weights. */
   weightBytes: number;
+  /** Bytes of activations and tables. */
+  bufferBytes: number;
   /** Bytes of key and value blocks. */
   kvBytes: number;
 }
@@ -22,20 +24,35 @@ export function placeInGroup(rank: number, size: number): Communicator {
   return communicator as Communicator;
 }
 
-/** A device that adds up in `total` what is loaded. It has what building a model needs and no kernels. */
+/**
+ * Bytes that a device keeps for each element of a weight that is stored with `storedBytes`: a GPU has it in
+ * the format that is multiplied, the CPU makes a wider format in registers, from what is stored.
+ */
+export function keptBytes(kind: DeviceKind, storedBytes: number, format: WeightDType): number {
+  const wanted = dtypeBytes(format);
+  return kind === "cpu" ? Math.min(storedBytes, wanted) : wanted;
+}
+
+/**
+ * A device that adds up in `total` what is loaded, as a device of `kind` would keep it. It has what
+ * building a model needs and no kernels.
+ */
 export function measuringDevice(
-  total: MeasuredBytes = { weightBytes: 0, kvBytes: 0 },
+  total: MeasuredBytes = { weightBytes: 0, bufferBytes: 0, kvBytes: 0 },
+  kind: DeviceKind = "cpu",
 ): Device {
   const device: Partial<Device> = {
-    kind: "cpu",
-    allocate: () => 0n,
+    kind,
+    allocate(byteLength) {
+      total.bufferBytes += byteLength;
+      return 0n;
+    },
     free: () => {},
     upload: () => {},
     copy: () => {},
     linearWeight(parts, format) {
       for (const { rows, columns, dtype } of parts) {
-        // A wider format is made in registers, from what is stored.
-        total.weightBytes += rows * columns * Math.min(dtypeBytes(dtype), dtypeBytes(format));
+        total.weightBytes += rows * columns * keptBytes(kind, dtypeBytes(dtype), format);
       }
       return {
         format,

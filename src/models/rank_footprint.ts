@@ -5,6 +5,7 @@
  */
 import type { DeviceMesh } from "../distributed/device_mesh.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
+import type { DeviceKind } from "../tensor/device.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
 import { loadModel } from "./load_model.ts";
 import { measuringDevice, placeInGroup } from "./measuring_device.ts";
@@ -17,10 +18,18 @@ export interface RankFootprintOptions {
   readonly tensorParallelSize: number;
   /** Pipeline stages. */
   readonly pipelineParallelSize: number;
+  /** Backend that is to hold it. */
+  readonly device: DeviceKind;
   /** Storage of linear weights; null keeps the checkpoint's. */
   readonly format: WeightDType | null;
+  /** Type of the activations, and of keys and values. */
+  readonly activationDtype: WeightDType;
   /** Stored type of each tensor, by the name that the model's code uses. */
   readonly storedDtype: (name: string) => WeightDType;
+  /** Tokens of the largest step. */
+  readonly maxRows: number;
+  /** Rows of logits computed at once. */
+  readonly maxLogitRows: number;
 }
 
 /** What one rank holds. */
@@ -35,6 +44,8 @@ export interface RankFootprint {
   readonly endLayer: number;
   /** Bytes of weights that the rank reads. */
   readonly weightBytes: number;
+  /** Bytes of activations and logits. */
+  readonly bufferBytes: number;
   /** Bytes of keys and values of one token. */
   readonly kvBytesPerToken: number;
 }
@@ -57,12 +68,17 @@ export function rankFootprints(
   return footprints;
 }
 
+/** Bytes of keys and values of one block, over all ranks; heads that several ranks hold count for each. */
+export function kvBytesPerBlock(footprints: readonly RankFootprint[]): number {
+  return KV_BLOCK_SIZE * footprints.reduce((sum, rank) => sum + rank.kvBytesPerToken, 0);
+}
+
 function measureRank(
   config: ModelConfig,
   options: RankFootprintOptions & { readonly stage: number; readonly rank: number },
 ): RankFootprint {
   const { stage, rank, tensorParallelSize, pipelineParallelSize, storedDtype } = options;
-  const total = { weightBytes: 0, kvBytes: 0 };
+  const total = { weightBytes: 0, bufferBytes: 0, kvBytes: 0 };
   const mesh: Partial<DeviceMesh> = {
     tensorParallel: placeInGroup(rank, tensorParallelSize),
     pipelineParallel: placeInGroup(stage, pipelineParallelSize),
@@ -77,12 +93,13 @@ function measureRank(
       has: () => true,
       tensor: (name, shape) => ({ address: 0n, dtype: storedDtype(name), shape }),
     },
-    device: measuringDevice(total),
+    device: measuringDevice(total, options.device),
     mesh: mesh as DeviceMesh,
     format: options.format,
+    activationDtype: options.activationDtype,
     maxModelLen: 1,
-    maxRows: 1,
-    maxLogitRows: 1,
+    maxRows: options.maxRows,
+    maxLogitRows: options.maxLogitRows,
   });
   model.allocateCache(1);
   return {
@@ -91,6 +108,7 @@ function measureRank(
     firstLayer,
     endLayer,
     weightBytes: total.weightBytes,
+    bufferBytes: total.bufferBytes,
     kvBytesPerToken: total.kvBytes / KV_BLOCK_SIZE,
   };
 }

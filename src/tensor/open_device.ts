@@ -3,14 +3,19 @@
  * @module
  */
 import { openCpuDevice } from "./cpu/device.ts";
-import type { Device } from "./device.ts";
+import type { Device, DeviceKind } from "./device.ts";
+import type { WeightDType } from "./dtype.ts";
 
 /** Options of {@linkcode openDevice}. */
 export interface OpenDeviceOptions {
-  /** Backend; `auto` takes the best one there is, which is the CPU in this version. Default `auto`. */
-  readonly kind?: "auto" | "cpu" | "cuda";
+  /** Backend. Default `cpu`. */
+  readonly kind?: DeviceKind;
   /** CPU only: threads a kernel runs on. Default: one for each logical processor. */
   readonly threads?: number;
+  /** GPU only: which of the process's GPUs, from 0. Default 0. */
+  readonly index?: number;
+  /** GPU only: deadline of waits for its work, in milliseconds. Default 600000. */
+  readonly timeoutMs?: number;
 }
 
 /**
@@ -24,9 +29,8 @@ export interface OpenDeviceOptions {
  * ```
  */
 export function openDevice(options: OpenDeviceOptions = {}): Device {
-  const { kind = "auto", threads } = options;
+  const { kind = "cpu", threads } = options;
   switch (kind) {
-    case "auto":
     case "cpu":
       return openCpuDevice({ threads });
     case "cuda":
@@ -34,4 +38,9 @@ export function openDevice(options: OpenDeviceOptions = {}): Device {
     default:
       throw new RangeError(`Cannot open a device of unknown kind: ${kind satisfies never}`);
   }
+}
+
+/** What `Device.activationDtype` of a device of this kind says, before there is one. */
+export function activationDtypeOf(kind: DeviceKind, weights: WeightDType): WeightDType {
+  return kind === "cuda" ? weights : "f32";
 }

@@ -44,6 +44,7 @@ for (const family of FAMILIES) {
       await using engine = await LlmEngine.load({
         model: goldenFolder(family),
         dtype: "f32",
+        device: "cpu",
         numKvBlocks: 32,
         threads: 1,
         ...options,

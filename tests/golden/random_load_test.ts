@@ -11,6 +11,7 @@ import { goldenFolder } from "./golden_case.ts";
 const SEED = 20260921;
 const VOCAB_SIZE = 320;
 const NUM_REQUESTS = 60;
+const device = "cpu";
 
 const requests: fc.Arbitrary<GenerateRequest> = fc.record({
   promptTokenIds: fc.array(fc.integer({ min: 2, max: VOCAB_SIZE - 1 }), {
@@ -90,7 +91,7 @@ for (const [index, family] of ["llama", "mistral", "mixtral"].entries()) {
     const load = [...GROWING, ...fc.sample(requests, { seed, numRuns: NUM_REQUESTS })];
     const alone: Collected[] = [];
     {
-      await using engine = await LlmEngine.load({ model, maxNumSeqs: 1, threads: 1 });
+      await using engine = await LlmEngine.load({ model, device, maxNumSeqs: 1, threads: 1 });
       for (const request of load) alone.push(await collect(engine, request, null));
     }
     const cancels = [
@@ -98,7 +99,7 @@ for (const [index, family] of ["llama", "mistral", "mixtral"].entries()) {
       ...fc.sample(cancellations, { seed, numRuns: NUM_REQUESTS }),
     ];
     for (const layout of [TIGHT, ...fc.sample(layouts, { seed, numRuns: 3 })]) {
-      await using engine = await LlmEngine.load({ model, ...layout });
+      await using engine = await LlmEngine.load({ model, device, ...layout });
       const answers = await Promise.all(
         load.map((request, i) => collect(engine, request, cancels[i])),
       );

@@ -67,6 +67,7 @@ for (const [name, config] of Object.entries(MODELS)) {
       const run = async (options: Partial<EngineOptions>): Promise<Answer> => {
         await using engine = await LlmEngine.load({
           model,
+          device: "cpu",
           numKvBlocks: 32,
           threads: 1,
           ...options,

@@ -5,7 +5,14 @@ import { parseModelConfig } from "../../../src/models/model_config.ts";
 import { parameterShapes } from "../../../src/models/parameter_shapes.ts";
 import { presetConfig } from "../../../src/models/presets.ts";
 
-const STEP: DecodeStep = { batch: 1, context: 0, tensorParallelSize: 1, format: null };
+const KV_BYTES = 96;
+const STEP: DecodeStep = {
+  batch: 1,
+  context: 0,
+  kvBytesPerToken: KV_BYTES,
+  device: "cpu",
+  format: null,
+};
 
 /** A model of a preset and its weights as bf16. */
 function stored(preset: string, changes: Record<string, boolean> = {}) {
@@ -34,12 +41,11 @@ Deno.test("GPT-2's position table is not streamed", () => {
 
 Deno.test("a batch shares the weights but not the cache", () => {
   const { config, weights } = stored("tiny");
-  const kvBytes = 4 * 2 * config.numLayers * config.numKvHeads * config.headDim;
   const alone = bytesReadPerToken(config, weights, { ...STEP, context: 100 });
   const together = bytesReadPerToken(config, weights, { ...STEP, context: 100, batch: 4 });
   const weightBytes = bytesReadPerToken(config, weights, STEP);
-  assertAlmostEquals(alone, weightBytes + 100 * kvBytes);
-  assertAlmostEquals(together, weightBytes / 4 + 100 * kvBytes);
+  assertAlmostEquals(alone, weightBytes + 100 * KV_BYTES);
+  assertAlmostEquals(together, weightBytes / 4 + 100 * KV_BYTES);
 });
 
 Deno.test("a wider format is made in registers, a narrower one halves the bytes", () => {
@@ -47,6 +53,13 @@ Deno.test("a wider format is made in registers, a narrower one halves the bytes"
   assertEquals(bytesReadPerToken(config, weights, { ...STEP, format: "f32" }), bytes);
   const wide = weights.map((weight) => ({ ...weight, bytes: 2 * weight.bytes }));
   assertEquals(bytesReadPerToken(config, wide, { ...STEP, format: "f16" }), bytes);
+});
+
+Deno.test("a GPU reads the format that it multiplies", () => {
+  const { config, weights, bytes } = stored("tiny", { tie_word_embeddings: true });
+  const step = { ...STEP, device: "cuda" } as const;
+  assertEquals(bytesReadPerToken(config, weights, { ...step, format: "f32" }), 2 * bytes);
+  assertEquals(bytesReadPerToken(config, weights, { ...step, format: "bf16" }), bytes);
 });
 
 Deno.test("a mixture reads the experts that the batch can visit, never more than there are", () => {

@@ -128,13 +128,40 @@ Deno.test("inspect describes a model in a layout, and the machine", async () => 
 });
 
 Deno.test("inspect without a model describes the machine, with reasons for what is not there", async () => {
+  using _ = withoutCudart();
   const { status, out } = await run("inspect", "--json", "--device", "cuda");
   assertEquals(status, 0);
   const { machine, model } = JSON.parse(out);
   assertEquals(model, null);
-  assertMatch(machine.device, /Cannot open a CUDA device/);
+  assertMatch(machine.device, /^Cannot open cudart/);
   assert(machine.cores >= 1 && machine.free_memory_bytes > 0);
 });
+
+Deno.test("without a GPU auto takes the CPU and says why, and cuda is refused", async () => {
+  using _ = withoutCudart();
+  const { machine } = JSON.parse((await run("inspect", "--json")).out);
+  assertMatch(machine.backend, /^cpu: auto finds no GPU to use: Cannot open cudart/);
+  const prompt = ["generate", "--prompt-ids", "1,2", "--max-tokens", "1"];
+  const auto = await run(...prompt);
+  assertEquals(auto.status, 0);
+  assertMatch(auto.log, /deviceChoice: auto finds no GPU to use: Cannot open cudart/);
+  const cuda = await run(...prompt, "--device", "cuda");
+  assertEquals(cuda.status, 1);
+  assertMatch(cuda.log, /ERROR Cannot open cudart .*tried\n.*no such file/s);
+});
+
+/** Until it is disposed, no CUDA runtime is found. */
+function withoutCudart(): Disposable {
+  const name = "WEFT_CUDART_PATH";
+  const before = Deno.env.get(name);
+  Deno.env.set(name, "/nonexistent/libcudart.so.13");
+  return {
+    [Symbol.dispose]() {
+      if (before === undefined) Deno.env.delete(name);
+      else Deno.env.set(name, before);
+    },
+  };
+}
 
 Deno.test("inspect refuses a layout that the model does not allow", async () => {
   const folder = decodeURIComponent(new URL("../../../models/demo", import.meta.url).pathname);

@@ -1,33 +1,123 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { resolveEngineConfig } from "../../../src/engine/engine_config.ts";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import type { DeviceChoice } from "../../../src/engine/device_choice.ts";
+import { positionsInCache, resolveEngineConfig } from "../../../src/engine/engine_config.ts";
+import { verifyMemory } from "../../../src/engine/engine_memory.ts";
 import { LlmEngine } from "../../../src/engine/llm_engine.ts";
+import type { EngineOptions } from "../../../src/engine/types.ts";
 import { ModelLoadError } from "../../../src/models/errors.ts";
 import { CapacityError } from "../../../src/tensor/errors.ts";
 
 const model = new URL("../../fixtures/golden/llama", import.meta.url).pathname;
 
+const CPU: DeviceChoice = { kind: "cpu", reason: "asked for", gpus: [] };
+
+/** GPUs of `memory` bytes each. */
+function gpus(count: number, memory = 24e9): DeviceChoice {
+  const gpu = { name: "Test GPU", architecture: 90, totalMemory: memory };
+  return { kind: "cuda", reason: "asked for", gpus: new Array(count).fill(gpu) };
+}
+
+const resolve = (options: Partial<EngineOptions>, choice = CPU) =>
+  resolveEngineConfig({ model, ...options }, choice);
+
 Deno.test("a step is never planned larger than what fits its sequences", () => {
-  const config = resolveEngineConfig({
-    model,
-    maxModelLen: 32,
-    maxNumSeqs: 3,
-    maxNumBatchedTokens: 2 ** 31 - 1,
-  });
+  const config = resolve({ maxModelLen: 32, maxNumSeqs: 3, maxNumBatchedTokens: 2 ** 31 - 1 });
   assertEquals(config.maxNumBatchedTokens, 96);
 });
 
 Deno.test("sequences follow the size of a step unless both are given", () => {
-  assertEquals(resolveEngineConfig({ model, maxNumBatchedTokens: 5 }).maxNumSeqs, 5);
+  assertEquals(resolve({ maxNumBatchedTokens: 5 }).maxNumSeqs, 5);
   assertThrows(
-    () => resolveEngineConfig({ model, maxNumBatchedTokens: 5, maxNumSeqs: 6 }),
+    () => resolve({ maxNumBatchedTokens: 5, maxNumSeqs: 6 }),
     RangeError,
     "maxNumBatchedTokens must be at least maxNumSeqs",
   );
 });
 
+Deno.test("a CPU keeps the checkpoint's weights and sizes its cache at once", () => {
+  const { format, activationDtype, launcher, lookahead, numBlocks, maxNumSeqs } = resolve({});
+  assertEquals([format, activationDtype, launcher, lookahead], [null, "f32", "thread", 1]);
+  assertEquals(maxNumSeqs, 64);
+  assert(numBlocks !== null && numBlocks > 0);
+});
+
+Deno.test("GPUs compute in one type, by processes, and size the cache when they have loaded", () => {
+  const config = resolve({ tensorParallelSize: 2, firstGpu: 1 }, gpus(3));
+  assertEquals([config.format, config.activationDtype], ["f32", "f32"]);
+  assertEquals([config.launcher, config.threads, config.lookahead], ["process", 1, 2]);
+  assertEquals([config.numBlocks, config.gpus.length], [null, 2]);
+  assertEquals([config.maxNumSeqs, config.maxModelLen], [
+    256,
+    config.modelConfig.maxPositionEmbeddings,
+  ]);
+  assertEquals(positionsInCache(config, 3), 48);
+  const narrow = resolve({ dtype: "bf16", numKvBlocks: 2 }, gpus(1));
+  assertEquals([narrow.format, narrow.activationDtype], ["bf16", "bf16"]);
+  assertEquals([narrow.numBlocks, narrow.maxModelLen], [2, 32]);
+  // Half as wide, so the same bytes hold twice as many blocks.
+  const blocks = (dtype: "f32" | "bf16") =>
+    resolve({ dtype, kvCacheMemory: 2 ** 20 }, gpus(1)).numBlocks;
+  assertEquals(blocks("bf16"), 2 * blocks("f32")!);
+});
+
+Deno.test("options that a device has no use for are refused", () => {
+  const refused = (options: Partial<EngineOptions>, choice: DeviceChoice, message: string) =>
+    assertThrows(() => resolve(options, choice), RangeError, message);
+  refused({ gpuMemoryUtilization: 0.5 }, CPU, "the device is the CPU: use kvCacheMemory");
+  for (const gpuMemoryUtilization of [0, 1.1, NaN]) {
+    refused({ gpuMemoryUtilization }, gpus(1), "must lie above 0 and go up to 1");
+  }
+  refused({ threads: 4 }, gpus(1), "4 threads as it computes on a GPU");
+  refused({ firstGpu: -1 }, gpus(1), "an integer from 0");
+  const threads = { tensorParallelSize: 2, launcher: "thread" } as const;
+  refused(threads, gpus(2), "Cannot run 2 ranks as threads");
+  assertEquals(resolve({ launcher: "thread" }, gpus(1)).launcher, "thread");
+});
+
+Deno.test("more ranks than GPUs are refused with what would fit", () => {
+  const refused = (options: Partial<EngineOptions>, count: number, message: string) =>
+    assertThrows(() => resolve(options, gpus(count)), RangeError, message);
+  const layout = { tensorParallelSize: 2, pipelineParallelSize: 2 };
+  refused(layout, 3, "Cannot place 4 ranks as each rank needs a GPU of its own");
+  refused(
+    layout,
+    3,
+    "this process sees 3: tensor parallel size x pipeline parallel size x replicas",
+  );
+  refused({ ...layout, replicasOnHost: 2 }, 7, "Cannot place 2 replicas of 4 ranks");
+  refused({ tensorParallelSize: 2, firstGpu: 3 }, 4, "Cannot place 2 ranks from GPU 3 on");
+  assertEquals(resolve({ ...layout, replicasOnHost: 2, firstGpu: 4 }, gpus(8)).gpus.length, 4);
+});
+
+Deno.test("a layout that GPUs cannot hold is refused with what they can", () => {
+  const limits = { maxNumSeqs: 2, maxNumBatchedTokens: 32 };
+  const refusal = (options: Partial<EngineOptions>, memory: number) => {
+    const config = resolve({ ...limits, ...options }, gpus(4, memory));
+    return assertThrows(() => verifyMemory(config), CapacityError).message;
+  };
+  verifyMemory(resolve(limits, gpus(1)));
+  const bytes = Deno.statSync(`${model}/model.safetensors`).size;
+  const message = refusal({}, bytes);
+  assertStringIncludes(message, "Cannot hold the model as it needs");
+  assertStringIncludes(message, "a rank at tensor parallel size 1: Test GPU has");
+  assertStringIncludes(message, "of which 0.9 may be used; tensor parallel size 2 needs");
+  assertStringIncludes(refusal({}, 1000), "1.0 kB, of which 0.9 may be used; no tensor parallel");
+  const blocks = refusal({ numKvBlocks: 1_000_000 }, 100e6).match(/; (\d+) blocks of KV cache fit/);
+  assert(blocks !== null);
+  const fitting = Number(blocks[1]);
+  verifyMemory(resolve({ ...limits, numKvBlocks: fitting }, gpus(1, 100e6)));
+  assertStringIncludes(refusal({ numKvBlocks: fitting + 1 }, 100e6), `${fitting} blocks`);
+});
+
 Deno.test("a KV cache beyond the machine's memory is refused before anything starts", async () => {
   const error = await assertRejects(
-    () => LlmEngine.load({ model, numKvBlocks: 2 ** 31 - 1 }),
+    () => LlmEngine.load({ model, device: "cpu", numKvBlocks: 2 ** 31 - 1 }),
     CapacityError,
     "Cannot make a KV cache of 2147483647 blocks",
   );
@@ -44,7 +134,7 @@ Deno.test("a bad generation_config.json is refused before any rank starts", asyn
     let started = false;
     const onProgress = () => void (started = true);
     await assertRejects(
-      () => LlmEngine.load({ model: folder, onProgress }),
+      () => LlmEngine.load({ model: folder, device: "cpu", onProgress }),
       ModelLoadError,
       'the key "temperature" is not a number',
     );

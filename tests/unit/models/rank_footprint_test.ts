@@ -1,9 +1,8 @@
-import { assertEquals, assertThrows } from "@std/assert";
-import { kvBlockBytes } from "../../../src/engine/engine_config.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type ModelConfig, parseModelConfig } from "../../../src/models/model_config.ts";
 import { parameterCount } from "../../../src/models/parameter_shapes.ts";
 import { presetConfig } from "../../../src/models/presets.ts";
-import { rankFootprints } from "../../../src/models/rank_footprint.ts";
+import { kvBytesPerBlock, rankFootprints } from "../../../src/models/rank_footprint.ts";
 import type { WeightDType } from "../../../src/tensor/dtype.ts";
 
 function config(preset: string, changes: Record<string, boolean> = {}): ModelConfig {
@@ -13,11 +12,19 @@ function config(preset: string, changes: Record<string, boolean> = {}): ModelCon
 function footprints(model: ModelConfig, layout: { tp?: number; pp?: number }, options: {
   format?: WeightDType;
   stored?: WeightDType;
+  device?: "cpu" | "cuda";
+  activationDtype?: WeightDType;
+  maxRows?: number;
+  maxLogitRows?: number;
 } = {}) {
   return rankFootprints(model, {
     tensorParallelSize: layout.tp ?? 1,
     pipelineParallelSize: layout.pp ?? 1,
+    device: options.device ?? "cpu",
     format: options.format ?? null,
+    activationDtype: options.activationDtype ?? "f32",
+    maxRows: options.maxRows ?? 1,
+    maxLogitRows: options.maxLogitRows ?? 1,
     storedDtype: () => options.stored ?? "f32",
   });
 }
@@ -68,12 +75,37 @@ Deno.test("narrow weights stay narrow in memory, and a narrower format makes the
   assertEquals([bytes("bf16", "f32"), bytes("f32", "bf16")], [narrow, narrow]);
 });
 
-Deno.test("the ranks' caches are those that the engine counts, repeated heads included", () => {
+Deno.test("on a GPU weights are kept in the format that is multiplied", () => {
   const model = config("tiny");
+  const norms = (2 * model.numLayers + 1) * model.hiddenSize;
+  const matrices = parameterCount(model) - norms;
+  const bytes = (stored: WeightDType, format: WeightDType) =>
+    footprints(model, {}, { stored, format, device: "cuda" })[0].weightBytes;
+  assertEquals(bytes("bf16", "f32"), 4 * (matrices + norms));
+  assertEquals(bytes("f32", "bf16"), 2 * matrices + 4 * norms);
+});
+
+Deno.test("caches grow with the heads that ranks share, and halve with the type", () => {
+  const model = config("tiny");
+  const { numLayers, numHeads, numKvHeads, headDim } = model;
   for (const tp of [1, 4, 8]) {
-    const bytes = sum(footprints(model, { tp, pp: 2 }).map((rank) => rank.kvBytesPerToken));
-    assertEquals(bytes, kvBlockBytes(model, { tensorParallelSize: tp }) / 16);
+    const heads = Math.min(numHeads, tp * Math.ceil(numKvHeads / tp));
+    const elements = 2 * 16 * numLayers * heads * headDim;
+    for (const pp of [1, 2]) {
+      assertEquals(kvBytesPerBlock(footprints(model, { tp, pp })), 4 * elements);
+      const narrow = footprints(model, { tp, pp }, { activationDtype: "bf16" });
+      assertEquals(kvBytesPerBlock(narrow), 2 * elements);
+    }
   }
+});
+
+Deno.test("buffers grow with the rows of a step and of logits", () => {
+  const model = config("tiny");
+  const bytes = (maxRows: number, maxLogitRows: number) =>
+    footprints(model, {}, { maxRows, maxLogitRows })[0].bufferBytes;
+  assert(bytes(2, 1) - bytes(1, 1) >= 4 * 3 * model.hiddenSize);
+  assertEquals(bytes(9, 1) - bytes(1, 1), 8 * (bytes(2, 1) - bytes(1, 1)));
+  assertEquals(bytes(1, 2) - bytes(1, 1), 4 * (model.vocabSize + 2 * model.hiddenSize));
 });
 
 Deno.test("a layout that does not fit is refused", () => {

@@ -1,0 +1,33 @@
+/**
+ * What an engine computes with, for people.
+ * @module
+ */
+import type { EngineConfig } from "./engine_config.ts";
+import type { RankReport } from "./rank_engine.ts";
+
+/** Device, instruction set, layout and communicator of an engine, as its ranks report them. */
+export function describeBackend(
+  config: EngineConfig,
+  report: RankReport,
+): Readonly<Record<string, string | number>> {
+  const { kind, name, instructionSet, kernelHash } = report.device;
+  return {
+    device: kind,
+    deviceChoice: config.deviceReason,
+    processor: name,
+    instructionSet,
+    kernels: kernelHash,
+    activations: config.activationDtype,
+    layout: `${config.tensorParallelSize} tensor x ${config.pipelineParallelSize} pipeline`,
+    communicator: report.communicator,
+    launcher: config.launcher,
+    threadsPerRank: config.threads,
+    decodeSteps: describeSteps(config),
+    kvBlocks: report.numBlocks,
+  };
+}
+
+function describeSteps({ device, enforceEager }: EngineConfig): string {
+  if (device === "cpu") return "eager: a recording would save nothing on the CPU";
+  return enforceEager ? "eager: asked for" : "recorded";
+}

@@ -1,0 +1,95 @@
+/**
+ * Whether a layout's weights, activations and cache fit where they are to lie, known before anything is
+ * loaded.
+ * @module
+ */
+import { kvBytesPerBlock, type RankFootprint, rankFootprints } from "../models/rank_footprint.ts";
+import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
+import type { WeightDType } from "../tensor/dtype.ts";
+import { CapacityError } from "../tensor/errors.ts";
+import type { EngineConfig } from "./engine_config.ts";
+import { formatBytes } from "./format_bytes.ts";
+import { totalMemory } from "./host_resources.ts";
+
+/** What says how much each rank of an engine holds. */
+export type FootprintConfig = Pick<
+  EngineConfig,
+  | "modelConfig"
+  | "tensorParallelSize"
+  | "pipelineParallelSize"
+  | "device"
+  | "format"
+  | "activationDtype"
+  | "maxNumBatchedTokens"
+  | "maxLogitRows"
+>;
+
+/** What each rank of an engine holds; `storedDtype` matters where the checkpoint's types are kept. */
+export function engineFootprints(
+  config: FootprintConfig,
+  storedDtype: (name: string) => WeightDType = () => config.modelConfig.dtype,
+): RankFootprint[] {
+  const maxRows = config.maxNumBatchedTokens;
+  return rankFootprints(config.modelConfig, { ...config, storedDtype, maxRows });
+}
+
+/** Bytes of a rank's part of the model with `numBlocks` blocks of KV cache. */
+export function rankBytes(footprint: RankFootprint, numBlocks: number): number {
+  const { weightBytes, bufferBytes, kvBytesPerToken } = footprint;
+  return weightBytes + bufferBytes + numBlocks * KV_BLOCK_SIZE * kvBytesPerToken;
+}
+
+/** Refuses what could never fit; throws CapacityError that says what would. */
+export function verifyMemory(config: EngineConfig): void {
+  if (config.device === "cuda") verifyGpuMemory(config);
+  else verifyHostMemory(config);
+}
+
+/** The CPU maps its weights; a cache larger than the machine is a mistake. */
+function verifyHostMemory(config: EngineConfig): void {
+  const numBlocks = config.numBlocks ?? 0;
+  const bytes = numBlocks * kvBytesPerBlock(engineFootprints(config));
+  const total = totalMemory();
+  if (bytes <= total) return;
+  throw new CapacityError(
+    `Cannot make a KV cache of ${numBlocks} blocks as it takes ${bytes} bytes: ` +
+      `the machine has ${total}`,
+    bytes,
+  );
+}
+
+function verifyGpuMemory(config: EngineConfig): void {
+  const { gpus, gpuMemoryUtilization: utilization, tensorParallelSize } = config;
+  const footprints = engineFootprints(config);
+  footprints.forEach((footprint, rank) => {
+    const { name, totalMemory } = gpus[rank];
+    const bytes = rankBytes(footprint, config.numBlocks ?? 1);
+    if (bytes <= totalMemory * utilization) return;
+    throw new CapacityError(
+      `Cannot hold the model as it needs ${formatBytes(bytes)} a rank at tensor parallel size ` +
+        `${tensorParallelSize}: ${name} has ${formatBytes(totalMemory)}, of which ${utilization} ` +
+        `may be used; ${whatFits(config, { rank, footprint })}`,
+      bytes,
+    );
+  });
+}
+
+/** A smaller cache, or a larger tensor-parallel size, that fits the same GPUs. */
+function whatFits(
+  config: EngineConfig,
+  { rank, footprint }: { readonly rank: number; readonly footprint: RankFootprint },
+): string {
+  const usable = config.gpus[rank].totalMemory * config.gpuMemoryUtilization;
+  if (rankBytes(footprint, 1) <= usable) {
+    const blockBytes = KV_BLOCK_SIZE * footprint.kvBytesPerToken;
+    return `${Math.floor((usable - rankBytes(footprint, 0)) / blockBytes)} blocks of KV cache fit`;
+  }
+  const { numHeads } = config.modelConfig;
+  for (let size = config.tensorParallelSize + 1; size <= numHeads; size++) {
+    if (numHeads % size !== 0) continue;
+    const footprints = engineFootprints({ ...config, tensorParallelSize: size });
+    const bytes = Math.max(...footprints.map((footprint) => rankBytes(footprint, 1)));
+    if (bytes <= usable) return `tensor parallel size ${size} needs ${formatBytes(bytes)}`;
+  }
+  return "no tensor parallel size makes it fit";
+}

@@ -1,0 +1,173 @@
+/**
+ * What a rank of an engine holds: its device, its part of the model, and the runner.
+ * @module
+ */
+import type { Communicator } from "../distributed/communicator.ts";
+import { createDeviceMesh, type DeviceMesh } from "../distributed/device_mesh.ts";
+import { gatherBytes } from "../distributed/gather_bytes.ts";
+import type { RankChannel } from "../distributed/rank_channel.ts";
+import { Checkpoint } from "../models/checkpoint.ts";
+import type { CausalLm } from "../models/causal_lm.ts";
+import { DummyWeights } from "../models/dummy_weights.ts";
+import { loadModel } from "../models/load_model.ts";
+import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
+import type { Device, DeviceDescription } from "../tensor/device.ts";
+import { openDevice } from "../tensor/open_device.ts";
+import type { EngineConfig } from "./engine_config.ts";
+import { engineFootprints } from "./engine_memory.ts";
+import { blocksOnGpu } from "./kv_cache_size.ts";
+import { ModelRunner } from "./model_runner.ts";
+import { Sampler } from "./sampler.ts";
+
+/** What a rank tells the leader once it is ready; travels as JSON. */
+export interface RankReport {
+  /** Blocks of the KV cache, the same on all ranks. */
+  readonly numBlocks: number;
+  /** The rank's device. */
+  readonly device: DeviceDescription;
+  /** What moves data between devices. */
+  readonly communicator: string;
+}
+
+/** Options of {@linkcode RankEngine}. */
+export interface RankEngineOptions {
+  /** The engine's settled options. */
+  readonly config: EngineConfig;
+  /** All ranks of the engine; works on host memory. */
+  readonly world: Communicator;
+  /** The leader's channel. */
+  readonly channel: RankChannel;
+  /** Deadline of whatever depends on other ranks or on the device, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** One rank's model, loaded and ready to run plans. */
+export class RankEngine implements Disposable {
+  /** Runs plans. */
+  readonly runner: ModelRunner;
+  /** For the leader. */
+  readonly report: RankReport;
+  /** Whether this rank sends results: one rank of the last stage does. */
+  readonly reports: boolean;
+  readonly #resources: DisposableStack;
+
+  /** Opens the device, loads the rank's weights and settles the KV cache. */
+  constructor(options: RankEngineOptions) {
+    const { config, world, timeoutMs } = options;
+    using resources = new DisposableStack();
+    const device = resources.use(openRankDevice(options));
+    assertSameKernels(world, device);
+    const mesh = resources.use(createDeviceMesh(world, config));
+    const model = loadRankModel(options, device, mesh, resources);
+    const sampler = openSampler(model, device, mesh);
+    if (sampler) resources.use(sampler);
+    const { rank: stage, size: stages } = mesh.pipelineParallel;
+    this.runner = resources.use(
+      new ModelRunner({
+        device,
+        model,
+        sampler,
+        board: stage === 0 && stages > 1
+          ? { tokenOf: (step, slot) => options.channel.waitTokens(step, timeoutMs)[slot] }
+          : null,
+        record: device.canRecord && !config.enforceEager,
+        maxNumSeqs: config.maxNumSeqs,
+        maxNumBatchedTokens: config.maxNumBatchedTokens,
+        maxModelLen: config.maxModelLen,
+      }),
+    );
+    this.report = {
+      numBlocks: allocateCache(this.runner, device, options),
+      device: device.description,
+      communicator: mesh.world.kind,
+    };
+    this.reports = sampler !== null && mesh.tensorParallel.rank === 0;
+    this.#resources = resources.move();
+  }
+
+  /** Frees the rank's memory. */
+  [Symbol.dispose](): void {
+    this.#resources.dispose();
+  }
+}
+
+function openRankDevice({ config, world, timeoutMs }: RankEngineOptions): Device {
+  const { device: kind, threads, firstGpu } = config;
+  return openDevice({ kind, threads, index: firstGpu + world.rank, timeoutMs });
+}
+
+function loadRankModel(
+  { config, channel }: RankEngineOptions,
+  device: Device,
+  mesh: DeviceMesh,
+  resources: DisposableStack,
+): CausalLm {
+  const weights = config.loadFormat === "dummy"
+    ? new DummyWeights(config.modelConfig)
+    : resources.use(Checkpoint.open(config.model, config.modelConfig));
+  return resources.use(loadModel({
+    config: config.modelConfig,
+    weights,
+    device,
+    mesh,
+    format: config.format,
+    activationDtype: config.activationDtype,
+    maxModelLen: config.maxModelLen,
+    maxRows: config.maxNumBatchedTokens,
+    maxLogitRows: config.maxLogitRows,
+    onProgress: (fraction) => channel.setProgress(fraction),
+  }));
+}
+
+function openSampler(model: CausalLm, device: Device, mesh: DeviceMesh): Sampler | null {
+  const { vocab, logits } = model;
+  if (!vocab || !logits) return null;
+  return new Sampler({ device, tensorParallel: mesh.tensorParallel, vocab, logits });
+}
+
+/**
+ * Allocates the KV cache and, on a GPU, runs and records what steps will run: this takes the memory that
+ * libraries and kernels take at their first use. Returns the number of blocks: the one that was settled,
+ * or what then is left, the least of all ranks.
+ */
+function allocateCache(runner: ModelRunner, device: Device, options: RankEngineOptions): number {
+  const { config, world } = options;
+  let { numBlocks } = config;
+  if (numBlocks === null) {
+    runner.allocateCache(0);
+    runner.warmUp();
+    numBlocks = leastOf(world, Math.min(blocksThatFit(device, options), config.enoughBlocks));
+  }
+  runner.allocateCache(numBlocks);
+  if (device.kind === "cuda") runner.warmUp();
+  return numBlocks;
+}
+
+function blocksThatFit(device: Device, { config, world }: RankEngineOptions): number {
+  const { kvBytesPerToken } = engineFootprints(config)[world.rank];
+  return blocksOnGpu({
+    ...device.memoryInfo(),
+    utilization: config.gpuMemoryUtilization,
+    blockBytes: KV_BLOCK_SIZE * kvBytesPerToken,
+  });
+}
+
+function leastOf(world: Communicator, value: number): number {
+  const all = gatherBytes(world, new Uint8Array(Float64Array.of(value).buffer));
+  return Math.min(...all.map((bytes) => new Float64Array(bytes.slice().buffer)[0]));
+}
+
+/** Refuses ranks whose kernels would give other bits (NUMERICS.md 10). */
+function assertSameKernels(world: Communicator, device: Device): void {
+  const { kernelHash, instructionSet } = device.description;
+  const mine = new Uint8Array(128);
+  new TextEncoder().encodeInto(`${instructionSet} ${kernelHash}`, mine);
+  gatherBytes(world, mine).forEach((other, rank) => {
+    if (other.every((byte, i) => byte === mine[i])) return;
+    throw new Error(
+      `Cannot join ranks whose kernels differ: rank ${rank} has ` +
+        `${new TextDecoder().decode(other).replace(/\0+$/, "")}, rank ${world.rank} has ` +
+        `${instructionSet} ${kernelHash}`,
+    );
+  });
+}
