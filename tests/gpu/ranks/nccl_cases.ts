@@ -14,6 +14,7 @@ import {
   type ReferenceType,
   treeReduce,
 } from "../../distributed/ranks/reference.ts";
+import { ncclDevice } from "../_nccl_device.ts";
 
 /** One collective. */
 export interface NcclCase {
@@ -31,21 +32,10 @@ export interface NcclCase {
 export function rankMain({ world, args }: RankContext<NcclCase[]>): string[] {
   using opened = openCudaContext({ index: world.rank, timeoutMs: 20_000 });
   const { memory, stream } = opened.context;
-  using group = NcclCommunicator.create(world, deviceOf(memory, stream), { timeoutMs: 20_000 });
+  using group = NcclCommunicator.create(world, ncclDevice(memory, stream), { timeoutMs: 20_000 });
   const wrong = args.filter((args) => !isCorrect(group, { memory, stream }, args))
     .map((args) => JSON.stringify(args));
   return [...wrong, ...checkMesh(group, memory)];
-}
-
-function deviceOf(memory: CudaMemory, stream: CudaStream) {
-  return {
-    stream,
-    allocate: memory.allocate.bind(memory),
-    free: memory.free.bind(memory),
-    upload: memory.upload.bind(memory),
-    download: memory.download.bind(memory),
-    copy: memory.copy.bind(memory),
-  };
 }
 
 function isCorrect(
