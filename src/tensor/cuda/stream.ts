@@ -38,10 +38,15 @@ export class CudaStream implements Disposable {
     return new CudaEvent(this.#cudart, this.handle);
   }
 
-  /** Calls `check` while the stream is waited for, until disposed; what it throws ends the wait. */
+  /** Calls `check` while the stream is waited for or polled, until disposed; what it throws ends the wait. */
   watch(check: () => void): Disposable {
     this.#watchers.add(check);
     return { [Symbol.dispose]: () => this.#watchers.delete(check) };
+  }
+
+  /** Looks whether something that the work depends on has failed; throws what the watchers throw. */
+  poll(): void {
+    for (const check of this.#watchers) check();
   }
 
   /** Waits until `isDone` under the deadline; throws DeviceTimeoutError after it. */
@@ -50,7 +55,7 @@ export class CudaStream implements Disposable {
     const end = performance.now() + timeoutMs;
     while (!isDone()) {
       if (performance.now() > end) throw new DeviceTimeoutError(what, timeoutMs);
-      for (const check of this.#watchers) check();
+      this.poll();
       Atomics.wait(this.#sleeper, 0, 0, SLEEP_MS);
     }
   }
