@@ -1,0 +1,73 @@
+/**
+ * Every model family on GPUs in every kind of layout, against the reference; on emulated GPUs where there
+ * are none. There fewer tokens are generated, as the emulator takes a second for what a GPU does in one
+ * millisecond.
+ */
+import { assertEquals } from "@std/assert";
+import { LlmEngine } from "../../src/engine/llm_engine.ts";
+import type { EngineOptions } from "../../src/engine/types.ts";
+import { gpuCount, onEmulator } from "../gpu/_device.ts";
+import {
+  type Answer,
+  answer,
+  assertGolden,
+  FAMILIES,
+  goldenFolder,
+  readGoldenCase,
+} from "./golden_case.ts";
+
+const LAYOUTS: readonly (Partial<EngineOptions> & { readonly name: string })[] = [
+  { name: "one GPU", launcher: "thread" },
+  { name: "TP 2", tensorParallelSize: 2 },
+  { name: "PP 2", pipelineParallelSize: 2 },
+  { name: "TP 2 x PP 2", tensorParallelSize: 2, pipelineParallelSize: 2 },
+];
+
+const gpus = await gpuCount();
+
+async function run(family: string, options: Partial<EngineOptions>): Promise<Answer> {
+  await using engine = await LlmEngine.load({
+    model: goldenFolder(family),
+    device: "cuda",
+    dtype: "f32",
+    numKvBlocks: 32,
+    maxNumSeqs: 4,
+    maxNumBatchedTokens: 48,
+    ...options,
+  });
+  assertEquals(engine.info.backend.device, "cuda");
+  return await answer(engine, readGoldenCase(family), onEmulator ? { maxTokens: 5 } : {});
+}
+
+for (const { name, ...options } of LAYOUTS) {
+  const { tensorParallelSize = 1, pipelineParallelSize = 1 } = options;
+  Deno.test({
+    name: `golden on GPUs: ${name}`,
+    ignore: gpus < tensorParallelSize * pipelineParallelSize,
+    async fn(test) {
+      for (const family of FAMILIES) {
+        await test.step(family, async () => {
+          assertGolden(await run(family, options), readGoldenCase(family), { tolerance: 1e-4 });
+        });
+      }
+    },
+  });
+}
+
+Deno.test({
+  name: "golden on GPUs: recorded decode steps give the bits of eager ones",
+  ignore: gpus < 1,
+  async fn() {
+    const eager = await run("llama", { launcher: "thread", enforceEager: true });
+    assertEquals(await run("llama", { launcher: "thread" }), eager);
+  },
+});
+
+Deno.test({
+  name: "golden on GPUs: bf16 comes close",
+  ignore: gpus < 1,
+  async fn() {
+    const answer = await run("qwen3", { launcher: "thread", dtype: "bf16" });
+    assertGolden(answer, readGoldenCase("qwen3"), { tolerance: 2e-2 });
+  },
+});
