@@ -1,5 +1,6 @@
 // Activations, sums and row copies: bound by memory alone. Kernels over matrices have a grid of
 // [rows, parts of a row]; out may be x.
+#include "activations.cuh"
 #include "ptx.cuh"
 #include "rows.cuh"
 
@@ -25,14 +26,13 @@ __device__ __forceinline__ void silu_and_mul(T* out, int out_stride, const T* x,
   load_part<N>(row, count, gates);
   load_part<N>(row + size, count, values);
 #pragma unroll
-  for (int i = 0; i < N; i++) values[i] *= gates[i] / (1.0f + expf(-gates[i]));
+  for (int i = 0; i < N; i++) values[i] *= silu(gates[i]);
   store_part<N>(row_of(out, blockIdx.x, out_stride) + column, count, values);
 }
 
 template <class T>
 __device__ __forceinline__ void gelu(T* out, int out_stride, const T* x, int x_stride, int size) {
   constexpr int N = kVectorSize<T>;
-  constexpr float kSqrt2OverPi = 0.7978845608f;
   pdl_launch_dependents();
   pdl_wait();
   const int column = column_of_thread<N>();
@@ -40,11 +40,7 @@ __device__ __forceinline__ void gelu(T* out, int out_stride, const T* x, int x_s
   float values[N];
   load_part<N>(row_of(x, blockIdx.x, x_stride) + column, count, values);
 #pragma unroll
-  for (int i = 0; i < N; i++) {
-    const float value = values[i];
-    const float inner = kSqrt2OverPi * fmaf(0.044715f * value * value, value, value);
-    values[i] = 0.5f * value * (1.0f + tanhf(inner));
-  }
+  for (int i = 0; i < N; i++) values[i] = gelu_tanh(values[i]);
   store_part<N>(row_of(out, blockIdx.x, out_stride) + column, count, values);
 }
 

@@ -2,7 +2,7 @@
  * The sources of the CUDA kernels, as text that travels with the module.
  * @module
  */
-// One import and one entry per file, in alphabetical order; headers too.
+// One import activationsCuh from "../../native/cuda/activations.cuh" with { type: "text" };
 import attentionDecodeCu from "../../native/cuda/attention_decode.cu" with { type: "text" };
 import attentionMergeCuh from "../../native/cuda/attention_merge.cuh" with { type: "text" };
 import attentionPrefillCu from "../../native/cuda/attention_prefill.cu" with { type: "text" };
@@ -11,6 +11,8 @@ import attentionTaskCuh from "../../native/cuda/attention_task.cuh" with { type:
 import attentionTileCuh from "../../native/cuda/attention_tile.cuh" with { type: "text" };
 import elementwiseCu from "../../native/cuda/elementwise.cu" with { type: "text" };
 import expertsCu from "../../native/cuda/experts.cu" with { type: "text" };
+import linearCu from "../../native/cuda/linear.cu" with { type: "text" };
+import linearTileCuh from "../../native/cuda/linear_tile.cuh" with { type: "text" };
 import normCu from "../../native/cuda/norm.cu" with { type: "text" };
 import numbersCuh from "../../native/cuda/numbers.cuh" with { type: "text" };
 import philoxCuh from "../../native/cuda/philox.cuh" with { type: "text" };
@@ -23,10 +25,12 @@ import samplingDrawCu from "../../native/cuda/sampling_draw.cu" with { type: "te
 import samplingLogprobsCu from "../../native/cuda/sampling_logprobs.cu" with { type: "text" };
 import samplingSlotsCu from "../../native/cuda/sampling_slots.cu" with { type: "text" };
 import samplingThresholdCu from "../../native/cuda/sampling_threshold.cu" with { type: "text" };
+import weightsCu from "../../native/cuda/weights.cu" with { type: "text" };
 import type { NativeSource } from "./sources.ts";
 
 /** Every file of `native/cuda`. */
 export const CUDA_SOURCES: readonly NativeSource[] = [
+  { name: "activations.cuh", text: activationsCuh },
   { name: "attention_decode.cu", text: attentionDecodeCu },
   { name: "attention_merge.cuh", text: attentionMergeCuh },
   { name: "attention_prefill.cu", text: attentionPrefillCu },
@@ -35,6 +39,8 @@ export const CUDA_SOURCES: readonly NativeSource[] = [
   { name: "attention_tile.cuh", text: attentionTileCuh },
   { name: "elementwise.cu", text: elementwiseCu },
   { name: "experts.cu", text: expertsCu },
+  { name: "linear.cu", text: linearCu },
+  { name: "linear_tile.cuh", text: linearTileCuh },
   { name: "norm.cu", text: normCu },
   { name: "numbers.cuh", text: numbersCuh },
   { name: "philox.cuh", text: philoxCuh },
@@ -47,4 +53,5 @@ export const CUDA_SOURCES: readonly NativeSource[] = [
   { name: "sampling_logprobs.cu", text: samplingLogprobsCu },
   { name: "sampling_slots.cu", text: samplingSlotsCu },
   { name: "sampling_threshold.cu", text: samplingThresholdCu },
+  { name: "weights.cu", text: weightsCu },
 ];

@@ -3,6 +3,13 @@
  * @module
  */
 import type { DType, WeightDType } from "./dtype.ts";
+import {
+  checkActivations,
+  checkCount,
+  checkMatrix,
+  checkVector,
+  MAX_KERNEL_INTEGER,
+} from "./kernel_arguments.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** A matrix slice in host memory (usually a mapped checkpoint). */
@@ -86,4 +93,97 @@ export interface LinearKernels {
     rows: number,
     options: { readonly bias?: Tensor; readonly scratch: Tensor },
   ): void;
+}
+
+/** `kernels` behind checks of their arguments, which throw RangeError, TypeError for a wrong type. */
+export function checkedLinearKernels(kernels: LinearKernels): LinearKernels {
+  return {
+    linearWeight(parts, format) {
+      checkParts(parts);
+      return kernels.linearWeight(parts, format);
+    },
+
+    vector(source) {
+      weightDtype(source.dtype);
+      checkCount("vector", "its length", source.length);
+      return kernels.vector(source);
+    },
+
+    embedding(out, ids, table, rows, firstId) {
+      checkMatrix("embedding", "out", out, rows, table.inFeatures);
+      checkVector("embedding", "ids", ids, rows, "i32");
+      checkCount("embedding", "firstId", firstId);
+      kernels.embedding(out, ids, table, rows, firstId);
+    },
+
+    linear(out, x, weight, rows, options) {
+      const { bias, blockSize = 0 } = options ?? {};
+      checkProduct("linear", { out, x, bias }, weight, rows, weight.outFeatures);
+      checkCount("linear", "blockSize", blockSize);
+      kernels.linear(out, x, weight, rows, options);
+    },
+
+    gatedLinear(out, x, weight, rows, options) {
+      const { bias, scratch } = options;
+      const { outFeatures } = weight;
+      if (outFeatures % 2 !== 0) {
+        throw new RangeError(
+          `Cannot run gatedLinear as the weight must hold two matrices of one size: it has ${outFeatures} rows`,
+        );
+      }
+      checkProduct("gatedLinear", { out, x, bias }, weight, rows, outFeatures / 2);
+      checkMatrix("gatedLinear", "scratch", scratch, rows, outFeatures, out.dtype);
+      kernels.gatedLinear(out, x, weight, rows, options);
+    },
+  };
+}
+
+/** `dtype`, as one that weights can have; throws TypeError when it is not. */
+export function weightDtype(dtype: DType): WeightDType {
+  if (dtype !== "f32" && dtype !== "f16" && dtype !== "bf16") {
+    throw new TypeError(`Cannot read a weight as its type is not f32, f16 or bf16: ${dtype}`);
+  }
+  return dtype;
+}
+
+function checkProduct(
+  kernel: string,
+  tensors: { out: Tensor; x: Tensor; bias: Tensor | undefined },
+  weight: LinearWeight,
+  rows: number,
+  outputs: number,
+): void {
+  const { out, x, bias } = tensors;
+  checkActivations(kernel, "out", out, rows, outputs);
+  checkActivations(kernel, "x", x, rows, weight.inFeatures);
+  if (bias !== undefined) checkVector(kernel, "bias", bias, weight.outFeatures);
+}
+
+function checkParts(parts: readonly HostMatrix[]): void {
+  if (parts.length === 0) throw new RangeError("Cannot make a weight as it has no parts");
+  for (const part of parts) checkPart(part, parts[0].columns);
+  const outFeatures = parts.reduce((sum, { rows }) => sum + rows, 0);
+  if (outFeatures > MAX_KERNEL_INTEGER) {
+    throw new RangeError(`Cannot make a weight as it has too many rows: ${outFeatures}`);
+  }
+}
+
+function checkPart(part: HostMatrix, columns: number): void {
+  weightDtype(part.dtype);
+  const { rows, rowStride, transposed = false } = part;
+  const storedColumns = transposed ? rows : part.columns;
+  const sizes = [rows, part.columns, rowStride];
+  if (sizes.some((size) => !Number.isInteger(size) || size < 0 || size > MAX_KERNEL_INTEGER)) {
+    throw new RangeError(`Cannot make a weight as a part's size is not a count: ${sizes}`);
+  }
+  if (part.columns !== columns) {
+    throw new RangeError(
+      `Cannot stack weight parts as their columns differ: ${columns} and ${part.columns}`,
+    );
+  }
+  if (rowStride < storedColumns) {
+    throw new RangeError(
+      `Cannot make a weight as its rows overlap: stride ${rowStride} for ${storedColumns} elements`,
+    );
+  }
 }

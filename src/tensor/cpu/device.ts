@@ -14,6 +14,7 @@ import { checkedAttentionKernels } from "../attention_arguments.ts";
 import type { Device, Readback } from "../device.ts";
 import { checkedElementwiseKernels } from "../elementwise_kernels.ts";
 import { checkedExpertKernels } from "../expert_kernels.ts";
+import { checkedLinearKernels } from "../linear_kernels.ts";
 import { checkedNormKernels } from "../norm_kernels.ts";
 import { checkedSamplingKernels } from "../sampling_arguments.ts";
 import { CPU_HEAD_SYMBOLS, type CpuHeadKernels, cpuHeadKernels } from "./head_kernels.ts";
@@ -105,7 +106,7 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): CpuDevice {
     // On the CPU a recording saves nothing: each replay calls the function.
     record: (run) => ({ replay: run, [Symbol.dispose]() {} }),
 
-    ...cpuLinearKernels(context, elementwise),
+    ...checkedLinearKernels(cpuLinearKernels(context, elementwise)),
     ...checkedNormKernels(cpuNormKernels(context)),
     ...checkedElementwiseKernels(elementwise),
     ...heads,

@@ -1,8 +1,11 @@
 /**
- * The kernels of `native/cpu/linear.c` and `embedding.c`, and weights: checks, then the call.
+ * The kernels of `native/cpu/linear.c` and `embedding.c`, and weights.
  * @module
  */
 import type { ElementwiseKernels } from "../elementwise_kernels.ts";
+import type { LinearKernels } from "../linear_kernels.ts";
+import { Tensor } from "../tensor.ts";
+import { checkCpuActivations } from "./arguments.ts";
 import type { CpuContext } from "./context.ts";
 import {
   CPU_WEIGHT_SYMBOLS,
@@ -10,9 +13,6 @@ import {
   descriptorOf,
   weightFormat,
 } from "./linear_weight.ts";
-import { checkCount, checkMatrix, checkVector } from "../kernel_arguments.ts";
-import type { LinearKernels } from "../linear_kernels.ts";
-import { Tensor } from "../tensor.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_LINEAR_SYMBOLS = {
@@ -41,10 +41,8 @@ export function cpuLinearKernels(
   const linear: LinearKernels["linear"] = (out, x, weight, rows, options) => {
     const bias = options?.bias;
     const blockSize = options?.blockSize ?? 0;
-    checkMatrix("linear", "out", out, rows, weight.outFeatures);
-    checkMatrix("linear", "x", x, rows, weight.inFeatures);
-    if (bias !== undefined) checkVector("linear", "bias", bias, weight.outFeatures);
-    checkCount("linear", "blockSize", blockSize);
+    checkCpuActivations("linear", out);
+    checkCpuActivations("linear", x);
     kernels.weft_linear(
       pool,
       out.address,
@@ -69,9 +67,6 @@ export function cpuLinearKernels(
     },
 
     embedding(out, ids, table, rows, firstId) {
-      checkMatrix("embedding", "out", out, rows, table.inFeatures);
-      checkVector("embedding", "ids", ids, rows, "i32");
-      checkCount("embedding", "firstId", firstId);
       kernels.weft_embedding(
         pool,
         out.address,

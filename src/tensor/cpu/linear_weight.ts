@@ -5,8 +5,7 @@
 import type { CpuContext } from "./context.ts";
 import type { CpuMemory } from "./memory.ts";
 import { type DType, dtypeBytes, type WeightDType } from "../dtype.ts";
-import { MAX_KERNEL_INTEGER } from "../kernel_arguments.ts";
-import type { HostMatrix, LinearWeight } from "../linear_kernels.ts";
+import { type HostMatrix, type LinearWeight, weightDtype } from "../linear_kernels.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_WEIGHT_SYMBOLS = {
@@ -24,10 +23,7 @@ const FORMATS: Readonly<Record<WeightDType, number>> = { f32: 0, f16: 1, bf16: 2
 
 /** The kernels' number for a stored type; throws TypeError where it is not one for weights. */
 export function weightFormat(dtype: DType): number {
-  if (dtype !== "f32" && dtype !== "f16" && dtype !== "bf16") {
-    throw new TypeError(`Cannot read a weight as its type is not f32, f16 or bf16: ${dtype}`);
-  }
-  return FORMATS[dtype];
+  return FORMATS[weightDtype(dtype)];
 }
 
 interface Segment {
@@ -71,13 +67,8 @@ export class CpuLinearWeight implements LinearWeight {
     parts: readonly HostMatrix[],
     format: WeightDType,
   ): CpuLinearWeight {
-    if (parts.length === 0) throw new RangeError("Cannot make a weight as it has no parts");
-    for (const part of parts) checkPart(part, parts[0].columns);
     const outFeatures = parts.reduce((sum, { rows }) => sum + rows, 0);
     const inFeatures = parts[0].columns;
-    if (outFeatures > MAX_KERNEL_INTEGER) {
-      throw new RangeError(`Cannot make a weight as it has too many rows: ${outFeatures}`);
-    }
     const owned: bigint[] = [];
     try {
       const segments = parts.map((part) => toSegment(context, part, format, owned));
@@ -104,26 +95,6 @@ export function descriptorOf(weight: LinearWeight): bigint {
     throw new TypeError("Cannot run a CPU kernel as the weight belongs to another device");
   }
   return weight.descriptor;
-}
-
-function checkPart(part: HostMatrix, columns: number): void {
-  weightFormat(part.dtype);
-  const { rows, rowStride, transposed = false } = part;
-  const storedColumns = transposed ? rows : part.columns;
-  const sizes = [rows, part.columns, rowStride];
-  if (sizes.some((size) => !Number.isInteger(size) || size < 0 || size > MAX_KERNEL_INTEGER)) {
-    throw new RangeError(`Cannot make a weight as a part's size is not a count: ${sizes}`);
-  }
-  if (part.columns !== columns) {
-    throw new RangeError(
-      `Cannot stack weight parts as their columns differ: ${columns} and ${part.columns}`,
-    );
-  }
-  if (rowStride < storedColumns) {
-    throw new RangeError(
-      `Cannot make a weight as its rows overlap: stride ${rowStride} for ${storedColumns} elements`,
-    );
-  }
 }
 
 function toSegment(
