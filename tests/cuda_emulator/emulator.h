@@ -47,7 +47,7 @@ struct Allocation {
   bool live;  // false once released; addresses are never used again
 };
 
-// Memory with 256-byte alignment and an unmapped gap on both sides. Null when `bytes` is 0 or the
+// Memory with 256-byte alignment and an unused gap on both sides. Null when `bytes` is 0 or the
 // reserved addresses are used up; limits on a device's memory are the caller's.
 void* allocate(std::size_t bytes, MemoryKind kind, int device);
 // False when `address` is not the start of a live allocation.

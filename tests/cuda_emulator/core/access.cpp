@@ -52,7 +52,16 @@ bool contains(const std::uint8_t* shadow, std::size_t bytes, Writer writer) {
   return std::memchr(shadow, static_cast<int>(writer), bytes) != nullptr;
 }
 
+// Devices that are not peers cannot use each other's memory.
+void check_device(std::uintptr_t address, std::size_t bytes, const char* verb, const void* code) {
+  const int device = Arena::instance().device_of(address);
+  if (device < 0 || device == Block::running().launch().device) return;
+  fail_access(Fault::kIllegalAddress, address, bytes, verb,
+              "it is memory of device " + std::to_string(device), code);
+}
+
 void check_device_read(std::uintptr_t address, std::size_t bytes, const void* code) {
+  check_device(address, bytes, "Read", code);
   const std::uint8_t* shadow = Arena::instance().shadow_of(address);
   if (contains(shadow, bytes, Writer::kNobody)) {
     check_allocated(address, bytes, "Read", code);
@@ -64,6 +73,7 @@ void check_device_read(std::uintptr_t address, std::size_t bytes, const void* co
 
 void check_device_write(std::uintptr_t address, std::size_t bytes, const void* code) {
   std::uint8_t* shadow = Arena::instance().shadow_of(address);
+  check_device(address, bytes, "Write", code);
   check_has_waited(address, bytes, "Write", code);
   if (all_equal(shadow, bytes, Writer::kDevice)) return;
   check_allocated(address, bytes, "Write", code);
@@ -103,6 +113,7 @@ void check_source(const void* pointer, std::size_t bytes, const void* code) {
   const auto address = reinterpret_cast<std::uintptr_t>(pointer);
   check_allocated(address, bytes, "Copy", code);
   if (!Arena::instance().contains(address)) return;
+  check_device(address, bytes, "Copy", code);
   const std::uint8_t* shadow = Arena::instance().shadow_of(address);
   if (contains(shadow, bytes, Writer::kDevice)) check_has_waited(address, bytes, "Copy", code);
 }

@@ -48,7 +48,7 @@ void drop(void* start, std::size_t bytes) {
 struct Table {
   std::mutex mutex;
   std::map<std::uintptr_t, Allocation> allocations;
-  std::uintptr_t next = Arena::instance().base() + kGap;
+  std::size_t used[Arena::kMaxDevices + 1] = {};  // bytes of each part, host memory first
 
   // The allocation with the highest address that is not above `address`.
   std::map<std::uintptr_t, Allocation>::iterator at_or_below(std::uintptr_t address) {
@@ -83,14 +83,15 @@ const Arena& Arena::instance() {
 }
 
 void* allocate(std::size_t bytes, MemoryKind kind, int device) {
+  if (bytes == 0 || bytes > Arena::kPartBytes || device >= Arena::kMaxDevices) return nullptr;
   Table& all = table();
   const std::lock_guard<std::mutex> lock(all.mutex);
-  const std::uintptr_t end = Arena::instance().base() + Arena::kBytes;
-  if (bytes == 0 || bytes > end - all.next) return nullptr;
-  const std::uintptr_t address = all.next;
-  const std::size_t taken = (bytes + kGap + kAlignment - 1) / kAlignment * kAlignment;
-  if (taken > end - address) return nullptr;
-  all.next = address + taken;
+  const int part = kind == MemoryKind::kDevice ? device : -1;
+  std::size_t& used = all.used[part + 1];
+  const std::size_t taken = (kGap + bytes + kAlignment - 1) / kAlignment * kAlignment;
+  if (taken > Arena::kPartBytes - kGap - used) return nullptr;
+  const std::uintptr_t address = Arena::instance().part_of(part) + used + kGap;
+  used += taken;
   all.allocations[address] = {address, bytes, kind, device, true};
   return reinterpret_cast<void*>(address);
 }
