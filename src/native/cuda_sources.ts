@@ -2,7 +2,8 @@
  * The sources of the CUDA kernels, as text that travels with the module.
  * @module
  */
-// One import activationsCuh from "../../native/cuda/activations.cuh" with { type: "text" };
+// One import and one entry per file, in alphabetical order; headers too.
+import activationsCuh from "../../native/cuda/activations.cuh" with { type: "text" };
 import attentionDecodeCu from "../../native/cuda/attention_decode.cu" with { type: "text" };
 import attentionMergeCuh from "../../native/cuda/attention_merge.cuh" with { type: "text" };
 import attentionPrefillCu from "../../native/cuda/attention_prefill.cu" with { type: "text" };
