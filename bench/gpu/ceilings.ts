@@ -6,20 +6,12 @@ import { CublasComputeType, CublasOperation, CudaDataType } from "../../src/nati
 import { RandomWeights } from "../../src/models/random_weights.ts";
 import { addressOf } from "../../src/native/c_declarations.ts";
 import type { CudaContext } from "../../src/tensor/cuda/context.ts";
+import { measureCopyBandwidth } from "../../src/tensor/cuda/copy_bandwidth.ts";
 import { openCudaContext } from "../../src/tensor/cuda/open_context.ts";
 import { report } from "./_figures.ts";
 import { secondsOf } from "./_timing.ts";
 
-const COPY_BYTES = 2 ** 30;
 const GEMM_SIZE = 8192;
-
-function copyBandwidth({ memory, stream }: CudaContext): number {
-  const [from, to] = [memory.allocate(COPY_BYTES), memory.allocate(COPY_BYTES)];
-  const seconds = secondsOf(stream, () => memory.copy(to, from, COPY_BYTES));
-  memory.free(from);
-  memory.free(to);
-  return 2 * COPY_BYTES / seconds;
-}
 
 function gemmRate({ memory, stream, blas }: CudaContext): number {
   const count = GEMM_SIZE ** 2;
@@ -58,5 +50,5 @@ const details = {
   cublas: context.blas.cublas.version.join("."),
   deno: Deno.version.deno,
 };
-report({ name: "copy", value: copyBandwidth(context) / 1e9, unit: "GB/s", details });
+report({ name: "copy", value: measureCopyBandwidth(context) / 1e9, unit: "GB/s", details });
 report({ name: `GEMM ${GEMM_SIZE}`, value: gemmRate(context) / 1e12, unit: "TFLOP/s", details });

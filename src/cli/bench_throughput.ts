@@ -6,8 +6,8 @@ import { resolveEngineConfig } from "../engine/engine_config.ts";
 import { engineFootprints } from "../engine/engine_memory.ts";
 import { kvBytesPerBlock } from "../models/rank_footprint.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
-import { measureReadBandwidth } from "../native/memory_bandwidth.ts";
 import { ReplicaRouter } from "../serving/replica_router.ts";
+import { measureBandwidth } from "./bandwidth.ts";
 import type { Command, Invocation } from "./command.ts";
 import { bytesReadPerToken } from "./decode_traffic.ts";
 import { engineOptions } from "./engine_options.ts";
@@ -93,8 +93,7 @@ async function benchThroughput({ values, host }: Invocation<Flags>): Promise<num
   }
 
   // After the engines have gone, so that nobody else reads and the peak is theirs.
-  const ranks = config.tensorParallelSize * config.pipelineParallelSize * replicas;
-  const bandwidth = measureReadBandwidth({ threads: Math.min(1024, config.threads * ranks) });
+  const bandwidth = measureBandwidth(config, replicas);
   const bytesPerToken = bytesReadPerToken(
     config.modelConfig,
     storedWeights(config),
