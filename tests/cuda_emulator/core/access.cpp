@@ -41,14 +41,30 @@ void check_has_waited(std::uintptr_t address, std::size_t bytes, const char* ver
               "it comes before pdl_wait(), while kernels before this one may still run", code);
 }
 
-bool all_equal(const std::uint8_t* shadow, std::size_t bytes, Writer writer) {
+template <class Word>
+bool is_all(const std::uint8_t* shadow, Writer writer) {
+  constexpr Word kEveryByte = static_cast<Word>(~Word{0}) / 255;
+  Word word;
+  std::memcpy(&word, shadow, sizeof word);
+  return word == static_cast<Word>(kEveryByte * static_cast<Word>(writer));
+}
+
+// Whether all the bytes have this writer. Nearly every access asks it.
+bool all_by(const std::uint8_t* shadow, std::size_t bytes, Writer writer) {
+  switch (bytes) {
+    case 1: return is_all<std::uint8_t>(shadow, writer);
+    case 2: return is_all<std::uint16_t>(shadow, writer);
+    case 4: return is_all<std::uint32_t>(shadow, writer);
+    case 8: return is_all<std::uint64_t>(shadow, writer);
+    default: break;
+  }
   for (std::size_t i = 0; i < bytes; i++) {
     if (shadow[i] != static_cast<std::uint8_t>(writer)) return false;
   }
   return true;
 }
 
-bool contains(const std::uint8_t* shadow, std::size_t bytes, Writer writer) {
+bool any_by(const std::uint8_t* shadow, std::size_t bytes, Writer writer) {
   return std::memchr(shadow, static_cast<int>(writer), bytes) != nullptr;
 }
 
@@ -63,19 +79,20 @@ void check_device(std::uintptr_t address, std::size_t bytes, const char* verb, c
 void check_device_read(std::uintptr_t address, std::size_t bytes, const void* code) {
   check_device(address, bytes, "Read", code);
   const std::uint8_t* shadow = Arena::instance().shadow_of(address);
-  if (contains(shadow, bytes, Writer::kNobody)) {
+  if (all_by(shadow, bytes, Writer::kHost)) return;
+  if (any_by(shadow, bytes, Writer::kNobody)) {
     check_allocated(address, bytes, "Read", code);
     fail_access(Fault::kIllegalAddress, address, bytes, "Read", "nobody has written them all",
                 code);
   }
-  if (contains(shadow, bytes, Writer::kDevice)) check_has_waited(address, bytes, "Read", code);
+  check_has_waited(address, bytes, "Read", code);
 }
 
 void check_device_write(std::uintptr_t address, std::size_t bytes, const void* code) {
   std::uint8_t* shadow = Arena::instance().shadow_of(address);
   check_device(address, bytes, "Write", code);
   check_has_waited(address, bytes, "Write", code);
-  if (all_equal(shadow, bytes, Writer::kDevice)) return;
+  if (all_by(shadow, bytes, Writer::kDevice)) return;
   check_allocated(address, bytes, "Write", code);
   std::memset(shadow, static_cast<int>(Writer::kDevice), bytes);
 }
@@ -115,7 +132,7 @@ void check_source(const void* pointer, std::size_t bytes, const void* code) {
   if (!Arena::instance().contains(address)) return;
   check_device(address, bytes, "Copy", code);
   const std::uint8_t* shadow = Arena::instance().shadow_of(address);
-  if (contains(shadow, bytes, Writer::kDevice)) check_has_waited(address, bytes, "Copy", code);
+  if (any_by(shadow, bytes, Writer::kDevice)) check_has_waited(address, bytes, "Copy", code);
 }
 
 void check_alignment(const void* address, std::size_t alignment, const void* code) {

@@ -8,11 +8,6 @@
 
 namespace cuda_emulator {
 
-Block& Block::running() {
-  static auto& block = *new Block;  // never destroyed: kernels may run at any time
-  return block;
-}
-
 bool Block::run(const Launch& launch, void** arguments, Index3 position, std::mt19937_64& random) {
   launch_ = &launch;
   arguments_ = arguments;

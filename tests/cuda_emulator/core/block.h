@@ -47,7 +47,10 @@ struct Thread {
 class Block {
  public:
   // The block whose threads are running. There is one a process: kernels take turns.
-  static Block& running();
+  static Block& running() {
+    static auto& block = *new Block;  // never destroyed: kernels may run at any time
+    return block;
+  }
 
   // Runs all threads of one block to their end. False after a fault, which `failure` describes.
   bool run(const Launch& launch, void** arguments, Index3 position, std::mt19937_64& random);

@@ -77,11 +77,6 @@ Arena::Arena()
     : base_(reinterpret_cast<std::uintptr_t>(reserve(kBytes))),
       shadow_(static_cast<std::uint8_t*>(reserve(kBytes))) {}
 
-const Arena& Arena::instance() {
-  static const Arena arena;
-  return arena;
-}
-
 void* allocate(std::size_t bytes, MemoryKind kind, int device) {
   if (bytes == 0 || bytes > Arena::kPartBytes || device >= Arena::kMaxDevices) return nullptr;
   Table& all = table();

@@ -15,7 +15,10 @@ namespace cuda_emulator {
 
 class Arena {
  public:
-  static const Arena& instance();
+  static const Arena& instance() {
+    static const Arena arena;
+    return arena;
+  }
 
   bool contains(std::uintptr_t address) const { return address - base_ < kBytes; }
   std::uint8_t* shadow_of(std::uintptr_t address) const { return shadow_ + (address - base_); }
