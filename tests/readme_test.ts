@@ -19,7 +19,7 @@ Deno.test("every file and folder that the documents name is there", async () => 
 });
 
 Deno.test("the README's table of flags is the engine's", () => {
-  const rows = README.matchAll(/^\| `--([a-z-]+) (?:[^|`]|\\\|)*` \|([^|]*)\|/gm);
+  const rows = README.matchAll(/^\| `--([a-z-]+)(?: (?:[^|`]|\\\|)*)?` \|([^|]*)\|/gm);
   const documented = [...rows].map((match) => [match[1], match[2].trim()]);
   const actual = Object.entries(ENGINE_FLAGS).map(([name, flag]) => [name, flag.shownDefault]);
   assertEquals(documented, actual);
