@@ -18,9 +18,21 @@ export const onEmulator: boolean = Deno.env.get("WEFT_TEST_GPU") !== "1";
 export async function useTestLibraries(): Promise<void> {
   if (!onEmulator) return;
   for (const [variable, path] of Object.entries(await emulatorLibraries())) {
+    if (!replaced.has(variable)) replaced.set(variable, Deno.env.get(variable));
     Deno.env.set(variable, path);
   }
 }
+
+/** Variables as they were. */
+const replaced = new Map<string, string | undefined>();
+
+// All files of tests run in one process, and engines of the others would take the emulator for a GPU.
+Deno.test.afterAll(() => {
+  for (const [variable, value] of replaced) {
+    if (value === undefined) Deno.env.delete(variable);
+    else Deno.env.set(variable, value);
+  }
+});
 
 /** Opens the GPU of the tests. */
 export async function openTestDevice(settings: CudaContextSettings = {}): Promise<CudaDevice> {
