@@ -93,7 +93,7 @@ struct Launch {
 
 // Runs a kernel to its end. `arguments` are addresses of values of the sizes that the kernel's table
 // gives. Returns false after a fault, which is then reported. Blocks run one after another in an
-// order that the seed decides (CUDA_EMULATOR_SEED, printed with every fault). Safe to call from
+// order that the seed decides (WEFT_EMULATED_SEED, printed with every fault). Safe to call from
 // several threads: kernels take turns.
 bool run_kernel(const Launch& launch, void** arguments);
 

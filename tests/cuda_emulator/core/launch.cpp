@@ -21,7 +21,7 @@ struct Turn {
   std::mt19937_64 random;
 
   Turn() {
-    const char* text = std::getenv("CUDA_EMULATOR_SEED");
+    const char* text = std::getenv("WEFT_EMULATED_SEED");
     seed = text == nullptr ? 1 : std::strtoull(text, nullptr, 10);
     random.seed(seed);
   }

@@ -67,9 +67,12 @@ export class EmulatedKernels implements Disposable {
     return new EmulatedKernels(cudart, new EmulatorControls(path), cubin);
   }
 
-  /** Device memory that nobody has written. */
-  allocate(byteLength: number): bigint {
-    return this.#cudart.malloc(byteLength);
+  /** Memory, of the device that runs the kernels or of another, that nobody has written. */
+  allocate(byteLength: number, device = 0): bigint {
+    this.#cudart.setDevice(device);
+    const address = this.#cudart.malloc(byteLength);
+    this.#cudart.setDevice(0);
+    return address;
   }
 
   /** Device memory with these values. */

@@ -219,6 +219,18 @@ Deno.test("the emulator reports the use of freed memory", async () => {
   assertMatch(kernels.fault(), /Read of 4 bytes at 0x\w+: freed memory: byte \d+ of 128 bytes/);
 });
 
+Deno.test("the emulator reports the use of another device's memory", async () => {
+  using kernels = await EmulatedKernels.load(
+    `#include "ptx.cuh"
+     extern "C" __global__ void fill(float* out) { pdl_wait(); out[threadIdx.x] = 1; }`,
+  );
+  kernels.run("fill", {}, kernels.allocate(128));
+  const foreign = kernels.allocate(128, 1);
+  const error = assertThrows(() => kernels.run("fill", {}, foreign), NativeError);
+  assertEquals(error.status, ILLEGAL_ADDRESS);
+  assertMatch(kernels.fault(), /Write of 4 bytes at 0x\w+: it is memory of device 1/);
+});
+
 Deno.test("the emulator reports a read, before pdl_wait, of what a kernel has written", async () => {
   using kernels = await EmulatedKernels.load(
     `#include "ptx.cuh"
