@@ -3,7 +3,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <limits>
+#include <vector>
+
+#include "../include/device_calls.h"
 
 namespace cuda_emulator {
 
@@ -19,19 +21,16 @@ double round_mantissa(double value, int bits, double smallest_step) {
   return std::nearbyint(value / step) * step;
 }
 
+// Weights are many, so each half is widened once.
 float f16_to_f32(std::uint16_t bits) {
-  const int exponent = bits >> 10 & 31;
-  const int mantissa = bits & 1023;
-  float magnitude;
-  if (exponent == 31) {
-    magnitude = mantissa ? std::numeric_limits<float>::quiet_NaN()
-                         : std::numeric_limits<float>::infinity();
-  } else if (exponent == 0) {
-    magnitude = std::ldexp(static_cast<float>(mantissa), -24);
-  } else {
-    magnitude = std::ldexp(static_cast<float>(1024 + mantissa), exponent - 25);
-  }
-  return bits & 0x8000 ? -magnitude : magnitude;
+  static const std::vector<float> widened = [] {
+    std::vector<float> all(1 << 16);
+    for (std::size_t half = 0; half < all.size(); ++half) {
+      all[half] = widen_f16(static_cast<unsigned short>(half));
+    }
+    return all;
+  }();
+  return widened[bits];
 }
 
 std::uint16_t to_f16(double value) {

@@ -155,6 +155,13 @@ int submit(const char* function, Handle handle, std::unique_ptr<Operation> opera
   return kSuccess;
 }
 
+std::uint64_t stream_position(Handle handle) {
+  Lock lock(runtime_mutex());
+  auto stream = streams().find(handle);
+  if (!stream) return 0;
+  return stream->capture ? stream->capture->graph->nodes.size() : stream->submitted;
+}
+
 bool is_capturing(Handle handle) {
   Lock lock(runtime_mutex());
   auto stream = streams().find(handle);

@@ -44,13 +44,14 @@ int submit(const char* function, Handle stream, std::unique_ptr<Operation> opera
 
 // Whether the stream captures; false for what is no stream.
 bool is_capturing(Handle stream);
+// A number that changes with every piece of work that the stream gets.
+std::uint64_t stream_position(Handle stream);
 // The device of a stream; -1 for what is no stream.
 int stream_device(Handle stream);
 // The device that is current on this thread.
 int current_device();
 
-// Runs the stream's work up to the ticket as far as that goes without waiting; false once there is
-// nothing more to do.
+// Runs the stream's work up to the ticket as far as that goes without waiting; true when it got there.
 bool run_towards(const Ticket& ticket);
 // Runs all work of a device to its end, as functions that free memory do. Returns a cudaError_t.
 int drain_device(const char* function, int device);

@@ -146,7 +146,7 @@ int stream_device(Handle handle) {
 
 bool run_towards(const Ticket& ticket) {
   Lock lock(runtime_mutex());
-  return run_until(ticket.stream, ticket.position, lock) == Progress::kBlocked;
+  return run_until(ticket.stream, ticket.position, lock) == Progress::kDone;
 }
 
 int drain_device(const char* function, int device) {
