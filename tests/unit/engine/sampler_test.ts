@@ -228,3 +228,32 @@ Deno.test("more rows than there are logits are refused", () => {
   assertThrows(() => sampler.prepare(rows.slice(0, 3), 2), RangeError, "3 rows padded to 2");
   assertThrows(() => sampler.prepare([drawnRow()], MAX_ROWS + 1), RangeError, "limit is 9");
 });
+
+Deno.test("a sampler frees all that it has allocated", () => {
+  using inner = openCpuDevice({ threads: 1 });
+  const held = new Set<unknown>();
+  const device: Device = {
+    ...inner,
+    allocate(bytes) {
+      const address = inner.allocate(bytes);
+      held.add(address);
+      return address;
+    },
+    free(address) {
+      assert(held.delete(address));
+      inner.free(address);
+    },
+    readback(bytes) {
+      const readback = inner.readback(bytes);
+      held.add(readback);
+      return { ...readback, [Symbol.dispose]: () => assert(held.delete(readback)) };
+    },
+  };
+  {
+    using harness = new SamplerHarness(device, VOCAB_SIZE);
+    harness.write(tiedLogits(1, VOCAB_SIZE));
+    harness.sample([drawnRow({ temperature: 1, topP: 0.5 }, { logprobs: -1 })]);
+    assertNotEquals(held.size, 0);
+  }
+  assertEquals(held.size, 0);
+});
