@@ -58,7 +58,7 @@ export class Sampler implements Disposable {
     this.#logprobs = new LogprobCollector(options, this.#results);
   }
 
-  /** i32 `[maxRows]` on the device: the drawn token of each row, on every rank. */
+  /** i32, at least `[maxRows]`, on the device: the drawn token of each row, on every rank. */
   get tokens(): Tensor {
     return this.#results.tokens;
   }
