@@ -12,6 +12,7 @@ import attentionTaskCuh from "../../native/cuda/attention_task.cuh" with { type:
 import attentionTileCuh from "../../native/cuda/attention_tile.cuh" with { type: "text" };
 import elementwiseCu from "../../native/cuda/elementwise.cu" with { type: "text" };
 import expertsCu from "../../native/cuda/experts.cu" with { type: "text" };
+import groupedLinearCu from "../../native/cuda/grouped_linear.cu" with { type: "text" };
 import linearCu from "../../native/cuda/linear.cu" with { type: "text" };
 import linearTileCuh from "../../native/cuda/linear_tile.cuh" with { type: "text" };
 import normCu from "../../native/cuda/norm.cu" with { type: "text" };
@@ -40,6 +41,7 @@ export const CUDA_SOURCES: readonly NativeSource[] = [
   { name: "attention_tile.cuh", text: attentionTileCuh },
   { name: "elementwise.cu", text: elementwiseCu },
   { name: "experts.cu", text: expertsCu },
+  { name: "grouped_linear.cu", text: groupedLinearCu },
   { name: "linear.cu", text: linearCu },
   { name: "linear_tile.cuh", text: linearTileCuh },
   { name: "norm.cu", text: normCu },

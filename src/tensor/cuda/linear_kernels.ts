@@ -4,23 +4,17 @@
  */
 import { dtypeBytes } from "../dtype.ts";
 import type { ElementwiseKernels } from "../elementwise_kernels.ts";
-import {
-  type HostVector,
-  type LinearKernels,
-  type LinearWeight,
-  weightDtype,
-} from "../linear_kernels.ts";
+import { type HostVector, type LinearKernels, weightDtype } from "../linear_kernels.ts";
 import { Tensor } from "../tensor.ts";
 import type { CudaContext } from "./context.ts";
 import { cudaConvert } from "./convert.ts";
 import { partsShape } from "./elementwise_kernels.ts";
 import { kernelsByDtype } from "./kernels_by_dtype.ts";
-import { CudaLinearWeight, cudaWeight, VECTOR_BYTES } from "./linear_weight.ts";
+import { checkOutputDtype } from "./kernels_by_output.ts";
+import { CudaLinearWeight, cudaWeight } from "./linear_weight.ts";
 import { cudaMatrixProduct, type ProductOutput } from "./matrix_product.ts";
-import { cudaSkinnyLinear, MAX_SKINNY_ROWS, type ProductInput } from "./skinny_linear.ts";
-
-/** Parts of the workspace begin at multiples of it. */
-const WORKSPACE_ALIGNMENT = 256;
+import { productInput, productInputBytes } from "./product_input.ts";
+import { cudaSkinnyLinear, MAX_SKINNY_ROWS } from "./skinny_linear.ts";
 
 /**
  * Weights, and products with them. `blockSize` has no effect: here results are promised up to rounding,
@@ -44,20 +38,6 @@ export function cudaLinearKernels(
     ...["pointer", "i32", "i32"] as const,
   ]);
 
-  /** x as products read it: as it is, or converted and padded into `workspace`. */
-  function productInput(
-    x: Tensor,
-    weight: CudaLinearWeight,
-    rows: number,
-    workspace: bigint,
-  ): ProductInput {
-    if (isProductInput(x, weight)) return x;
-    const { format: dtype, inFeatures: columns, rowStride } = weight;
-    const packed = { address: workspace, dtype, rowStride };
-    convert(packed, x, { rows, columns, paddedColumns: rowStride });
-    return packed;
-  }
-
   /** A product of many rows: the sum by cuBLAS, the rest in a pass behind it. */
   const denseLinear: LinearKernels["linear"] = (out, x, weight, rows, options) => {
     const matrix = cudaWeight(weight);
@@ -65,10 +45,10 @@ export function cudaLinearKernels(
     const hasPass = bias !== undefined || activation !== undefined;
     // Sums are rounded to the type of `out` once, behind the pass.
     const sumsInOut = !hasPass || out.dtype === "f32";
-    const inputBytes = packedBytes(x, matrix, rows);
+    const inputBytes = productInputBytes(x, matrix, rows);
     const sumBytes = sumsInOut ? 0 : rows * matrix.outFeatures * dtypeBytes("f32");
     const workspace = context.workspace(inputBytes + sumBytes);
-    const input = productInput(x, matrix, rows, workspace);
+    const input = productInput(convert, x, matrix, rows, workspace);
     const sums: ProductOutput = sumsInOut
       ? { address: out.address, dtype: weightDtype(out.dtype), rowStride: out.rowStride }
       : {
@@ -91,13 +71,13 @@ export function cudaLinearKernels(
   };
 
   const linear: LinearKernels["linear"] = (out, x, weight, rows, options) => {
-    checkOutput("linear", out, weight);
+    checkOutputDtype("linear", out.dtype, weight.format);
     if (rows === 0) return;
     if (rows > MAX_SKINNY_ROWS) return denseLinear(out, x, weight, rows, options);
     const matrix = cudaWeight(weight);
-    const workspace = context.workspace(packedBytes(x, matrix, rows));
+    const workspace = context.workspace(productInputBytes(x, matrix, rows));
     const gelu = options?.activation === "gelu";
-    const input = productInput(x, matrix, rows, workspace);
+    const input = productInput(convert, x, matrix, rows, workspace);
     skinny.linear(out, input, matrix, rows, { bias: options?.bias, gelu });
   };
 
@@ -132,7 +112,7 @@ export function cudaLinearKernels(
     linear,
 
     gatedLinear(out, x, weight, rows, { bias, scratch }) {
-      checkOutput("gatedLinear", out, weight);
+      checkOutputDtype("gatedLinear", out.dtype, weight.format);
       if (rows === 0) return;
       if (rows > MAX_SKINNY_ROWS) {
         denseLinear(scratch, x, weight, rows, { bias });
@@ -140,8 +120,14 @@ export function cudaLinearKernels(
         return;
       }
       const matrix = cudaWeight(weight);
-      const workspace = context.workspace(packedBytes(x, matrix, rows));
-      skinny.gatedLinear(out, productInput(x, matrix, rows, workspace), matrix, rows, bias);
+      const workspace = context.workspace(productInputBytes(x, matrix, rows));
+      skinny.gatedLinear(
+        out,
+        productInput(convert, x, matrix, rows, workspace),
+        matrix,
+        rows,
+        bias,
+      );
     },
   };
 
@@ -160,27 +146,5 @@ export function cudaLinearKernels(
     } finally {
       memory.free(stored);
     }
-  }
-}
-
-/** Whether a product with `weight` can read `x` where it lies. */
-function isProductInput(x: Tensor, weight: CudaLinearWeight): boolean {
-  const strideBytes = x.rowStride * dtypeBytes(x.dtype);
-  return x.dtype === weight.format && weight.rowStride === weight.inFeatures &&
-    strideBytes % VECTOR_BYTES === 0 && x.address % BigInt(VECTOR_BYTES) === 0n;
-}
-
-/** Bytes of the workspace that hold x when it is converted. */
-function packedBytes(x: Tensor, weight: CudaLinearWeight, rows: number): number {
-  if (isProductInput(x, weight)) return 0;
-  const bytes = rows * weight.rowStride * dtypeBytes(weight.format);
-  return Math.ceil(bytes / WORKSPACE_ALIGNMENT) * WORKSPACE_ALIGNMENT;
-}
-
-function checkOutput(kernel: string, { dtype }: Tensor, { format }: LinearWeight): void {
-  if (dtype !== "f32" && dtype !== format) {
-    throw new RangeError(
-      `Cannot run ${kernel} on a GPU as out must be f32 or ${format} as the weight is: it is ${dtype}`,
-    );
   }
 }

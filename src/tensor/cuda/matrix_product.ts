@@ -7,7 +7,7 @@ import { addressOf } from "../../native/c_declarations.ts";
 import type { WeightDType } from "../dtype.ts";
 import type { CudaContext } from "./context.ts";
 import type { CudaLinearWeight } from "./linear_weight.ts";
-import type { ProductInput } from "./skinny_linear.ts";
+import type { ProductInput } from "./product_input.ts";
 
 const DATA_TYPES: Readonly<Record<WeightDType, number>> = {
   f32: CudaDataType.CUDA_R_32F,

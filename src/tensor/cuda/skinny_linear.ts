@@ -2,11 +2,12 @@
  * Launches of `native/cuda/linear.cu`: products of few rows, as fast as the weight can be read.
  * @module
  */
-import { type DType, dtypeBytes, type WeightDType } from "../dtype.ts";
+import { dtypeBytes } from "../dtype.ts";
 import type { Tensor } from "../tensor.ts";
 import type { CudaContext } from "./context.ts";
-import type { CudaKernel, KernelParameter } from "./kernel.ts";
+import { kernelsByOutput } from "./kernels_by_output.ts";
 import type { CudaLinearWeight } from "./linear_weight.ts";
+import type { ProductInput } from "./product_input.ts";
 
 /** Most rows of a skinny product: kMaxRows of linear_tile.cuh. */
 export const MAX_SKINNY_ROWS = 8;
@@ -17,14 +18,6 @@ const INPUT_OFFSET = (64 << 10) + (8 << 10);
 
 /** Rows of x begin this much off a multiple of 128 bytes in shared memory. */
 const ROW_SKEW = 64;
-
-/** Rows in a weight's type that begin at multiples of 16 bytes, zeros behind the last column. */
-export interface ProductInput {
-  /** Address of element [0, 0]. */
-  readonly address: bigint;
-  /** Elements between the starts of rows. */
-  readonly rowStride: number;
-}
 
 /** Queues products of up to {@linkcode MAX_SKINNY_ROWS} rows. */
 export interface SkinnyLinear {
@@ -49,18 +42,18 @@ export interface SkinnyLinear {
 /** The kernels for few rows. */
 export function cudaSkinnyLinear(context: CudaContext): SkinnyLinear {
   const { multiprocessors, maxSharedBytes } = context.properties;
-  const linear = skinnyKernels(context, "skinny_linear", [
+  const linear = kernelsByOutput(context, "skinny_linear", [
     ...["pointer", "i32"] as const, // out
     ...["pointer", "i32", "i32"] as const, // x
     ...["pointer", "pointer", "i32"] as const, // weight, bias, gelu
     ...["i32", "i32", "i32"] as const,
-  ]);
-  const gatedLinear = skinnyKernels(context, "skinny_gated_linear", [
+  ], maxSharedBytes);
+  const gatedLinear = kernelsByOutput(context, "skinny_gated_linear", [
     ...["pointer", "i32"] as const,
     ...["pointer", "i32", "i32"] as const,
     ...["pointer", "pointer"] as const,
     ...["i32", "i32", "i32"] as const,
-  ]);
+  ], maxSharedBytes);
 
   function shapeOf(weight: CudaLinearWeight, rows: number, outputs: number) {
     const rowBytes = Math.ceil(weight.rowStride * dtypeBytes(weight.format) / 128) * 128;
@@ -112,25 +105,5 @@ export function cudaSkinnyLinear(context: CudaContext): SkinnyLinear {
         weight.rowStride,
       ]);
     },
-  };
-}
-
-/** Finds `<name>_<weight's type>_<out's type>` once. */
-function skinnyKernels(
-  context: CudaContext,
-  name: string,
-  parameters: readonly KernelParameter[],
-): (weight: WeightDType, out: DType) => CudaKernel {
-  const sharedBytes = context.properties.maxSharedBytes;
-  const kernels = new Map<DType, Map<DType, CudaKernel>>();
-  return (weight, out) => {
-    let ofWeight = kernels.get(weight);
-    if (ofWeight === undefined) kernels.set(weight, ofWeight = new Map<DType, CudaKernel>());
-    let kernel = ofWeight.get(out);
-    if (kernel === undefined) {
-      kernel = context.kernel(`${name}_${weight}_${out}`, parameters, { sharedBytes });
-      ofWeight.set(out, kernel);
-    }
-    return kernel;
   };
 }
