@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { addressOf } from "../../../src/native/c_declarations.ts";
 import type { Device } from "../../../src/tensor/device.ts";
 import type { HostMatrix } from "../../../src/tensor/linear_kernels.ts";
 import { dtypeBytes, type WeightDType } from "../../../src/tensor/dtype.ts";
@@ -88,7 +89,12 @@ export function vector(device: Device, values: Float32Array | Float64Array | Int
   return tensor;
 }
 
-/** Stores `values` as `dtype`, at an address that is aligned to one element only, with a row gap. */
+const ALIGNMENT = 64;
+
+/** What weights of a device may lie in as long as it lives. */
+const hostMemory = new WeakMap<Device, readonly Uint8Array[]>();
+
+/** Stores `values` on the host as `dtype`, at an address that is aligned to one element only, with a row gap. */
 export function hostMatrix(
   device: Device,
   values: ArrayLike<number>,
@@ -100,10 +106,13 @@ export function hostMatrix(
   for (let i = 0; i < rows * columns; i++) {
     spread[Math.floor(i / columns) * rowStride + i % columns] = values[i];
   }
-  const bytes = dtypeBytes(dtype);
-  const address = device.allocate(spread.length * bytes + bytes) + BigInt(bytes);
-  device.upload(address, toBits(spread, dtype));
-  return { address, dtype, rows, columns, rowStride };
+  const bits = toBits(spread, dtype);
+  const memory = new Uint8Array(bits.byteLength + 2 * ALIGNMENT);
+  hostMemory.set(device, [...hostMemory.get(device) ?? [], memory]);
+  const start = Number(addressOf(memory) % BigInt(ALIGNMENT));
+  const offset = ALIGNMENT - start + dtypeBytes(dtype);
+  memory.set(new Uint8Array(bits.buffer), offset);
+  return { address: addressOf(memory) + BigInt(offset), dtype, rows, columns, rowStride };
 }
 
 function bitsArray(length: number, dtype: WeightDType): Bits {
