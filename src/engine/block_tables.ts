@@ -30,7 +30,6 @@ export class BlockTables implements Disposable {
   readonly #entries: Tensor;
   readonly #host: Int32Array;
   readonly #maxBlocks: number;
-  #nullBlock = 0;
 
   /** Allocates the tables. */
   constructor({ device, numSlots, maxModelLen }: BlockTablesOptions) {
@@ -44,14 +43,8 @@ export class BlockTables implements Disposable {
     this.#entries = Tensor.view(device, address, { shape: [size], dtype: "i32" });
   }
 
-  /** First place of the null block in the cache. */
-  get nullSlot(): number {
-    return this.#nullBlock * KV_BLOCK_SIZE;
-  }
-
   /** Empties all tables: every entry names the null block, so that none points outside the cache. */
   reset(nullBlock: number): void {
-    this.#nullBlock = nullBlock;
     this.tensor.upload(this.#host.fill(nullBlock));
   }
 
@@ -78,9 +71,9 @@ export class BlockTables implements Disposable {
     this.#device.scatterTokens(this.#entries, blocks, places, count);
   }
 
-  /** Place in the cache of a slot's position. */
-  cacheSlot(slot: number, position: number): number {
-    const block = this.#host[slot * this.#maxBlocks + Math.floor(position / KV_BLOCK_SIZE)];
+  /** Place in the cache of a position by a row of the tables: a slot's or the null table. */
+  cacheSlot(row: number, position: number): number {
+    const block = this.#host[row * this.#maxBlocks + Math.floor(position / KV_BLOCK_SIZE)];
     return block * KV_BLOCK_SIZE + position % KV_BLOCK_SIZE;
   }
 

@@ -30,8 +30,14 @@ export function rankMain({ world, args }: RankContext<RankArguments>): void {
     const { runner, report, reports } = engine;
     channel.setReady(JSON.stringify(report));
     new RankLoop({ channel, runner, reports, timeoutMs }).run();
-  } catch (error) {
+  } catch (thrown) {
+    const error = firstError(thrown);
     channel.setFailed(error instanceof Error ? error.message : String(error));
     throw error;
   }
+}
+
+/** What failed first: a device that has failed fails again when its memory is freed. */
+function firstError(thrown: unknown): unknown {
+  return thrown instanceof SuppressedError ? firstError(thrown.suppressed) : thrown;
 }

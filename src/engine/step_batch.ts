@@ -113,7 +113,7 @@ export class StepBatch {
       tableRows[firstSequence + index] = tables.nullRow;
       for (let token = start; token < end; token++) {
         positions[token] = token - start;
-        slotMapping[token] = tables.nullSlot;
+        slotMapping[token] = tables.cacheSlot(tables.nullRow, token - start);
       }
     }
     queryStarts[sequences] = tokens;
