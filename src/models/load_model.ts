@@ -53,7 +53,7 @@ export function loadModel(options: LoadModelOptions): CausalLm {
     maxModelLen: options.maxModelLen,
     onLayer: () => onProgress?.(++built / (stage.endLayer - stage.firstLayer)),
   });
-  return new CausalLm(parts, {
+  const model = new CausalLm(parts, {
     device,
     tensorParallel: mesh.tensorParallel,
     pipelineParallel: mesh.pipelineParallel,
@@ -62,4 +62,7 @@ export function loadModel(options: LoadModelOptions): CausalLm {
     maxRows,
     maxLogitRows: options.maxLogitRows,
   });
+  // Kernels may read weights before the work that is queued ahead of them has ended.
+  device.synchronize();
+  return model;
 }

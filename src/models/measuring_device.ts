@@ -50,6 +50,7 @@ export function measuringDevice(
     free: () => {},
     upload: () => {},
     copy: () => {},
+    synchronize: () => {},
     linearWeight(parts, format) {
       for (const { rows, columns, dtype } of parts) {
         total.weightBytes += rows * columns * keptBytes(kind, dtypeBytes(dtype), format);
