@@ -24,7 +24,8 @@ Deno.test("uploads of all sizes arrive, though their source changes at once", ()
   for (const { size, seed, address } of uploads) {
     const found = new Uint8Array(size);
     memory.download(found, address);
-    assertEquals(found.findIndex((byte, i) => byte !== bytes(size, seed)[i]), -1, `${size} bytes`);
+    const sent = bytes(size, seed);
+    assertEquals(found.findIndex((byte, i) => byte !== sent[i]), -1, `${size} bytes`);
     memory.free(address);
   }
 });
