@@ -67,6 +67,8 @@ bool is_accessible(const void* address, std::size_t bytes, std::string& why);
 enum class Writer : std::uint8_t { kNobody = 0, kHost = 1, kDevice = 2 };
 
 void mark_written(const void* address, std::size_t bytes, Writer writer);
+// All work of a device has ended, and the host knows it: what the device wrote may be read at any time.
+void settle_writes(int device);
 // Gives the destination the source's record, for copies within and between devices.
 void copy_written(const void* destination, const void* source, std::size_t bytes);
 // The index of the first byte that nobody has written; `bytes` when there is none.

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -175,6 +176,22 @@ void mark_written(const void* address, std::size_t bytes, Writer writer) {
   const auto start = reinterpret_cast<std::uintptr_t>(address);
   if (!Arena::instance().contains(start)) return;
   std::memset(Arena::instance().shadow_of(start), static_cast<int>(writer), bytes);
+}
+
+void settle_writes(int device) {
+  const auto by_device = static_cast<std::uint8_t>(Writer::kDevice);
+  const auto by_host = static_cast<std::uint8_t>(Writer::kHost);
+  for (const Allocation& allocation : live_allocations()) {
+    if (allocation.kind != MemoryKind::kDevice || allocation.device != device) continue;
+    std::uint8_t* shadow = Arena::instance().shadow_of(allocation.address);
+    for (std::size_t page = 0; page < allocation.bytes; page += kPage) {
+      std::uint8_t* begin = shadow + page;
+      std::uint8_t* end = shadow + std::min(page + kPage, allocation.bytes);
+      // Most pages have nothing to settle, and need not become this process's own.
+      if (std::memchr(begin, by_device, end - begin) == nullptr) continue;
+      std::replace(begin, end, by_device, by_host);
+    }
+  }
 }
 
 void copy_written(const void* destination, const void* source, std::size_t bytes) {

@@ -51,6 +51,7 @@ struct Stream {
   std::deque<QueueItem> items;
   std::uint64_t submitted = 0;
   std::uint64_t completed = 0;
+  std::uint64_t settled = 0;  // of the completed items, those whose writes are (settle_writes)
   bool busy = false;  // a thread runs its first item
   int early_queries = 0;
   std::shared_ptr<Capture> capture;

@@ -23,6 +23,14 @@ int query(const std::shared_ptr<Stream>& stream, std::uint64_t position, int& ea
   return sticky_error();
 }
 
+// Whether no stream of the device has work left.
+bool is_idle(int device) {
+  for (const auto& stream : streams().all()) {
+    if (stream->device == device && stream->completed != stream->submitted) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 }  // namespace cuda_emulator
@@ -59,8 +67,15 @@ int cudaStreamQuery(Handle handle) {
     auto stream = streams().find(handle);
     if (!stream) return unknown_handle("cudaStreamQuery", "stream");
     if (stream->capture) return invalidate_capture(*stream);
-    if (stream->completed == stream->submitted) return kSuccess;
-    return query(stream, stream->submitted, stream->early_queries, lock);
+    const int status =
+        stream->completed == stream->submitted
+            ? kSuccess
+            : query(stream, stream->submitted, stream->early_queries, lock);
+    if (status == kSuccess && stream->settled != stream->completed && is_idle(stream->device)) {
+      settle_writes(stream->device);
+      stream->settled = stream->completed;
+    }
+    return status;
   });
 }
 
