@@ -3,6 +3,7 @@
  * @module
  */
 import type { Communicator } from "../distributed/communicator.ts";
+import { openDeviceCommunicator } from "../distributed/device_communicator.ts";
 import { createDeviceMesh, type DeviceMesh } from "../distributed/device_mesh.ts";
 import { gatherBytes } from "../distributed/gather_bytes.ts";
 import type { RankChannel } from "../distributed/rank_channel.ts";
@@ -57,7 +58,9 @@ export class RankEngine implements Disposable {
     using resources = new DisposableStack();
     const device = resources.use(openRankDevice(options));
     assertSameKernels(world, device);
-    const mesh = resources.use(createDeviceMesh(world, config));
+    const group = openDeviceCommunicator(world, device, { timeoutMs });
+    if (group !== world) resources.use(group);
+    const mesh = resources.use(createDeviceMesh(group, config));
     const model = loadRankModel(options, device, mesh, resources);
     const sampler = openSampler(model, device, mesh);
     if (sampler) resources.use(sampler);

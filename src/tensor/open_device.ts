@@ -3,6 +3,7 @@
  * @module
  */
 import { openCpuDevice } from "./cpu/device.ts";
+import { openCudaDevice } from "./cuda/device.ts";
 import type { Device, DeviceKind } from "./device.ts";
 import type { WeightDType } from "./dtype.ts";
 
@@ -29,12 +30,12 @@ export interface OpenDeviceOptions {
  * ```
  */
 export function openDevice(options: OpenDeviceOptions = {}): Device {
-  const { kind = "cpu", threads } = options;
+  const { kind = "cpu", threads, index, timeoutMs } = options;
   switch (kind) {
     case "cpu":
       return openCpuDevice({ threads });
     case "cuda":
-      throw new Error("Cannot open a CUDA device as this version has none: use --device cpu");
+      return openCudaDevice({ index, timeoutMs });
     default:
       throw new RangeError(`Cannot open a device of unknown kind: ${kind satisfies never}`);
   }

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createLogger } from "../../../src/cli/log.ts";
 import { main } from "../../../src/cli/main.ts";
+import { withoutCudart } from "../_without_cudart.ts";
 
 /** Runs a command line on a host that only takes notes. */
 async function run(...args: string[]): Promise<{ status: number; out: string; log: string }> {
@@ -149,19 +150,6 @@ Deno.test("without a GPU auto takes the CPU and says why, and cuda is refused", 
   assertEquals(cuda.status, 1);
   assertMatch(cuda.log, /ERROR Cannot open cudart .* tried .*no such file/);
 });
-
-/** Until it is disposed, no CUDA runtime is found. */
-function withoutCudart(): Disposable {
-  const name = "WEFT_CUDART_PATH";
-  const before = Deno.env.get(name);
-  Deno.env.set(name, "/nonexistent/libcudart.so.13");
-  return {
-    [Symbol.dispose]() {
-      if (before === undefined) Deno.env.delete(name);
-      else Deno.env.set(name, before);
-    },
-  };
-}
 
 Deno.test("inspect refuses a layout that the model does not allow", async () => {
   const folder = decodeURIComponent(new URL("../../../models/demo", import.meta.url).pathname);
