@@ -9,10 +9,10 @@ namespace weft_weights {
 // Column of this thread, in a grid of [rows, parts of a row].
 __device__ __forceinline__ int column_of_thread() { return blockIdx.y * blockDim.x + threadIdx.x; }
 
-// The next kernel is not let in early: it may be one that reads weights before it waits.
 template <class From, class To>
 __device__ __forceinline__ void convert(To* out, int out_stride, const From* in, int row_stride,
                                         int column_stride, int columns, int padded_columns) {
+  pdl_launch_dependents();
   pdl_wait();
   const int column = column_of_thread();
   if (column >= padded_columns) return;

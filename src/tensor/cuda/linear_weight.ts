@@ -168,6 +168,7 @@ function convertPart(
       }
     }
   } finally {
+    // Kernels read weights before they wait for the kernels ahead of them, such as these.
     stream.synchronize();
     memory.free(staging);
   }
