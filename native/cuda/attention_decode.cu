@@ -18,17 +18,21 @@ struct DecodeShared {
   // A unit is the keys or the values of one cache block. The units of a warp in flight: as many bytes
   // whatever the head size.
   static constexpr int kUnits = D == 128 ? 3 : 6;
-  static constexpr int kUnitElements = kBlockTokens * D;
   static constexpr int kOutputStride = D + 4;  // keeps a warp's writes on different banks
-  union {
-    unsigned short ring[kDecodeWarps][kUnits][kUnitElements];
+  struct Outputs {
     float o[kDecodeWarps][kHeadsAtOnce][kOutputStride];
+    MergeArea merge;
   };
-  MergeArea merge;
+  union {
+    unsigned short ring[kDecodeWarps][kUnits * kBlockTokens * D];
+    Outputs outputs;
+  };
+  unsigned short queries[kHeadsAtOnce * D];
   HeadList list;
 };
 
-static_assert(sizeof(DecodeShared<64>) == 100904 && sizeof(DecodeShared<128>) == 100904,
+// Two blocks fit into a multiprocessor of sm_90, and one into the smallest ones there are.
+static_assert(sizeof(DecodeShared<64>) <= 100388 && sizeof(DecodeShared<128>) == 100388,
               "src/tensor/cuda/attention_kernels.ts names the size");
 
 // The units that one warp reads, in order: keys and values of cache blocks `first`, `first` +
@@ -43,7 +47,8 @@ struct UnitStream {
   int blocks;  // table entries of the next 32 cache blocks, one a lane
   long long offset;
 
-  __device__ __forceinline__ void start(int unit, unsigned short* shared) {
+  // Into rows `to`.. of the ring.
+  __device__ __forceinline__ void start(int unit, unsigned short* ring, int to) {
     constexpr int kChunks = D / 8;  // of 16 bytes in a row
     const int lane = threadIdx.x % 32;
     const int turn = unit / 2;
@@ -62,7 +67,7 @@ struct UnitStream {
       const int row = i / kChunks;
       const int chunk = i % kChunks;
       const int key = first_key + row;
-      cp_async16_or_zero(shared + tile_offset<D>(row, chunk), from + row * D + chunk * 8,
+      cp_async16_or_zero(ring + tile_offset<D>(to + row, chunk), from + row * D + chunk * 8,
                          key >= task.first && key < task.end);
     }
   }
@@ -78,32 +83,32 @@ __device__ __forceinline__ void decode_heads(const Arguments<T>& a, const RowTas
   const int lane = threadIdx.x % 32;
   const int g = lane / 4;
   const int t = lane % 4;
-  unsigned short(*ring)[Shared::kUnitElements] = shared->ring[warp];
+  unsigned short* ring = shared->ring[warp];
   UnitStream<T, D> stream = {a, task, kv_head, range.begin + warp, range.end, 0, 0};
   const int turns = max(0, (range.end - stream.first + kDecodeWarps - 1) / kDecodeWarps);
 
+  for (int i = threadIdx.x; i < kHeadsAtOnce * (D / 8); i += blockDim.x) {
+    const int h = i / (D / 8);
+    const int chunk = i % (D / 8);
+    const T* query = a.queries + static_cast<long long>(task.token) * a.query_stride +
+                     (h < heads ? shared->list.head[h] : 0) * D;
+    cp_async16_or_zero(shared->queries + tile_offset<D>(h, chunk), query + chunk * 8, h < heads);
+  }
+  cp_async_commit();
 #pragma unroll 1
   for (int unit = 0; unit < Shared::kUnits; unit++) {
-    if (unit < 2 * turns) stream.start(unit, ring[unit]);
+    if (unit < 2 * turns) stream.start(unit, ring, unit * kBlockTokens);
     cp_async_commit();
   }
 
-  unsigned q[D / 16][2];  // rows g of the first factor; rows g + 8 are empty
-  {
-    const T* query = a.queries + static_cast<long long>(task.token) * a.query_stride +
-                     (g < heads ? shared->list.head[g] : 0) * D + 2 * t;
-#pragma unroll
-    for (int k = 0; k < D / 16; k++) {
-      q[k][0] = g < heads ? *reinterpret_cast<const unsigned*>(query + 16 * k) : 0u;
-      q[k][1] = g < heads ? *reinterpret_cast<const unsigned*>(query + 16 * k + 8) : 0u;
-    }
-  }
+  cp_async_wait<Shared::kUnits>();
+  __syncthreads();  // the queries are there
 
   const float scale = a.scale * kLog2E;
   float o[D / 16][4] = {};
   float m = minus_infinity();
   float l = 0.0f;
-  int slot = 0;
+  int row = 0;  // of the ring: the oldest unit
   // Unit 2 * turn has arrived when at most kUnits - 1 younger groups are under way.
   const auto wait = [] {
     cp_async_wait<Shared::kUnits - 1>();
@@ -111,9 +116,9 @@ __device__ __forceinline__ void decode_heads(const Arguments<T>& a, const RowTas
   };
   const auto refill = [&](int unit) {
     __syncwarp();
-    if (unit < 2 * turns) stream.start(unit, ring[slot]);
+    if (unit < 2 * turns) stream.start(unit, ring, row);
     cp_async_commit();
-    slot = slot + 1 == Shared::kUnits ? 0 : slot + 1;
+    row = row + kBlockTokens == Shared::kUnits * kBlockTokens ? 0 : row + kBlockTokens;
   };
 
 #pragma unroll 1
@@ -121,12 +126,17 @@ __device__ __forceinline__ void decode_heads(const Arguments<T>& a, const RowTas
     wait();
     float s[2][4] = {};
 #pragma unroll
-    for (int k = 0; k < D / 16; k++) {
-      unsigned b[4];
-      ldmatrix_x4(b, ring[slot] + fragment_offset<D>(0, k));
-      const unsigned factor[4] = {q[k][0], 0u, q[k][1], 0u};
-      mma<T>(s[0], factor, {b[0], b[2]});
-      mma<T>(s[1], factor, {b[1], b[3]});
+    for (int k = 0; k < D / 16; k += 2) {
+      unsigned q[4];  // of 32 elements; the factor's lower rows are empty
+      ldmatrix_x4(q, shared->queries + (tile_offset<D>(lane % 8, lane / 8) ^ (16 * k)));
+#pragma unroll
+      for (int i = 0; i < 2; i++) {
+        unsigned b[4];
+        ldmatrix_x4(b, ring + fragment_offset<D>(row, k + i));
+        const unsigned factor[4] = {q[2 * i], 0u, q[2 * i + 1], 0u};
+        mma<T>(s[0], factor, {b[0], b[2]});
+        mma<T>(s[1], factor, {b[1], b[3]});
+      }
     }
     refill(2 * turn + Shared::kUnits);
 
@@ -169,7 +179,7 @@ __device__ __forceinline__ void decode_heads(const Arguments<T>& a, const RowTas
       o[k][2] *= alpha0;
       o[k][3] *= alpha1;
       unsigned v[4];
-      ldmatrix_x4_trans(v, ring[slot] + fragment_offset<D>(0, k));
+      ldmatrix_x4_trans(v, ring + fragment_offset<D>(row, k));
       mma<T>(o[k], {v[0], v[2], v[1], v[3]}, p);
     }
     refill(2 * turn + 1 + Shared::kUnits);
@@ -178,16 +188,17 @@ __device__ __forceinline__ void decode_heads(const Arguments<T>& a, const RowTas
   cp_async_wait<0>();
   l = quad_sum(l);
   __syncthreads();  // the outputs take the ring's place
+  auto& outputs = shared->outputs;
   if (t == 0) {
-    shared->merge.m[warp][g] = m;
-    shared->merge.l[warp][g] = l;
+    outputs.merge.m[warp][g] = m;
+    outputs.merge.l[warp][g] = l;
   }
   if (turns > 0) {
 #pragma unroll
     for (int k = 0; k < D / 16; k++) {
 #pragma unroll
       for (int i = 0; i < 4; i++) {
-        shared->o[warp][2 * t + i % 2][16 * k + g + i / 2 * 8] = o[k][i];
+        outputs.o[warp][2 * t + i % 2][16 * k + g + i / 2 * 8] = o[k][i];
       }
     }
   }
@@ -213,24 +224,19 @@ __device__ __forceinline__ void decode(const Arguments<T>& a, int single_only, f
   __syncthreads();
   const int count = shared->list.count;
   for (int done = 0; done < count; done += kHeadsAtOnce) {
-    if (done > 0) {
-      __syncthreads();
-      if (threadIdx.x < 32) {
-        list_heads(&shared->list, a.kv_head_of_head, a.num_heads, kv_head, done);
-      }
-      __syncthreads();
-    }
+    if (done > 0) next_heads(&shared->list, a.kv_head_of_head, a.num_heads, kv_head, done);
     const int heads = min(count - done, kHeadsAtOnce);
     decode_heads<T, D>(a, task, kv_head, range, heads, shared);
-    merge_row(a, D, &shared->merge, &shared->o[0][0][0], DecodeShared<D>::kOutputStride,
-              &shared->list, heads, task.token, split, splits, range.active, partials, counters);
+    merge_row(a, D, &shared->outputs.merge, &shared->outputs.o[0][0][0],
+              DecodeShared<D>::kOutputStride, &shared->list, heads, task.token, split, splits,
+              range.active, partials, counters);
   }
 }
 
 }  // namespace weft_attention
 
 #define WEFT_ATTENTION_DECODE(NAME, T, D)                                                    \
-  extern "C" __global__ void __launch_bounds__(32 * weft_attention::kDecodeWarps)            \
+  extern "C" __global__ void __launch_bounds__(32 * weft_attention::kDecodeWarps, 2)         \
       NAME(WEFT_ATTENTION_PARAMETERS(T), int single_only, float* partials, int* counters) {  \
     weft_attention::decode<T, D>(WEFT_ATTENTION_ARGUMENTS(T), single_only, partials,         \
                                  counters);                                                  \

@@ -36,6 +36,14 @@ __device__ __forceinline__ void list_heads(HeadList* list, const int* kv_head_of
   if (lane == 0) list->count = count;
 }
 
+// Goes on to the heads from the `skip`-th on, when all threads are done with those before.
+__device__ __forceinline__ void next_heads(HeadList* list, const int* kv_head_of_head, int num_heads,
+                                           int kv_head, int skip) {
+  __syncthreads();
+  if (threadIdx.x < 32) list_heads(list, kv_head_of_head, num_heads, kv_head, skip);
+  __syncthreads();
+}
+
 // What a block's warps leave in shared memory for the merge.
 struct MergeArea {
   float m[kMaxWarps][kHeadsAtOnce];           // [warp][head]
@@ -127,7 +135,7 @@ __device__ __forceinline__ void merge_row(const Arguments<T>& a, int head_size, 
     const int head = list->head[h];
     const float* part = head_partials(partials, row, head, a.num_heads, splits, head_size) + d;
     float sum = 0.0f;
-#pragma unroll 8
+#pragma unroll 16
     for (int s = 0; s < active; s++) sum += area->weight[h][s] * part[s * head_size];
     a.out[static_cast<long long>(token) * a.out_stride + head * head_size + d] = from_f32<T>(sum);
   }

@@ -136,22 +136,19 @@ __device__ __forceinline__ void attend_rows(const Arguments<T>& a, int head_dim,
   const int split = blockIdx.z;
   const int splits = gridDim.z;
   pdl_launch_dependents();
+  if (threadIdx.x < 32) {
+    list_heads(&shared->list, a.kv_head_of_head, a.num_heads, kv_head, 0);
+  }
   pdl_wait();
   const RowTask task = row_task(a, blockIdx.x, single_only != 0);
   if (task.end == 0) return;
   const SplitRange range = split_range(task, split, splits, 2 * kRowWarps);
   if (split >= range.active) return;
 
-  int done = 0;
-  int count = 0;
-  do {
-    __syncthreads();  // the last pass has been merged
-    if (threadIdx.x < 32) {
-      list_heads(&shared->list, a.kv_head_of_head, a.num_heads, kv_head, done);
-    }
-    __syncthreads();
-    count = shared->list.count;
-    if (count == 0) return;
+  __syncthreads();
+  const int count = shared->list.count;
+  for (int done = 0; done < count; done += kHeadsAtOnce) {
+    if (done > 0) next_heads(&shared->list, a.kv_head_of_head, a.num_heads, kv_head, done);
     const int heads = min(count - done, kHeadsAtOnce);
     const T* row = a.queries + static_cast<long long>(task.token) * a.query_stride;
     for (int i = threadIdx.x; i < heads * head_dim; i += blockDim.x) {
@@ -161,8 +158,7 @@ __device__ __forceinline__ void attend_rows(const Arguments<T>& a, int head_dim,
     attend_heads(a, task, kv_head, range, heads, head_dim, shared, queries, outputs);
     merge_row(a, head_dim, &shared->merge, outputs, head_dim, &shared->list, heads, task.token,
               split, splits, range.active, partials, counters);
-    done += kHeadsAtOnce;
-  } while (done < count);
+  }
 }
 
 }  // namespace weft_attention

@@ -83,35 +83,36 @@ struct RowTask {
 // tokens than 1 are left out; otherwise rows are tokens.
 template <class T>
 __device__ __forceinline__ RowTask row_task(const Arguments<T>& a, int row, bool single_only) {
-  RowTask task = {0, 0, 0, nullptr};
-  int sequence = min(row, a.sequences - 1);
+  // All loads start at once: mostly, row i is sequence i.
+  const int sequence = min(row, a.sequences - 1);
   int start = a.query_starts[sequence];
   int stop = a.query_starts[sequence + 1];
+  int context = a.context_starts[sequence];
+  int table = table_start(a, sequence);
+  RowTask task = {single_only ? start : row, 0, 0, nullptr};
   if (single_only) {
     if (stop - start != 1) return task;
-    task.token = start;
-  } else {
-    task.token = row;
-    if (row < start || row >= stop) {  // not one token a sequence
-      int low = 0;
-      int high = a.sequences;
-      while (high - low > 1) {
-        const int middle = (low + high) / 2;
-        if (a.query_starts[middle] <= row) {
-          low = middle;
-        } else {
-          high = middle;
-        }
+  } else if (row < start || row >= stop) {
+    int low = 0;
+    int high = a.sequences;
+    while (high - low > 1) {
+      const int middle = (low + high) / 2;
+      if (a.query_starts[middle] <= row) {
+        low = middle;
+      } else {
+        high = middle;
       }
-      sequence = low;
-      start = a.query_starts[low];
-      if (row < start || row >= a.query_starts[low + 1]) return task;
     }
+    start = a.query_starts[low];
+    stop = a.query_starts[low + 1];
+    if (row < start || row >= stop) return task;
+    context = a.context_starts[low];
+    table = table_start(a, low);
   }
-  const int position = a.context_starts[sequence] + task.token - start;
+  const int position = context + task.token - start;
   task.first = first_visible(position, a.sliding_window);
   task.end = min(position + 1, a.max_blocks * kBlockTokens);
-  task.table = a.block_tables + table_start(a, sequence);
+  task.table = a.block_tables + table;
   if (task.first >= task.end) task.end = 0;
   return task;
 }

@@ -19,7 +19,7 @@ import { cacheBlocks, cudaRotateAndCache } from "./rotate_and_cache.ts";
 // These agree with the constants of the .cu files.
 const MAX_HEAD_DIM = 256;
 const DECODE_THREADS = 256;
-const DECODE_SHARED_BYTES = 100904;
+const DECODE_SHARED_BYTES = 100388;
 const PREFILL_THREADS = 128;
 const PREFILL_ROWS = 128;
 const PREFILL_KEYS = 64;
@@ -27,9 +27,6 @@ const ROWS_THREADS = 128;
 const ROWS_SHARED_BYTES = 6696;
 /** Outputs of four warps, and queries, of eight heads. */
 const ROWS_SHARED_HEADS = 8 * (4 + 1);
-/** Fewest blocks of the cache that a split takes. */
-const SPLIT_BLOCKS = 8;
-
 /** Head sizes that the tensor cores' kernels are compiled for. */
 const TENSOR_CORE_HEAD_DIMS: readonly number[] = [64, 128];
 const VECTOR_BYTES = 16;
@@ -56,6 +53,7 @@ const SPLIT: readonly KernelParameter[] = [...ATTENTION, "i32", "pointer", "poin
 export function cudaAttentionKernels(context: CudaContext): AttentionKernels {
   const { memory, properties: { multiprocessors } } = context;
   const kernels = new Map<string, CudaKernel>();
+  const partialBytesByShape = new WeakMap<AttentionShape, number>();
   const counters = memory.allocate(4 * COUNTERS);
   memory.upload(counters, new Int32Array(COUNTERS));
 
@@ -68,22 +66,37 @@ export function cudaAttentionKernels(context: CudaContext): AttentionKernels {
     return found;
   }
 
+  function splitsOf(rows: number, { numHeads, numKvHeads }: AttentionShape): number {
+    return rows * numHeads > COUNTERS ? 1 : attentionSplits(rows * numKvHeads, multiprocessors);
+  }
+
+  /** Room for the parts of any number of rows, so that no recording needs more than the first step. */
+  function partialBytes(shape: AttentionShape): number {
+    let bytes = partialBytesByShape.get(shape);
+    if (bytes === undefined) {
+      const { numHeads, headDim } = shape;
+      let parts = 0;
+      for (let rows = 1; rows * numHeads <= COUNTERS; rows++) {
+        const splits = splitsOf(rows, shape);
+        if (splits > 1) parts = Math.max(parts, rows * numHeads * splits);
+      }
+      // Each part of a head leaves its output, largest score and sum of weights.
+      bytes = 4 * parts * (headDim + 2);
+      partialBytesByShape.set(shape, bytes);
+    }
+    return bytes;
+  }
+
   /** Launches a kernel whose blocks take one query token (a sequence's only one, or any) each. */
   function launchRows(
     { name, parameters, threads, sharedBytes }: RowKernel,
-    rows: { count: number; singleOnly: boolean; maxBlocks: number },
+    rows: { count: number; singleOnly: boolean },
     shape: AttentionShape,
     args: readonly (bigint | number)[],
   ): void {
-    const { numHeads, numKvHeads, headDim } = shape;
-    const splits = rows.count * numHeads > COUNTERS ? 1 : attentionSplits(rows.count * numKvHeads, {
-      multiprocessors,
-      most: Math.ceil(rows.maxBlocks / SPLIT_BLOCKS),
-    });
-    // Each part of a head leaves its output, largest score and sum of weights.
-    const partials = splits > 1
-      ? context.workspace(4 * rows.count * numHeads * splits * (headDim + 2))
-      : 0n;
+    const { numKvHeads, headDim } = shape;
+    const splits = splitsOf(rows.count, shape);
+    const partials = splits > 1 ? context.workspace(partialBytes(shape)) : 0n;
     const own = [rows.singleOnly ? 1 : 0, partials, counters];
     const tail = parameters.length > SPLIT.length ? [headDim] : [];
     kernel(name, parameters, sharedBytes).launch(
@@ -115,7 +128,6 @@ export function cudaAttentionKernels(context: CudaContext): AttentionKernels {
       if (tokens === 0) return;
       const { numHeads, headDim } = shape;
       const { dtype } = queries;
-      const maxBlocks = batch.blockTables.shape[1];
       const args = attentionArguments(out, queries, cache, batch, sequences, shape);
       const tensorCores = dtype !== "f32" && TENSOR_CORE_HEAD_DIMS.includes(headDim) &&
         isVectorAligned(queries) && isVectorAligned(out);
@@ -126,7 +138,7 @@ export function cudaAttentionKernels(context: CudaContext): AttentionKernels {
           threads: ROWS_THREADS,
           sharedBytes: ROWS_SHARED_BYTES + 4 * ROWS_SHARED_HEADS * headDim,
         };
-        launchRows(rows, { count: tokens, singleOnly: false, maxBlocks }, shape, args);
+        launchRows(rows, { count: tokens, singleOnly: false }, shape, args);
         return;
       }
       const decode = {
@@ -136,7 +148,7 @@ export function cudaAttentionKernels(context: CudaContext): AttentionKernels {
         sharedBytes: DECODE_SHARED_BYTES,
       };
       if (tokens <= sequences) {
-        launchRows(decode, { count: tokens, singleOnly: false, maxBlocks }, shape, args);
+        launchRows(decode, { count: tokens, singleOnly: false }, shape, args);
         return;
       }
       const sharedBytes = dtypeBytes(dtype) * headDim * (PREFILL_ROWS + 4 * PREFILL_KEYS);
@@ -147,7 +159,7 @@ export function cudaAttentionKernels(context: CudaContext): AttentionKernels {
         args,
       );
       if (sequences > 1) {
-        launchRows(decode, { count: sequences, singleOnly: true, maxBlocks }, shape, args);
+        launchRows(decode, { count: sequences, singleOnly: true }, shape, args);
       }
     },
   };

@@ -17,17 +17,13 @@ const MERGE_COST = 1 / 64;
  * @example
  * ```ts
  * import { attentionSplits } from "./attention_splits.ts";
- * console.log(attentionSplits(8, { multiprocessors: 132, most: 512 })); // 16
+ * console.log(attentionSplits(8, 132)); // 16
  * ```
  */
-export function attentionSplits(
-  pairs: number,
-  options: { readonly multiprocessors: number; readonly most: number },
-): number {
-  const { multiprocessors, most } = options;
+export function attentionSplits(pairs: number, multiprocessors: number): number {
   let best = 1;
   let least = Infinity;
-  for (let splits = 1; splits <= Math.min(MAX_SPLITS, most); splits++) {
+  for (let splits = 1; splits <= MAX_SPLITS; splits++) {
     const rounds = Math.ceil(pairs * splits / multiprocessors) / splits;
     const cost = rounds * (1 + MERGE_COST * splits);
     if (cost < least) {
