@@ -60,7 +60,7 @@ std::vector<Request>& requests() {
     auto* from_environment = new std::vector<Request>;
     const char* text = std::getenv("WEFT_EMULATED_FAILURES");
     if (text && !parse_list(text, *from_environment)) {
-      std::fprintf(stderr, "CUDA emulator: cannot read WEFT_EMULATED_FAILURES: %s\n", text);
+      std::fprintf(stderr, "[cuda emulator] cannot read WEFT_EMULATED_FAILURES: %s\n", text);
       std::abort();
     }
     return from_environment;

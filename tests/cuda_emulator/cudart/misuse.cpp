@@ -23,7 +23,7 @@ std::string& findings() {
 void misuse(const char* function, const std::string& finding) {
   std::lock_guard lock(findings_mutex());
   std::string line = std::string(function) + ": " + finding + "\n";
-  std::fprintf(stderr, "CUDA emulator: misuse: %s", line.c_str());
+  std::fprintf(stderr, "[cuda emulator] misuse: %s", line.c_str());
   findings() += line;
 }
 
