@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 
 # The path in /proc is that of the program itself, whatever wrapper started it.
 deno=$(deno eval 'console.log(Deno.execPath())')
-xz -9 -T0 -kc "$deno" >"$pack/deno.xz"
+if [[ ! "$pack/deno.xz" -nt "$deno" ]]; then xz -9 -T0 -kc "$deno" >"$pack/deno.xz"; fi
 
 shopt -s globstar
 DENO_DIR="$work/modules" deno cache --frozen --no-check mod.ts tests/gpu/**/*.ts bench/gpu/*.ts
