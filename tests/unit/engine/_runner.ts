@@ -12,12 +12,28 @@ import {
   Scheduler,
   type SchedulerOutput,
   type SchedulerRequest,
+  type SeededSamplingParams,
 } from "../../../src/engine/scheduler.ts";
 import { Checkpoint } from "../../../src/models/checkpoint.ts";
 import { loadModel } from "../../../src/models/load_model.ts";
 import { readModelConfig } from "../../../src/models/model_config.ts";
 import { KV_BLOCK_SIZE } from "../../../src/tensor/attention_kernels.ts";
 import type { Device } from "../../../src/tensor/device.ts";
+
+/** Greedy sampling, to be changed. */
+export const GREEDY: SeededSamplingParams = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  seed: 5n,
+  maxTokens: 12,
+  stop: [],
+  stopTokenIds: [],
+  ignoreEos: true,
+  logprobs: null,
+  promptLogprobs: null,
+};
 
 /** Options of {@linkcode RunnerHarness}. */
 export interface RunnerHarnessOptions {

@@ -3,23 +3,9 @@ import type { SchedulerRequest, SeededSamplingParams } from "../../../src/engine
 import type { PlannedSampling, StepPlan } from "../../../src/engine/step_plan.ts";
 import { openCpuDevice } from "../../../src/tensor/cpu/device.ts";
 import type { Device } from "../../../src/tensor/device.ts";
-import { RunnerHarness, type RunnerHarnessOptions } from "./_runner.ts";
+import { GREEDY, RunnerHarness, type RunnerHarnessOptions } from "./_runner.ts";
 
 const model = new URL("../../fixtures/golden/llama", import.meta.url).pathname;
-
-const GREEDY: SeededSamplingParams = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  seed: 5n,
-  maxTokens: 12,
-  stop: [],
-  stopTokenIds: [],
-  ignoreEos: true,
-  logprobs: null,
-  promptLogprobs: null,
-};
 
 /** More requests than run at once, of all kinds, over too few blocks. */
 function load(): SchedulerRequest[] {
