@@ -127,13 +127,14 @@ function projection(
   options: { rows: number; columns: number; dtype: WeightDType; seed: number },
 ) {
   const { rows, columns, dtype, seed } = options;
+  using host = openCpuDevice({ threads: 1 });
   const random = new Random(seed);
   const values = Array.from(
     { length: EXPERTS },
     () => rounded(random.normals(rows * columns, 0.2), dtype),
   );
   const weights = values.map((own) =>
-    device.linearWeight([hostMatrix(device, own, { rows, columns, dtype, gap: 0 })], dtype)
+    device.linearWeight([hostMatrix(host, own, { rows, columns, dtype, gap: 0 })], dtype)
   );
   return { values, weights };
 }

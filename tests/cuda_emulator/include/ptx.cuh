@@ -40,6 +40,8 @@ inline float fast_exp2(float value) {
 
 inline uint4 load_weights16(const void* address) { return *static_cast<const uint4*>(address); }
 
+inline void prefetch_l2(const void*, unsigned) {}
+
 inline void cp_async16(void* shared, const void* global) {
   ::cuda_emulator::copy_async(shared, global, true);
 }
