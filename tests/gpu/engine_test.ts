@@ -66,7 +66,7 @@ Deno.test({
   ignore: !onEmulator,
   async fn() {
     {
-      using _ = emulate("WEFT_EMULATED_GPU_MEMORY", String(1 << 20));
+      using _ = emulate("WEFT_EMULATED_GPU_MEMORY", String(1 << 19));
       await assertRejects(() => load(), CapacityError, "tensor parallel size 2 needs");
     }
     // The model would fit, but what libraries take was not known.
