@@ -154,7 +154,8 @@ export class Nvrtc implements Disposable {
     this.check(this.symbols.nvrtcGetProgramLogSize(program, size), "nvrtcGetProgramLogSize");
     const bytes = new Uint8Array(Number(size[0]));
     this.check(this.symbols.nvrtcGetProgramLog(program, bytes), "nvrtcGetProgramLog");
-    return new TextDecoder().decode(bytes.subarray(0, -1)).trim();
+    // The assembler's part of the log ends with a zero of its own.
+    return new TextDecoder().decode(bytes).replaceAll("\0", "").trim();
   }
 
   #cubin(program: bigint): Uint8Array<ArrayBuffer> {
