@@ -128,6 +128,7 @@ export type {
   DeviceDescription,
   DeviceKind,
   DeviceMemory,
+  Readback,
   Recording,
 } from "./src/tensor/device.ts";
 export type {
@@ -135,6 +136,7 @@ export type {
   AttentionShape,
   BatchTensors,
   KvCacheLayer,
+  QueryKeyTransform,
 } from "./src/tensor/attention_kernels.ts";
 export type { ElementwiseKernels } from "./src/tensor/elementwise_kernels.ts";
 export type { ExpertKernels } from "./src/tensor/expert_kernels.ts";
@@ -146,7 +148,11 @@ export type {
   LinearWeight,
 } from "./src/tensor/linear_kernels.ts";
 export type { NormKernels } from "./src/tensor/norm_kernels.ts";
-export type { GumbelOptions, SamplingKernels } from "./src/tensor/sampling_kernels.ts";
+export type {
+  GumbelOptions,
+  SamplingKernels,
+  ThresholdRound,
+} from "./src/tensor/sampling_kernels.ts";
 export { type DType, dtypeBytes, type WeightDType } from "./src/tensor/dtype.ts";
 export { CapacityError } from "./src/tensor/errors.ts";
 export { openDevice, type OpenDeviceOptions } from "./src/tensor/open_device.ts";
