@@ -13,7 +13,7 @@ import { reportWork } from "./_figures.ts";
 import { secondsOfRecorded } from "./_timing.ts";
 
 /** Bytes to go round in: several times what the largest L2 cache holds. */
-const ROUND_BYTES = 2 ** 29;
+const ROUND_BYTES = 2 ** 30;
 
 /** Calls of small kernels in one recording. */
 const CALLS = 64;

@@ -4,7 +4,7 @@ from _torch_models import ceilings, report, require
 
 torch = require("torch")
 
-ROUND_BYTES = 2**29
+ROUND_BYTES = 2**30
 SHAPES = [("1b qkv", 3072, 2048), ("1b output", 2048, 2048), ("1b gate, up", 16384, 2048),
           ("1b down", 2048, 8192), ("1b head", 128256, 2048), ("8b qkv", 6144, 4096),
           ("8b output", 4096, 4096), ("8b gate, up", 28672, 4096), ("8b down", 4096, 14336),
