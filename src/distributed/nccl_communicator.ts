@@ -297,6 +297,7 @@ export class NcclCommunicator implements Communicator {
     const handle = this.#handle;
     if (handle !== 0n) {
       try {
+        if (this.#device.stream.failed) throw new Error("its device has failed");
         this.#device.stream.synchronize();
         if (!this.#nccl.commFinalize(handle)) this.#wait("finalize");
         this.#handle = 0n;

@@ -20,10 +20,13 @@ const TEXT_BYTES = 1 << 16;
 
 /** The emulator that this process has loaded. */
 export class EmulatorControls implements Disposable {
+  /** The emulated libcudart. */
+  readonly path: string;
   readonly #library: Deno.DynamicLibrary<typeof SYMBOLS>;
 
   /** `path` is the emulated libcudart. */
   constructor(path: string) {
+    this.path = path;
     this.#library = Deno.dlopen(path, SYMBOLS);
   }
 

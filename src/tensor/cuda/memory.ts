@@ -47,7 +47,7 @@ export class CudaMemory implements DeviceMemory, Disposable {
       this.#allocated.add(address);
       return address;
     } catch (error) {
-      if (!isOutOfMemory(error)) throw error;
+      if (!isStatus(error, CudaError.cudaErrorMemoryAllocation)) throw error;
       this.#cudart.getLastError();
       throw new CapacityError(
         `Cannot allocate ${byteLength} bytes as the GPU is out of memory`,
@@ -56,13 +56,22 @@ export class CudaMemory implements DeviceMemory, Disposable {
     }
   }
 
-  /** Frees what {@linkcode allocate} returned; does nothing after disposal, which freed everything. */
+  /**
+   * Frees what {@linkcode allocate} returned; does nothing after disposal, which freed everything, or when
+   * the stream has failed.
+   */
   free(address: bigint): void {
     if (this.#disposed) return;
     if (!this.#allocated.delete(address)) {
       throw new RangeError(`Cannot free 0x${address.toString(16)} as it is not allocated`);
     }
-    this.#cudart.free(address);
+    if (this.#stream.failed) return;
+    try {
+      this.#cudart.free(address);
+    } catch (error) {
+      // cudaFree gives the error of whatever ran before as well: that is reported where it is waited for.
+      if (isStatus(error, CudaError.cudaErrorInvalidValue)) throw error;
+    }
   }
 
   /** Copies a JavaScript view to the device; the view may be changed at once. */
@@ -103,7 +112,7 @@ export class CudaMemory implements DeviceMemory, Disposable {
       this.#part = (this.#part + 1) % STAGING_PARTS;
       this.#used = 0;
       const event = this.#events[this.#part];
-      this.#stream.waitUntil(() => event.hasPassed(), "an upload");
+      this.#stream.waitForWork(() => event.hasPassed(), "an upload");
     }
     return this.#part * STAGING_PART_BYTES + this.#used;
   }
@@ -209,19 +218,20 @@ class CudaReadback implements Readback {
   }
 
   read(): Uint8Array<ArrayBuffer> {
-    this.#stream.waitUntil(() => this.#event.hasPassed(), "results of the device");
+    this.#stream.waitForWork(() => this.#event.hasPassed(), "results of the device");
     return this.#memory.bytes.subarray(0, this.#length);
   }
 
   [Symbol.dispose](): void {
-    this.#stream.waitUntil(() => this.#event.hasPassed(), "results of the device");
+    if (this.#stream.failed) return;
+    this.#stream.waitForWork(() => this.#event.hasPassed(), "results of the device");
     this.#event[Symbol.dispose]();
     this.#memory[Symbol.dispose]();
   }
 }
 
-function isOutOfMemory(error: unknown): boolean {
-  return error instanceof NativeError && error.status === CudaError.cudaErrorMemoryAllocation;
+function isStatus(error: unknown, status: number): boolean {
+  return error instanceof NativeError && error.status === status;
 }
 
 function bytesOf(view: ArrayBufferView): Uint8Array {

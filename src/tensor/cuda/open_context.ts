@@ -62,22 +62,13 @@ export function openCudaContext(settings: CudaContextSettings = {}): OpenCudaCon
     kernelHash: hash,
     [Symbol.dispose]() {
       try {
-        stream.synchronize();
+        if (!stream.failed) stream.synchronize();
       } catch {
-        // A GPU that failed frees nothing any more, and whoever waited for it knows.
-        return closeQuietly(owned);
+        // Reported to whoever waited for that work; if nobody did, nobody missed it.
       }
-      owned.dispose();
+      if (!stream.failed) owned.dispose();
     },
   };
-}
-
-function closeQuietly(resources: DisposableStack): void {
-  try {
-    resources.dispose();
-  } catch {
-    // Every resource was tried; the errors repeat the failure.
-  }
 }
 
 function readProperties(cudart: Cudart, index: number): CudaProperties {

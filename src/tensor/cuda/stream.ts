@@ -20,6 +20,7 @@ export class CudaStream implements Disposable {
   readonly #sleeper = new Int32Array(new SharedArrayBuffer(4));
   readonly #watchers = new Set<() => void>();
   #recording = false;
+  #failed = false;
 
   /** Makes a stream of the current device; waits end after `timeoutMs`. */
   constructor(cudart: Cudart, timeoutMs: number) {
@@ -33,9 +34,17 @@ export class CudaStream implements Disposable {
     return this.#recording;
   }
 
+  /**
+   * Whether work has failed or was given up. Such a GPU gives nothing back, and to ask it could last
+   * forever: what is freed now is left to the end of the process.
+   */
+  get failed(): boolean {
+    return this.#failed;
+  }
+
   /** A mark that can be put behind the work that the stream has. */
   event(): CudaEvent {
-    return new CudaEvent(this.#cudart, this.handle);
+    return new CudaEvent(this.#cudart, this);
   }
 
   /** Calls `check` while the stream is waited for or polled, until disposed; what it throws ends the wait. */
@@ -49,7 +58,25 @@ export class CudaStream implements Disposable {
     for (const check of this.#watchers) check();
   }
 
-  /** Waits until `isDone` under the deadline; throws DeviceTimeoutError after it. */
+  /** What `query` says of the stream's work; when it throws, the stream has failed. */
+  query(query: () => boolean): boolean {
+    try {
+      return query();
+    } catch (error) {
+      this.#failed = true;
+      throw error;
+    }
+  }
+
+  /** Waits for the stream's work under the deadline; DeviceTimeoutError after it. */
+  waitForWork(isDone: () => boolean, what: string): void {
+    this.query(() => {
+      this.waitUntil(isDone, what);
+      return true;
+    });
+  }
+
+  /** Waits until `isDone` under a deadline; throws DeviceTimeoutError after it. */
   waitUntil(isDone: () => boolean, what: string, timeoutMs: number = this.#timeoutMs): void {
     for (let i = 0; i < SPINS; i++) if (isDone()) return;
     const end = performance.now() + timeoutMs;
@@ -62,7 +89,7 @@ export class CudaStream implements Disposable {
 
   /** Waits until all work is done. */
   synchronize(): void {
-    this.waitUntil(() => this.#cudart.streamQuery(this.handle), "the work of the stream");
+    this.waitForWork(() => this.#cudart.streamQuery(this.handle), "the work of the stream");
   }
 
   /** Records what `run` queues as a graph. */
@@ -80,7 +107,7 @@ export class CudaStream implements Disposable {
     }
     const graph = cudart.streamEndCapture(this.handle);
     try {
-      return new CudaGraph(cudart, cudart.graphInstantiate(graph), this.handle);
+      return new CudaGraph(cudart, cudart.graphInstantiate(graph), this);
     } finally {
       cudart.graphDestroy(graph);
     }
@@ -104,11 +131,11 @@ export class CudaStream implements Disposable {
 /** A mark in a stream. */
 export class CudaEvent implements Disposable {
   readonly #cudart: Cudart;
-  readonly #stream: bigint;
+  readonly #stream: CudaStream;
   readonly #handle: bigint;
 
   /** An event without timing; counts as passed until it is first recorded. */
-  constructor(cudart: Cudart, stream: bigint) {
+  constructor(cudart: Cudart, stream: CudaStream) {
     this.#cudart = cudart;
     this.#stream = stream;
     this.#handle = cudart.eventCreateWithFlags(CudaStreamFlags.cudaEventDisableTiming);
@@ -116,37 +143,37 @@ export class CudaEvent implements Disposable {
 
   /** Puts the mark behind the work that the stream has now. */
   record(): void {
-    this.#cudart.eventRecord(this.#handle, this.#stream);
+    this.#cudart.eventRecord(this.#handle, this.#stream.handle);
   }
 
   /** Whether the work before the mark is done; throws NativeError when it failed. */
   hasPassed(): boolean {
-    return this.#cudart.eventQuery(this.#handle);
+    return this.#stream.query(() => this.#cudart.eventQuery(this.#handle));
   }
 
   /** Frees the event. */
   [Symbol.dispose](): void {
-    this.#cudart.eventDestroy(this.#handle);
+    if (!this.#stream.failed) this.#cudart.eventDestroy(this.#handle);
   }
 }
 
 class CudaGraph implements Recording {
   readonly #cudart: Cudart;
   readonly #executable: bigint;
-  readonly #stream: bigint;
+  readonly #stream: CudaStream;
 
-  constructor(cudart: Cudart, executable: bigint, stream: bigint) {
+  constructor(cudart: Cudart, executable: bigint, stream: CudaStream) {
     this.#cudart = cudart;
     this.#executable = executable;
     this.#stream = stream;
-    cudart.graphUpload(executable, stream);
+    cudart.graphUpload(executable, stream.handle);
   }
 
   replay(): void {
-    this.#cudart.graphLaunch(this.#executable, this.#stream);
+    this.#cudart.graphLaunch(this.#executable, this.#stream.handle);
   }
 
   [Symbol.dispose](): void {
-    this.#cudart.graphExecDestroy(this.#executable);
+    if (!this.#stream.failed) this.#cudart.graphExecDestroy(this.#executable);
   }
 }

@@ -31,6 +31,7 @@ export function rankMain({ world, args }: RankContext<NcclFailureCase>): NcclFai
   if (world.rank === args.failingRank) controls.injectFailures(args.failures);
   const { memory, stream } = opened.context;
   const address = memory.allocate(4);
+  memory.upload(address, Float32Array.of(1));
   world.barrier();
   const start = performance.now();
   try {
