@@ -15,8 +15,10 @@ import { NativeError } from "../../src/native/native_error.ts";
 import { CapacityError, DeviceTimeoutError } from "../../src/tensor/errors.ts";
 import { Tensor } from "../../src/tensor/tensor.ts";
 import { goldenFolder } from "../golden/golden_case.ts";
-import { emulatorControls, onEmulator, openTestDevice } from "./_device.ts";
+import { emulatorControls, onEmulator, openTestDevice, useTestLibraries } from "./_device.ts";
 import type { NcclFailure, NcclFailureCase } from "./ranks/nccl_failures.ts";
+
+await useTestLibraries();
 
 /** Runs with failures of this process's GPU, and forgets everything of the GPU afterwards. */
 async function withFailures(failures: string, run: () => void | Promise<void>): Promise<void> {
