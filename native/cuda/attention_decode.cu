@@ -1,11 +1,11 @@
 // Attention of single query tokens over the paged cache (flash-decoding), for 16-bit heads of 64 or
-// 128 elements. A block serves all query heads of one KV head, so keys and values are read once; its
-// warps take the cache blocks of their split in turn, each through a ring of its own in shared
+// 128 elements. A block serves all query heads of one KV head, so keys and values are read once;
+// its warps take the cache blocks of their split in turn, each through a ring of its own in shared
 // memory, so that no warp waits for another.
 //
-// Products with the tensor cores, for up to 8 heads: scores = Q K^T has heads in its rows (8 of the 16
-// are empty), and o^T = V^T P^T has heads in its columns, as 8 is the width of that side. The scores'
-// accumulators are at once the second product's factor.
+// Products with the tensor cores, for up to 8 heads: scores = Q K^T has heads in its rows (8 of the
+// 16 are empty), and o^T = V^T P^T has heads in its columns, as 8 is the width of that side. The
+// scores' accumulators are at once the second product's factor.
 #include "attention_merge.cuh"
 #include "attention_tile.cuh"
 
@@ -15,8 +15,8 @@ constexpr int kDecodeWarps = 8;
 
 template <int D>
 struct DecodeShared {
-  // A unit is the keys or the values of one cache block. The units of a warp in flight: as many bytes
-  // whatever the head size.
+  // A unit is the keys or the values of one cache block. The units of a warp in flight: as many
+  // bytes whatever the head size.
   static constexpr int kUnits = D == 128 ? 3 : 6;
   static constexpr int kOutputStride = D + 4;  // keeps a warp's writes on different banks
   struct Outputs {
@@ -73,7 +73,7 @@ struct UnitStream {
   }
 };
 
-// One pass: the heads of `list`. `units` are the units of this warp.
+// One pass: attends with the list's first `heads` heads; each warp leaves its part in `outputs`.
 template <class T, int D>
 __device__ __forceinline__ void decode_heads(const Arguments<T>& a, const RowTask& task,
                                              int kv_head, SplitRange range, int heads,
@@ -109,7 +109,7 @@ __device__ __forceinline__ void decode_heads(const Arguments<T>& a, const RowTas
   float m = minus_infinity();
   float l = 0.0f;
   int row = 0;  // of the ring: the oldest unit
-  // Unit 2 * turn has arrived when at most kUnits - 1 younger groups are under way.
+  // The oldest unit has arrived when at most kUnits - 1 younger ones are under way.
   const auto wait = [] {
     cp_async_wait<Shared::kUnits - 1>();
     __syncwarp();

@@ -1,6 +1,6 @@
 // Flash-decoding's merge: a block's warps, and then the blocks that share a row, have each attended
-// to a part of the keys; (m, l, o) are a part's largest score (times log2 e), its sum of 2^(score - m)
-// and the values weighted by these. Parts are merged in their order, whoever comes last.
+// to a part of the keys; (m, l, o) are a part's largest score (times log2 e), its sum of 2^(score -
+// m) and the values weighted by these. Parts are merged in their order, whoever comes last.
 #ifndef WEFT_ATTENTION_MERGE_CUH
 #define WEFT_ATTENTION_MERGE_CUH
 
@@ -37,8 +37,8 @@ __device__ __forceinline__ void list_heads(HeadList* list, const int* kv_head_of
 }
 
 // Goes on to the heads from the `skip`-th on, when all threads are done with those before.
-__device__ __forceinline__ void next_heads(HeadList* list, const int* kv_head_of_head, int num_heads,
-                                           int kv_head, int skip) {
+__device__ __forceinline__ void next_heads(HeadList* list, const int* kv_head_of_head,
+                                           int num_heads, int kv_head, int skip) {
   __syncthreads();
   if (threadIdx.x < 32) list_heads(list, kv_head_of_head, num_heads, kv_head, skip);
   __syncthreads();
@@ -122,7 +122,9 @@ __device__ __forceinline__ void merge_row(const Arguments<T>& a, int head_size, 
     for (int s = lane; s < active; s += 32) largest = fmaxf(largest, ml[2 * s]);
     largest = warp_max(largest);
     float total = 0.0f;
-    for (int s = lane; s < active; s += 32) total += part_weight(ml[2 * s], largest) * ml[2 * s + 1];
+    for (int s = lane; s < active; s += 32) {
+      total += part_weight(ml[2 * s], largest) * ml[2 * s + 1];
+    }
     total = warp_sum(total);
     for (int s = lane; s < active; s += 32) {
       area->weight[h][s] = part_weight(ml[2 * s], largest) / total;

@@ -1,9 +1,9 @@
 // Attention of chunks of many tokens over the paged cache (FlashAttention-2, arXiv:2307.08691), for
-// 16-bit heads of 64 or 128 elements. A block takes 128 query tokens of one sequence and one head, 32 a
-// warp, and goes through the keys they see in tiles of 64, the latest first. Each fragment of keys or
-// values that a warp reads from shared memory serves two products, as shared memory is what limits
-// these kernels. The next tile arrives while one is worked on; its copies are started while there are
-// no scores, as these and the outputs fill the registers.
+// 16-bit heads of 64 or 128 elements. A block takes 128 query tokens of one sequence and one head,
+// 32 a warp, and goes through the keys they see in tiles of 64, the latest first. Each fragment of
+// keys or values that a warp reads from shared memory serves two products, as shared memory is what
+// limits these kernels. The next tile arrives while one is worked on; its copies are started while
+// there are no scores, as these and the outputs fill the registers.
 #include "attention_task.cuh"
 #include "attention_tile.cuh"
 
@@ -68,8 +68,8 @@ struct PrefillShared {
 // First row of a tile in shared memory, where successive tiles take turns.
 __device__ __forceinline__ int tile_row(int first_key) { return first_key % (2 * kTileKeys); }
 
-// Starts to copy keys and values [first_key, first_key + kTileKeys) of one head, zeros for those that
-// no query sees.
+// Starts to copy keys and values [first_key, first_key + kTileKeys) of one head, zeros for those
+// that no query sees.
 template <class T, int D>
 __device__ __forceinline__ void start_tile(const Arguments<T>& a, const TileTask& task, int kv_head,
                                            int first_key, PrefillShared<D>* shared) {

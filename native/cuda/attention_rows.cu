@@ -1,6 +1,7 @@
-// Attention over the paged cache for every type and head size up to 256, without tensor cores: f32, and
-// heads for which attention_decode.cu and attention_prefill.cu have no kernels. A block takes one query
-// token and all query heads of one KV head. For scores a lane is a key, for outputs an element.
+// Attention over the paged cache for every type and head size up to 256, without tensor cores: f32,
+// and heads for which attention_decode.cu and attention_prefill.cu have no kernels. A block takes
+// one query token and all query heads of one KV head. For scores a lane is a key, for outputs an
+// element.
 #include "attention_merge.cuh"
 #include "rows.cuh"
 
@@ -44,10 +45,10 @@ __device__ __forceinline__ void key_scores(float (&s)[kHeadsAtOnce], const T* ke
 
 // One pass: `heads` heads, whose queries are in shared memory.
 template <class T>
-__device__ __forceinline__ void attend_heads(const Arguments<T>& a, const RowTask& task, int kv_head,
-                                             SplitRange range, int heads, int head_dim,
-                                             RowsShared* shared, const float* queries,
-                                             float* outputs) {
+__device__ __forceinline__ void attend_heads(const Arguments<T>& a, const RowTask& task,
+                                             int kv_head, SplitRange range, int heads,
+                                             int head_dim, RowsShared* shared,
+                                             const float* queries, float* outputs) {
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   float(*weights)[32] = shared->weights[warp];

@@ -54,7 +54,8 @@ __device__ __forceinline__ int clamp_index(int index, int count) {
   return min(max(index, 0), count - 1);
 }
 
-// Where a sequence's block table begins; the host checks that the tables have less than 2^31 entries.
+// Where a sequence's block table begins; the host checks that the tables have less than 2^31
+// entries.
 template <class T>
 __device__ __forceinline__ int table_start(const Arguments<T>& a, int sequence) {
   return clamp_index(a.table_rows[sequence], a.num_tables) * a.table_stride;

@@ -8,8 +8,8 @@ namespace weft_attention {
 
 __device__ __forceinline__ float minus_infinity() { return __uint_as_float(0xff800000u); }
 
-// Where 16-byte chunk `chunk` of row `row` stands, in elements. Chunks are exchanged inside a row so
-// that eight rows' chunks of one column lie on different banks.
+// Where 16-byte chunk `chunk` of row `row` stands, in elements. Chunks are exchanged inside a row
+// so that eight rows' chunks of one column lie on different banks.
 template <int D>
 __device__ __forceinline__ int tile_offset(int row, int chunk) {
   return row * D + (chunk ^ (row % 8)) * 8;

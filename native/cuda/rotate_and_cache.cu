@@ -1,6 +1,6 @@
-// What happens to queries and keys before they meet: a norm over each head, where the model has one,
-// then the rotary embedding by position. Queries change in place; keys and values go into the cache.
-// A warp takes one head of one row.
+// What happens to queries and keys before they meet: a norm over each head, where the model has
+// one, then the rotary embedding by position. Queries change in place; keys and values go into the
+// cache. A warp takes one head of one row.
 #include "attention_task.cuh"
 #include "reduce.cuh"
 
@@ -37,8 +37,8 @@ __device__ __forceinline__ void store(T* to, const float (&values)[W]) {
   }
 }
 
-// to = rotate(norm(from)); without a norm when `weight` is null, and without rotation of the elements
-// from `rotary_dim` on. `angles`: rotary_dim / 2 cosines, then as many sines.
+// to = rotate(norm(from)); without a norm when `weight` is null, and without rotation of the
+// elements from `rotary_dim` on. `angles`: rotary_dim / 2 cosines, then as many sines.
 template <int W, class T>
 __device__ __forceinline__ void transform(T* to, const T* from, int head_dim, const float* weight,
                                           float epsilon, const float* angles, int rotary_dim) {
@@ -126,8 +126,8 @@ __device__ __forceinline__ void rotate_and_cache(
 
 }  // namespace weft_rotate
 
-// Grid: rows, heads of queries, keys and values by kWarps. The _2 kernels take two neighbours at once:
-// strides, addresses, head_dim and rotary_dim / 2 are even.
+// Grid: rows, heads of queries, keys and values by kWarps. The _2 kernels take two neighbours at
+// once: strides, addresses, head_dim and rotary_dim / 2 are even.
 #define WEFT_ROTATE_AND_CACHE(NAME, T, W)                                                         \
   extern "C" __global__ void __launch_bounds__(32 * weft_rotate::kWarps) NAME(                    \
       T* queries, int query_stride, const T* keys, int key_stride, const T* values,               \
