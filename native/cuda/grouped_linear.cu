@@ -3,6 +3,7 @@
 // Both factors pass through shared memory in steps of 128 bytes of each row, some steps ahead. Blocks
 // that follow each other share the outputs, so that an expert's part of the weight is read from memory
 // once however many rows the expert has.
+#include "mma.cuh"
 #include "ptx.cuh"
 #include "rows.cuh"
 
@@ -137,16 +138,6 @@ class FactorStream {
   unsigned taken_ = 0;
 };
 
-__device__ __forceinline__ void mma_16816(float (&d)[4], const unsigned (&a)[4],
-                                          const unsigned (&b)[2], bf16) {
-  mma_bf16_16816(d, a, b);
-}
-
-__device__ __forceinline__ void mma_16816(float (&d)[4], const unsigned (&a)[4],
-                                          const unsigned (&b)[2], f16) {
-  mma_f16_16816(d, a, b);
-}
-
 // The sums of a warp. 16-bit types: fragments of 16 rows and 8 outputs.
 template <class T, int kRows>
 class WarpSums {
@@ -162,8 +153,8 @@ class WarpSums {
       for (int i = 0; i < kRows / 16; i++) {
         unsigned x[4];
         ldmatrix_x4(x, stage + vector_offset(16 * i + lane % 16, k + lane / 16));
-        mma_16816(sums_[i][0], x, {w[0], w[2]}, T{});
-        mma_16816(sums_[i][1], x, {w[1], w[3]}, T{});
+        mma_16816<T>(sums_[i][0], x, {w[0], w[2]});
+        mma_16816<T>(sums_[i][1], x, {w[1], w[3]});
       }
     }
   }

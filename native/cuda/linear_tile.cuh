@@ -3,6 +3,7 @@
 #ifndef WEFT_LINEAR_TILE_CUH
 #define WEFT_LINEAR_TILE_CUH
 
+#include "mma.cuh"
 #include "numbers.cuh"
 
 namespace weft_linear {
@@ -64,16 +65,6 @@ struct StepVectors {
   uint4 of[kGroups][kHalves];
 };
 
-__device__ __forceinline__ void mma_16816(float (&d)[4], const unsigned (&a)[4],
-                                          const unsigned (&b)[2], bf16) {
-  mma_bf16_16816(d, a, b);
-}
-
-__device__ __forceinline__ void mma_16816(float (&d)[4], const unsigned (&a)[4],
-                                          const unsigned (&b)[2], f16) {
-  mma_f16_16816(d, a, b);
-}
-
 // A warp's sums over its columns of a tile. 16-bit types: on tensor cores.
 template <class T>
 class TileSums {
@@ -89,8 +80,8 @@ class TileSums {
 #pragma unroll
       for (int group = 0; group < kGroups; group++) {
         const uint4 w = weight.of[group][half];
-        mma_16816(sums_[group], first, {w.x, w.y}, T{});
-        mma_16816(sums_[group], second, {w.z, w.w}, T{});
+        mma_16816<T>(sums_[group], first, {w.x, w.y});
+        mma_16816<T>(sums_[group], second, {w.z, w.w});
       }
     }
   }

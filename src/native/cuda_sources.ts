@@ -15,6 +15,7 @@ import expertsCu from "../../native/cuda/experts.cu" with { type: "text" };
 import groupedLinearCu from "../../native/cuda/grouped_linear.cu" with { type: "text" };
 import linearCu from "../../native/cuda/linear.cu" with { type: "text" };
 import linearTileCuh from "../../native/cuda/linear_tile.cuh" with { type: "text" };
+import mmaCuh from "../../native/cuda/mma.cuh" with { type: "text" };
 import normCu from "../../native/cuda/norm.cu" with { type: "text" };
 import numbersCuh from "../../native/cuda/numbers.cuh" with { type: "text" };
 import philoxCuh from "../../native/cuda/philox.cuh" with { type: "text" };
@@ -44,6 +45,7 @@ export const CUDA_SOURCES: readonly NativeSource[] = [
   { name: "grouped_linear.cu", text: groupedLinearCu },
   { name: "linear.cu", text: linearCu },
   { name: "linear_tile.cuh", text: linearTileCuh },
+  { name: "mma.cuh", text: mmaCuh },
   { name: "norm.cu", text: normCu },
   { name: "numbers.cuh", text: numbersCuh },
   { name: "philox.cuh", text: philoxCuh },
