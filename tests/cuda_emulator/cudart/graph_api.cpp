@@ -1,5 +1,6 @@
 // Capturing streams, and running what was captured.
 #include <algorithm>
+#include <atomic>
 #include <random>
 
 #include "capture.h"
@@ -13,7 +14,7 @@ namespace {
 
 struct GraphExecutable {
   std::shared_ptr<const Graph> graph;
-  int queued_launches = 0;
+  std::atomic<int> queued_launches = 0;
   std::weak_ptr<Stream> last_stream;
   std::mt19937 random{0x5eed};
 };

@@ -197,6 +197,8 @@ const SCENARIOS: Record<Scenario, (context: RankContext<Scenario>) => string[]> 
     nccl.commWindowDeregister(communicator, window.value);
     nccl.commWindowRegister(communicator, address, 4096 * (1 + rank.rank), 1);
     seen.push(failure(() => rank.ready()));
+    // A rank that aborts earlier would be what the other one sees.
+    context.world.barrier();
     nccl.commAbort(communicator);
     return seen;
   },

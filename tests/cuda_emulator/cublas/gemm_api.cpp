@@ -1,45 +1,19 @@
-// The functions of cuBLAS that weft calls.
-#include <map>
+// Calls of products, checked.
+#include <algorithm>
 
 #include "../cudart/misuse.h"
 #include "../cudart/status.h"
+#include "blas_handle.h"
 #include "gemm.h"
 
 namespace cuda_emulator {
 
 namespace {
 
-// Values of cublasStatus_t.
-enum BlasStatus : int {
-  kBlasSuccess = 0,
-  kBlasNotInitialized = 1,
-  kBlasAllocationFailed = 3,
-  kBlasInvalidValue = 7,
-  kBlasExecutionFailed = 13,
-  kBlasNotSupported = 15,
-};
-
-constexpr int kMathPedantic = 2;
-constexpr int kMathTf32 = 3;
-constexpr int kMathDisallowReducedPrecision = 16;
 constexpr int kCompute32F = 68;
 constexpr int kCompute32FPedantic = 69;
 constexpr int kCompute32FFastTf32 = 77;
 constexpr int kDefaultAlgorithm = -1;
-constexpr std::uintptr_t kWorkspaceAlignment = 256;
-
-struct BlasHandle {
-  int device;
-  Handle stream = 0;
-  void* workspace = nullptr;
-  std::size_t workspace_bytes = 0;
-  int math_mode = 0;
-};
-
-HandleTable<BlasHandle>& handles() {
-  static auto& table = *new HandleTable<BlasHandle>("cuBLAS handle");
-  return table;
-}
 
 // What all calls of products share.
 struct Call {
@@ -117,7 +91,7 @@ int check_call(const Call& call) {
 
 int multiply(Handle handle_value, const Call& call) {
   if (sticky_error()) return kBlasExecutionFailed;
-  auto handle = handles().find(handle_value);
+  auto handle = blas_handles().find(handle_value);
   if (!handle) return refuse(call, "given what is no handle", kBlasNotInitialized);
   if (int status = check_call(call)) return status;
   if (handle->stream == 0) {
@@ -158,88 +132,6 @@ int multiply(Handle handle_value, const Call& call) {
 using namespace cuda_emulator;
 
 extern "C" {
-
-int cublasGetProperty(int property, int* value) {
-  constexpr int kVersion[] = {13, 1, 0};
-  if (property < 0 || property > 2 || !value) return kBlasInvalidValue;
-  *value = kVersion[property];
-  return kBlasSuccess;
-}
-
-const char* cublasGetStatusString(int status) {
-  switch (status) {
-    case kBlasSuccess: return "the operation completed successfully";
-    case kBlasNotInitialized: return "the library was not initialized";
-    case kBlasAllocationFailed: return "the resource allocation failed";
-    case kBlasInvalidValue: return "an unsupported value or parameter was passed to the function";
-    case kBlasExecutionFailed: return "the function failed to launch on the GPU";
-    case kBlasNotSupported: return "the functionality requested is not supported";
-    default: return "unknown cuBLAS status";
-  }
-}
-
-int cublasCreate_v2(Handle* handle) {
-  if (sticky_error()) return kBlasNotInitialized;
-  if (!handle) return kBlasInvalidValue;
-  if (refuse_during_capture("cublasCreate")) return kBlasNotInitialized;
-  auto created = std::make_shared<BlasHandle>();
-  created->device = current_device();
-  *handle = handles().insert(std::move(created));
-  return kBlasSuccess;
-}
-
-int cublasDestroy_v2(Handle value) {
-  auto handle = handles().find(value);
-  if (!handle) return kBlasNotInitialized;
-  if (refuse_during_capture("cublasDestroy")) return kBlasInvalidValue;
-  const int status = drain_device("cublasDestroy", handle->device);
-  handles().remove(value);
-  return status == kSuccess ? kBlasSuccess : kBlasExecutionFailed;
-}
-
-int cublasSetStream_v2(Handle value, Handle stream) {
-  auto handle = handles().find(value);
-  if (!handle) return kBlasNotInitialized;
-  if (stream != 0 && stream_device(stream) != handle->device) {
-    misuse("cublasSetStream", "given what is no stream of the handle's device");
-    return kBlasInvalidValue;
-  }
-  handle->stream = stream;
-  // As cuBLAS does, so that a workspace is never shared by two streams unknowingly.
-  handle->workspace = nullptr;
-  handle->workspace_bytes = 0;
-  return kBlasSuccess;
-}
-
-int cublasSetWorkspace_v2(Handle value, void* workspace, std::size_t bytes) {
-  auto handle = handles().find(value);
-  if (!handle) return kBlasNotInitialized;
-  std::string why;
-  Allocation found;
-  if (!is_accessible(workspace, bytes, why)) {
-    misuse("cublasSetWorkspace", "the workspace is " + why);
-    return kBlasInvalidValue;
-  }
-  if (!find_allocation(workspace, found) || found.kind != MemoryKind::kDevice ||
-      found.device != handle->device ||
-      reinterpret_cast<std::uintptr_t>(workspace) % kWorkspaceAlignment != 0) {
-    misuse("cublasSetWorkspace",
-           "the workspace is not memory of the handle's device, aligned to 256 bytes");
-    return kBlasInvalidValue;
-  }
-  handle->workspace = workspace;
-  handle->workspace_bytes = bytes;
-  return kBlasSuccess;
-}
-
-int cublasSetMathMode(Handle value, int mode) {
-  auto handle = handles().find(value);
-  if (!handle) return kBlasNotInitialized;
-  const int base = mode & ~kMathDisallowReducedPrecision;
-  if (base != 0 && base != kMathPedantic && base != kMathTf32) return kBlasInvalidValue;
-  handle->math_mode = mode;
-  return kBlasSuccess;
-}
 
 int cublasGemmEx(Handle handle, int transa, int transb, int m, int n, int k, const void* alpha,
                  const void* a, int a_type, int lda, const void* b, int b_type, int ldb,
