@@ -4,8 +4,9 @@
  * Layers and models see this interface only. Activations are tensors with a contiguous last
  * dimension; `rows` says how many leading rows of a buffer are in use. Kernels allocate nothing, and
  * run in the order of their calls; they may still run when the call has returned.
- * Every result's bits depend on the operands and on the device's instruction set, never on the
- * number of threads, on the other rows of the batch, or on how a prompt is cut into chunks.
+ * On the CPU every result's bits depend on the operands and the instruction set, never on the number of
+ * threads, on the other rows of the batch, or on how a prompt is cut into chunks; on a GPU results
+ * agree up to rounding (docs/NUMERICS.md).
  * @module
  */
 import type { AttentionKernels } from "./attention_kernels.ts";
