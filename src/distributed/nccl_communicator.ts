@@ -115,6 +115,7 @@ export class NcclCommunicator implements Communicator {
     return new NcclMemory(this.#nccl, {
       communicator: this.#open("register memory"),
       memory,
+      isOpen: () => this.#handle !== 0n,
       wait: () => this.#wait("register memory"),
     });
   }

@@ -12,6 +12,8 @@ export interface NcclMemoryOptions {
   readonly communicator: bigint;
   /** Memory of the device, for copies. */
   readonly memory: DeviceMemory;
+  /** Whether the communicator has not been given up. */
+  readonly isOpen: () => boolean;
   /** Waits until NCCL has done what it was asked. */
   readonly wait: () => void;
 }
@@ -49,7 +51,8 @@ export class NcclMemory implements DeviceMemory {
       throw new RangeError(`Cannot free 0x${address.toString(16)} as it is not allocated`);
     }
     this.#windows.delete(address);
-    if (window.value !== 0n) {
+    // Windows go with a communicator that is given up.
+    if (window.value !== 0n && this.#options.isOpen()) {
       this.#nccl.commWindowDeregister(this.#options.communicator, window.value);
       this.#options.wait();
     }

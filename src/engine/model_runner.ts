@@ -250,8 +250,13 @@ export class ModelRunner implements Disposable {
     this.#decodeBatches.clear();
   }
 
-  /** Frees recordings and batch buffers; every step that was started must have been finished. */
+  /** Frees recordings and batch buffers when their work has ended. */
   [Symbol.dispose](): void {
+    try {
+      this.#options.device.synchronize();
+    } catch {
+      // Whoever waited for that work knows that it failed.
+    }
     this.#forgetRecordings();
     this.#owned.dispose();
   }

@@ -78,8 +78,14 @@ export class RankExecutor implements Executor {
         oldest.resolve(result);
       }
     } catch (error) {
-      this.#stop(this.#channel.abortReason?.text ?? String(error));
+      this.#stop(this.#abortReason() ?? String(error));
     }
+  }
+
+  #abortReason(): string | null {
+    const reason = this.#channel.abortReason;
+    if (reason === null) return null;
+    return reason.rank < 0 ? reason.text : `rank ${reason.rank} failed: ${reason.text}`;
   }
 
   #stop(reason: string): void {

@@ -133,9 +133,13 @@ function positive(name: string, value: number): number {
 /** Parts of {@linkcode EngineInfo.backend} on which the bits of an answer depend. */
 const NUMERIC_PARTS = ["device", "instructionSet", "kernels", "weights"] as const;
 
-/** Equal for engines that give equal bits: layout and threads do not enter (NUMERICS.md 10). */
+/**
+ * Equal for engines that give equal bits: layout and threads do not enter on a CPU (NUMERICS.md 10), while
+ * on GPUs libraries choose the order of sums by the layout.
+ */
 function fingerprint({ architecture, vocabSize, backend }: EngineInfo): string {
-  const parts = NUMERIC_PARTS.map((part) => backend[part] ?? null);
+  const names = backend.device === "cuda" ? [...NUMERIC_PARTS, "layout"] : NUMERIC_PARTS;
+  const parts = names.map((name) => backend[name] ?? null);
   const text = JSON.stringify([architecture, vocabSize, ...parts]);
   return `fp_${createHash("sha256").update(text).digest("hex").slice(0, 12)}`;
 }

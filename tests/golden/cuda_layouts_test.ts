@@ -31,7 +31,7 @@ async function run(family: string, options: Partial<EngineOptions>): Promise<Ans
     device: "cuda",
     dtype: "f32",
     numKvBlocks: 32,
-    maxNumSeqs: 4,
+    maxNumSeqs: 3,
     maxNumBatchedTokens: 48,
     ...options,
   });

@@ -27,7 +27,7 @@ Deno.test("the app can be mounted in another one, errors and authentication incl
   assertEquals([bad.status, (await bad.json()).error.param], [400, "n"]);
 });
 
-Deno.test("fingerprints follow the kernels, not the layout", async () => {
+Deno.test("fingerprints follow the kernels, and the layout on GPUs only", async () => {
   const of = async (replica: FakeReplica) => {
     const app = createServer({ replica, text: null, modelName: "fake" });
     const response = await app.request("/v1/completions", {
@@ -45,6 +45,8 @@ Deno.test("fingerprints follow the kernels, not the layout", async () => {
   const plain = await of(withBackend({}));
   assertEquals(await of(withBackend({ layout: "2 tensor x 1 pipeline" })), plain);
   assert(await of(withBackend({ kernels: "others" })) !== plain);
+  const onGpus = (layout: string) => of(withBackend({ device: "cuda", layout }));
+  assert(await onGpus("2 tensor x 1 pipeline") !== await onGpus("1 tensor x 1 pipeline"));
 });
 
 Deno.test("importing the server asks for no permission", async () => {
