@@ -82,7 +82,7 @@ export class RankEngine implements Disposable {
     this.report = {
       numBlocks: allocateCache(this.runner, device, options),
       device: device.description,
-      communicator: mesh.world.kind,
+      communicator: world.size === 1 ? "single" : mesh.world.kind,
     };
     this.reports = sampler !== null && mesh.tensorParallel.rank === 0;
     this.#resources = resources.move();
