@@ -10,10 +10,10 @@ import { bucketOf, decodeBuckets } from "./decode_buckets.ts";
 import { type LogitRow, logitRows, sequenceResults } from "./logit_rows.ts";
 import { RecordedWork } from "./recorded_work.ts";
 import type { Sampler } from "./sampler.ts";
-import type { PendingSamples } from "./sampling_results.ts";
 import { StepArena, type StepCounts } from "./step_arena.ts";
-import { StepBatch, type TokenBoard } from "./step_batch.ts";
+import { type DrawnTokens, StepBatch } from "./step_batch.ts";
 import type { PlannedSequence, SequenceResult, StepPlan } from "./step_plan.ts";
+import { type SampledRows, StepSampler } from "./step_sampler.ts";
 
 /** Options of {@linkcode ModelRunner}. */
 export interface ModelRunnerOptions {
@@ -23,8 +23,11 @@ export interface ModelRunnerOptions {
   readonly model: CausalLm;
   /** On the last stage. */
   readonly sampler: Sampler | null;
-  /** On the first stage of several: where input tokens that were not known when planned come from. */
-  readonly board: TokenBoard | null;
+  /**
+   * Where input tokens that were not known when planned come from: `slots` where this rank is the only
+   * stage and draws them itself, a board on the first stage of several, null on stages that take none.
+   */
+  readonly drawnTokens: DrawnTokens;
   /** Whether decode steps are padded to a few sizes and recorded; the same on all ranks. */
   readonly record: boolean;
   /** Sequences of the largest step. */
@@ -56,12 +59,6 @@ interface DecodeBatch {
   readonly sampling: Map<string, RecordedWork>;
 }
 
-/** Rows of logits that are sampled at once. */
-interface SampledRows {
-  readonly rows: readonly LogitRow[];
-  readonly samples: PendingSamples;
-}
-
 /**
  * Executes plans: writes the flattened batch into one device buffer that lives as long as the runner,
  * queues the stage's work, and on the last stage that of the sampler. Block tables and drawn tokens stay
@@ -74,17 +71,15 @@ export class ModelRunner implements Disposable {
   readonly #tables: BlockTables;
   /** i32 `[maxNumSeqs]`: the token drawn last for each slot. */
   readonly #slotTokens: Tensor;
-  readonly #drawnTokens: "slots" | TokenBoard | null;
+  readonly #sampler: StepSampler | null;
   readonly #buckets: readonly number[];
   readonly #decodeBatches = new Map<number, DecodeBatch>();
 
   /** Allocates the batch buffers; {@linkcode allocateCache} must follow. */
   constructor(options: ModelRunnerOptions) {
-    const { device, sampler, board, maxNumSeqs, maxModelLen } = options;
+    const { device, model, sampler, drawnTokens, maxNumSeqs, maxModelLen } = options;
     this.#options = options;
     this.#buckets = decodeBuckets(maxNumSeqs);
-    // The only stage draws what it takes as input.
-    this.#drawnTokens = board ?? (sampler ? "slots" : null);
     using owned = new DisposableStack();
     this.#arena = owned.use(new StepArena(device, this.#largest));
     this.#tables = owned.use(new BlockTables({ device, numSlots: maxNumSeqs, maxModelLen }));
@@ -92,6 +87,8 @@ export class ModelRunner implements Disposable {
       Tensor.allocate(device, { shape: [maxNumSeqs], dtype: "i32" }),
     );
     this.#slotTokens.upload(new Int32Array(maxNumSeqs));
+    const slotTokens = drawnTokens === "slots" ? this.#slotTokens : null;
+    this.#sampler = sampler && new StepSampler({ device, model, sampler, slotTokens });
     this.#owned = owned.move();
   }
 
@@ -107,8 +104,8 @@ export class ModelRunner implements Disposable {
    * size, and records these: afterwards all memory that steps take is taken. Every rank calls it.
    */
   warmUp(): void {
-    const { device, model, record } = this.#options;
-    this.#pad(this.#batch(this.#largest), model.logits?.shape[0] ?? 0, null);
+    const { device, record } = this.#options;
+    this.#pad(this.#batch(this.#largest), this.#sampler?.rowsAtOnce ?? 0, null);
     for (const size of record ? this.#buckets : []) {
       const decode = this.#decodeBatch(size);
       // Once as it is, once to record it.
@@ -153,66 +150,25 @@ export class ModelRunner implements Disposable {
       readonly recorded: DecodeBatch | null;
     },
   ): SampledRows[] {
-    const { model, sampler } = this.#options;
+    const { model } = this.#options;
+    const { rows, rowsToSample, recorded } = options;
     const { tokens } = batch.layout.counts;
     model.receive(tokens);
-    if (options.recorded) options.recorded.forward.run();
+    if (recorded) recorded.forward.run();
     else this.#forward(batch);
     model.send(tokens);
-    const atOnce = model.logits?.shape[0] ?? 0;
-    const sampled: SampledRows[] = [];
-    for (let start = 0; sampler && start < options.rowsToSample; start += atOnce) {
-      const count = Math.min(atOnce, options.rowsToSample - start);
-      const rows = options.rows.slice(start, start + count);
-      const recorded = count === options.rowsToSample ? options.recorded : null;
-      sampled.push({
-        rows,
-        samples: this.#sample(sampler, rows, { batch, start, count, recorded }),
-      });
-    }
-    return sampled;
+    if (this.#sampler === null) return [];
+    const work = { count: rowsToSample, recorded: recorded?.sampling ?? null };
+    return this.#sampler.sample(batch, rows, work);
   }
 
   #forward({ forward, layout }: StepBatch): void {
-    const { device, model } = this.#options;
+    const { device, model, drawnTokens } = this.#options;
     const { ids, sources } = layout.device;
-    if (this.#drawnTokens === "slots") {
+    if (drawnTokens === "slots") {
       device.gatherTokens(ids, this.#slotTokens, sources, forward.tokens);
     }
     model.forward(forward);
-  }
-
-  /** Draws for `rows`, padded to `count`, the rows of the batch from `start` on. */
-  #sample(
-    sampler: Sampler,
-    rows: readonly LogitRow[],
-    options: {
-      readonly batch: StepBatch;
-      readonly start: number;
-      readonly count: number;
-      readonly recorded: DecodeBatch | null;
-    },
-  ): PendingSamples {
-    const { device, model } = this.#options;
-    const { batch, start, count, recorded } = options;
-    const work = sampler.prepare(rows, count);
-    const logitIndex = tail(device, batch.layout.device.logitIndex, start);
-    const drawnSlots = tail(device, batch.layout.device.drawnSlots, start);
-    const draw = () => {
-      model.computeLogits(logitIndex, count);
-      sampler.run(work);
-      if (this.#drawnTokens === "slots") {
-        device.scatterTokens(this.#slotTokens, sampler.tokens, drawnSlots, count);
-      }
-    };
-    if (recorded && !work.logprobs?.whole) {
-      let known = recorded.sampling.get(work.key);
-      if (!known) recorded.sampling.set(work.key, known = new RecordedWork(device, draw));
-      known.run();
-    } else {
-      draw();
-    }
-    return sampler.readBack(work);
   }
 
   get #largest(): StepCounts {
@@ -225,7 +181,7 @@ export class ModelRunner implements Disposable {
       arena: this.#arena,
       layout: this.#arena.layOut(counts),
       tables: this.#tables,
-      drawnTokens: this.#drawnTokens,
+      drawnTokens: this.#options.drawnTokens,
     });
   }
 
@@ -276,11 +232,4 @@ function countsOf(sequences: readonly PlannedSequence[], rows: readonly LogitRow
     tableEntries += newBlocks.length;
   }
   return { tokens, sequences: sequences.length, rows: rows.length, tableEntries };
-}
-
-/** The elements from `start` on. */
-function tail(device: Device, vector: Tensor, start: number): Tensor {
-  if (start === 0) return vector;
-  const shape = [vector.size - start];
-  return Tensor.view(device, vector.address + BigInt(4 * start), { shape, dtype: "i32" });
 }

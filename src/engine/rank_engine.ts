@@ -19,6 +19,7 @@ import { engineFootprints } from "./engine_memory.ts";
 import { blocksOnGpu } from "./kv_cache_size.ts";
 import { ModelRunner } from "./model_runner.ts";
 import { Sampler } from "./sampler.ts";
+import type { DrawnTokens } from "./step_batch.ts";
 
 /** What a rank tells the leader once it is ready; travels as JSON. */
 export interface RankReport {
@@ -64,15 +65,12 @@ export class RankEngine implements Disposable {
     const model = loadRankModel(options, device, mesh, resources);
     const sampler = openSampler(model, device, mesh);
     if (sampler) resources.use(sampler);
-    const { rank: stage, size: stages } = mesh.pipelineParallel;
     this.runner = resources.use(
       new ModelRunner({
         device,
         model,
         sampler,
-        board: stage === 0 && stages > 1
-          ? { tokenOf: (step, slot) => options.channel.waitTokens(step, timeoutMs)[slot] }
-          : null,
+        drawnTokens: drawnTokensOf(mesh, options),
         record: device.canRecord && !config.enforceEager,
         maxNumSeqs: config.maxNumSeqs,
         maxNumBatchedTokens: config.maxNumBatchedTokens,
@@ -126,6 +124,16 @@ function openSampler(model: CausalLm, device: Device, mesh: DeviceMesh): Sampler
   const { vocab, logits } = model;
   if (!vocab || !logits) return null;
   return new Sampler({ device, tensorParallel: mesh.tensorParallel, vocab, logits });
+}
+
+/** The first stage takes tokens: its own, or those that the last stage posts. */
+function drawnTokensOf(
+  { pipelineParallel }: DeviceMesh,
+  { channel, timeoutMs }: RankEngineOptions,
+): DrawnTokens {
+  if (pipelineParallel.rank > 0) return null;
+  if (pipelineParallel.size === 1) return "slots";
+  return { tokenOf: (step, slot) => channel.waitTokens(step, timeoutMs)[slot] };
 }
 
 /**

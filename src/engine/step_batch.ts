@@ -14,6 +14,9 @@ export interface TokenBoard {
   tokenOf(step: number, slot: number): number;
 }
 
+/** Where drawn tokens are found: on this device by slot, on a board that another rank posts to, or nowhere. */
+export type DrawnTokens = "slots" | TokenBoard | null;
+
 /** Options of {@linkcode StepBatch}. */
 export interface StepBatchOptions {
   /** Memory of the arrays. */
@@ -22,11 +25,8 @@ export interface StepBatchOptions {
   readonly layout: StepLayout;
   /** Where keys and values lie. */
   readonly tables: BlockTables;
-  /**
-   * Where input tokens that were not known when planned come from: `slots` of this device, a board that
-   * another rank posts them to, or null on a rank that takes no tokens.
-   */
-  readonly drawnTokens: "slots" | TokenBoard | null;
+  /** Where input tokens that were not known when planned come from. */
+  readonly drawnTokens: DrawnTokens;
 }
 
 /**

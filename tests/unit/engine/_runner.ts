@@ -83,7 +83,7 @@ export class RunnerHarness implements Disposable {
         device,
         model,
         sampler,
-        board: null,
+        drawnTokens: "slots",
         record,
         maxNumSeqs,
         maxNumBatchedTokens,
