@@ -101,7 +101,7 @@ for (
   const [failures, operation] of [
     ["nccl_remote_error=2", /allReduce|work of the stream/],
     ["nccl_hang=2", /DeviceTimeoutError|allReduce|work of the stream/],
-    ["nccl_init_hang=1", /init|allReduce|work of the stream/],
+    ["nccl_init_hang=1", /init|allReduce|work of the stream|DeviceTimeoutError/],
   ] as const
 ) {
   test(`${failures} ends NCCL on every rank, within the deadline`, async () => {

@@ -55,7 +55,10 @@ export class CudaStream implements Disposable {
 
   /** Looks whether something that the work depends on has failed; throws what the watchers throw. */
   poll(): void {
-    for (const check of this.#watchers) check();
+    this.query(() => {
+      for (const check of this.#watchers) check();
+      return true;
+    });
   }
 
   /** What `query` says of the stream's work; when it throws, the stream has failed. */
