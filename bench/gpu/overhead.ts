@@ -58,7 +58,7 @@ using runner = new ModelRunner({
   device,
   model: lm,
   sampler,
-  board: null,
+  drawnTokens: "slots",
   record: true,
   maxNumSeqs,
   maxNumBatchedTokens,
