@@ -36,6 +36,12 @@ export const PARTS: readonly Part[] = [
     env: { WEFT_TEST_GPU: "1" },
     seconds: 240,
   },
+  {
+    name: "golden",
+    command: ["deno", "test", "-A", "--no-check", "tests/golden/cuda_layouts_test.ts"],
+    env: { WEFT_TEST_GPU: "1" },
+    seconds: 180,
+  },
   script("kernels", { seconds: 120 }),
   script("decode", { args: ["1b"], seconds: 60 }),
   script("decode", { args: ["8b"], seconds: 90 }),

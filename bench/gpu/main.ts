@@ -42,19 +42,30 @@ class Run {
     const start = performance.now();
     const deadline = AbortSignal.timeout(part.seconds * 1000);
     const [program, ...args] = part.command;
-    const child = new Deno.Command(program === "deno" ? Deno.execPath() : program, {
+    const command = new Deno.Command(program === "deno" ? Deno.execPath() : program, {
       args,
       env: { ...env, ...part.env },
       stdout: "piped",
       signal: deadline,
-    }).spawn();
-    await this.#read(part.name, child.stdout);
-    const { success } = await child.status;
+    });
+    const success = await this.#succeeds(part.name, command);
     const result = success ? "ok" : deadline.aborted ? "timed out" : "failed";
     const seconds = (performance.now() - start) / 1000;
     this.outcomes.push({ part: part.name, seconds, result });
     this.#write({ part: part.name, seconds, result });
     console.log(`== ${part.name}: ${result} after ${seconds.toFixed(1)} s`);
+  }
+
+  async #succeeds(part: string, command: Deno.Command): Promise<boolean> {
+    try {
+      const child = command.spawn();
+      await this.#read(part, child.stdout);
+      return (await child.status).success;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      console.error(`NOT MEASURED: ${part}, as its program is not there: ${error.message}`);
+      return false;
+    }
   }
 
   async #read(part: string, output: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {

@@ -15,7 +15,8 @@ deno=$(deno eval 'console.log(Deno.execPath())')
 if [[ ! "$pack/deno.xz" -nt "$deno" ]]; then xz -9 -T0 -kc "$deno" >"$pack/deno.xz"; fi
 
 shopt -s globstar
-DENO_DIR="$work/modules" deno cache --frozen --no-check mod.ts tests/gpu/**/*.ts bench/gpu/*.ts
+DENO_DIR="$work/modules" deno cache --frozen --no-check mod.ts tests/gpu/**/*.ts \
+  tests/golden/cuda_layouts_test.ts bench/gpu/*.ts
 # Compiled forms are made again where they are used.
 find "$work/modules" -maxdepth 1 -type f -delete
 rm -rf "$work/modules/gen"

@@ -7,13 +7,22 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export NO_COLOR=1 DENO_NO_UPDATE_CHECK=1
 
+# Not every machine has xz; Python unpacks the same.
+unpack() {
+  if command -v xz >/dev/null; then
+    xz -dc "$1"
+  else
+    python3 -c 'import lzma, shutil, sys; shutil.copyfileobj(lzma.open(sys.argv[1]), sys.stdout.buffer)' "$1"
+  fi
+}
+
 deno=deno
 if [[ -e .gpu-pack/deno.xz ]]; then
   unpacked=$(mktemp -d)
   trap 'rm -rf "$unpacked"' EXIT
-  xz -dc .gpu-pack/deno.xz >"$unpacked/deno"
+  unpack .gpu-pack/deno.xz >"$unpacked/deno"
   chmod +x "$unpacked/deno"
-  tar -xJf .gpu-pack/modules.tar.xz -C "$unpacked"
+  unpack .gpu-pack/modules.tar.xz | tar -xf - -C "$unpacked"
   deno="$unpacked/deno"
   export DENO_DIR="$unpacked/modules"
 fi
