@@ -12,6 +12,12 @@ import type { CudaStream } from "./stream.ts";
 /** Shared memory that a block may have without asking. */
 const DEFAULT_SHARED_BYTES = 48 << 10;
 
+/** A preference for as much shared memory as a multiprocessor can have. */
+const ALL_PERCENT = 100;
+
+/** First compute capability on which kernels wait by themselves: `pdl_wait` is empty before. */
+const PROGRAMMATIC_LAUNCH_ARCHITECTURE = 90;
+
 /** The GPU as kernels see it. */
 export interface CudaProperties {
   /** Which GPU of the process. */
@@ -78,7 +84,7 @@ export class CudaContext {
     options: { readonly sharedBytes?: number } = {},
   ): CudaKernel {
     const { sharedBytes = 0 } = options;
-    const { index, maxSharedBytes } = this.properties;
+    const { index, architecture, maxSharedBytes } = this.properties;
     if (sharedBytes > maxSharedBytes) {
       throw new RangeError(
         `Cannot run ${name} as it takes ${sharedBytes} bytes of shared memory: the GPU has ${maxSharedBytes}`,
@@ -86,8 +92,11 @@ export class CudaContext {
     }
     const kernel = this.cudart.libraryGetKernel(this.#library, name);
     if (sharedBytes > DEFAULT_SHARED_BYTES) {
-      const attribute = CudaFunctionAttribute.cudaFuncAttributeMaxDynamicSharedMemorySize;
-      this.cudart.kernelSetAttributeForDevice(kernel, attribute, sharedBytes, index);
+      const set = (attribute: number, value: number) =>
+        this.cudart.kernelSetAttributeForDevice(kernel, attribute, value, index);
+      set(CudaFunctionAttribute.cudaFuncAttributeMaxDynamicSharedMemorySize, sharedBytes);
+      // A block of the next kernel finds room beside this one's only where caches leave it.
+      set(CudaFunctionAttribute.cudaFuncAttributePreferredSharedMemoryCarveout, ALL_PERCENT);
     }
     return new CudaKernel(this.cudart, {
       name,
@@ -95,6 +104,7 @@ export class CudaContext {
       stream: this.stream.handle,
       parameters,
       maxSharedBytes: Math.max(sharedBytes, DEFAULT_SHARED_BYTES),
+      startsEarly: architecture >= PROGRAMMATIC_LAUNCH_ARCHITECTURE,
     });
   }
 

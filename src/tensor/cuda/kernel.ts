@@ -25,8 +25,8 @@ const WARP_SIZE = 32;
 const PARAMETER_BYTES = 8;
 
 /**
- * One kernel with memory for its arguments, so that a launch allocates nothing. Each launch may start
- * before the kernel ahead of it has ended: kernels wait for that one by themselves (`pdl_wait`).
+ * One kernel with memory for its arguments, so that a launch allocates nothing. With `startsEarly`, each
+ * launch may start before the kernel ahead of it has ended, and waits for that one by itself (`pdl_wait`).
  */
 export class CudaKernel {
   readonly #cudart: Cudart;
@@ -48,15 +48,16 @@ export class CudaKernel {
       readonly stream: bigint;
       readonly parameters: readonly KernelParameter[];
       readonly maxSharedBytes: number;
+      readonly startsEarly: boolean;
     },
   ) {
-    const { name, kernel, stream, parameters, maxSharedBytes } = options;
+    const { name, kernel, stream, parameters, maxSharedBytes, startsEarly } = options;
     this.#cudart = cudart;
     this.#name = name;
     this.#kernel = kernel;
     this.#parameters = parameters;
     this.#maxSharedBytes = maxSharedBytes;
-    this.#config = new CudaLaunchConfig({ programmaticStreamSerialization: true });
+    this.#config = new CudaLaunchConfig({ programmaticStreamSerialization: startsEarly });
     this.#config.setStream(stream);
     const memory = new ArrayBuffer(Math.max(1, parameters.length) * PARAMETER_BYTES);
     const address = addressOf(memory);
