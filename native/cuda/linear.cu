@@ -81,6 +81,9 @@ class WeightStream {
       if (step_ >= columns_) {
         step_ = 0;
         tile_ += kTileOutputs<kGated>;
+        // What dependents fetched into the second-level cache any earlier, this block's own weights
+        // would push out again.
+        if (tile_ >= last_output_) pdl_launch_dependents();
       }
     }
     cp_async_commit();
@@ -175,7 +178,6 @@ template <class T, class Out, bool kGated>
 __device__ __forceinline__ void multiply(Out* out, int out_stride, const T* x, int x_stride,
                                          int x_in_shared, const T* weight, const float* bias,
                                          int apply_gelu, int rows, int outputs, int columns) {
-  pdl_launch_dependents();
   const OutputRange own = outputs_of_block(outputs);
   WeightStream<T, kGated> stream(weight, own, outputs, columns);
 #pragma unroll
