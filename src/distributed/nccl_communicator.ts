@@ -68,6 +68,7 @@ export class NcclCommunicator implements Communicator {
   readonly #timeoutMs: number;
   readonly #owned = new DisposableStack();
   #handle: bigint;
+  #isRecorded = false;
   #failed: string | null = null;
 
   private constructor(
@@ -223,13 +224,15 @@ export class NcclCommunicator implements Communicator {
 
   /** Gives NCCL up on this rank, and makes the operations of every rank fail with `reason`. */
   abort(reason: string): void {
-    this.#giveUp(reason);
+    // The others first: NCCL may take its time.
     this.#control.abort(reason);
+    this.#giveUp(reason);
   }
 
   /** Queues an operation; NCCL may go on with it on a thread of its own, which is awaited. */
   #run(operation: string, queue: (handle: bigint, stream: bigint) => boolean): void {
     const handle = this.#open(operation);
+    if (this.#device.stream.recording) this.#isRecorded = true;
     try {
       if (queue(handle, this.#device.stream.handle)) return;
     } catch (error) {
@@ -290,7 +293,19 @@ export class NcclCommunicator implements Communicator {
     this.#failed = reason;
     const handle = this.#handle;
     this.#handle = 0n;
-    if (handle !== 0n) this.#nccl.commAbort(handle);
+    if (handle === 0n) return;
+    // NCCL would wait for the end of those recordings: the end of the process takes both away.
+    if (this.#isHeld) this.#device.stream.abandon();
+    else this.#nccl.commAbort(handle);
+  }
+
+  /**
+   * Whether recordings may hold operations, of this group or, on a GPU that failed, of another: NCCL
+   * waits, without a bound, until they are destroyed.
+   */
+  get #isHeld(): boolean {
+    const { recording, recordings, failed } = this.#device.stream;
+    return (recording || recordings > 0) && (this.#isRecorded || failed);
   }
 
   /** Ends the communicator: after its operations when all is well, at once when something failed. */
@@ -299,6 +314,7 @@ export class NcclCommunicator implements Communicator {
     if (handle !== 0n) {
       try {
         if (this.#device.stream.failed) throw new Error("its device has failed");
+        if (this.#isHeld) throw new Error("recordings hold its operations");
         this.#device.stream.synchronize();
         if (!this.#nccl.commFinalize(handle)) this.#wait("finalize");
         this.#handle = 0n;

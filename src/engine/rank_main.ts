@@ -29,7 +29,13 @@ export function rankMain({ world, args }: RankContext<RankArguments>): void {
     using engine = new RankEngine({ config, world, channel, timeoutMs });
     const { runner, report, reports } = engine;
     channel.setReady(JSON.stringify(report));
-    new RankLoop({ channel, runner, reports, timeoutMs }).run();
+    try {
+      new RankLoop({ channel, runner, reports, timeoutMs }).run();
+    } catch (error) {
+      // Before the engine is freed: on a GPU that hangs, that lasts until the deadline.
+      channel.abort(error instanceof Error ? `${error.name}: ${error.message}` : String(error));
+      throw error;
+    }
   } catch (thrown) {
     const error = firstError(thrown);
     channel.setFailed(error instanceof Error ? error.message : String(error));

@@ -84,9 +84,10 @@ test("memory that runs out is a CapacityError, and what was there still works", 
   controls.injectFailures("");
 });
 
-async function ncclFailure(failures: string): Promise<NcclFailure[]> {
+async function ncclFailure(failures: string, recorded = false): Promise<NcclFailure[]> {
   using controls = (await emulatorControls())!;
-  const args: NcclFailureCase = { failures, failingRank: 1, cudartPath: controls.path };
+  const { path: cudartPath } = controls;
+  const args: NcclFailureCase = { failures, failingRank: 1, cudartPath, recorded };
   const entry = new URL("./ranks/nccl_failures.ts", import.meta.url);
   await using ranks = launchRanks<NcclFailure>(entry, {
     size: 2,
@@ -112,6 +113,13 @@ for (
     }
   });
 }
+
+test("NCCL is not ended while a recording holds its operations, as it would wait for that", async () => {
+  for (const { message, misuses } of await ncclFailure("nccl_remote_error=3", true)) {
+    assertMatch(message, /nccl|aborted|work of the stream/i);
+    assertEquals(misuses, []);
+  }
+});
 
 const ENGINE = {
   model: goldenFolder("llama"),

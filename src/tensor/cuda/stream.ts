@@ -20,6 +20,7 @@ export class CudaStream implements Disposable {
   readonly #sleeper = new Int32Array(new SharedArrayBuffer(4));
   readonly #watchers = new Set<() => void>();
   #recording = false;
+  #recordings = 0;
   #failed = false;
 
   /** Makes a stream of the current device; waits end after `timeoutMs`. */
@@ -40,6 +41,16 @@ export class CudaStream implements Disposable {
    */
   get failed(): boolean {
     return this.#failed;
+  }
+
+  /** Recordings that were made and not yet disposed. */
+  get recordings(): number {
+    return this.#recordings;
+  }
+
+  /** Leaves the GPU alone from now on, as one that has failed. */
+  abandon(): void {
+    this.#failed = true;
   }
 
   /** A mark that can be put behind the work that the stream has. */
@@ -110,7 +121,9 @@ export class CudaStream implements Disposable {
     }
     const graph = cudart.streamEndCapture(this.handle);
     try {
-      return new CudaGraph(cudart, cudart.graphInstantiate(graph), this);
+      const executable = cudart.graphInstantiate(graph);
+      this.#recordings++;
+      return new CudaGraph(cudart, executable, this, () => this.#recordings--);
     } finally {
       cudart.graphDestroy(graph);
     }
@@ -164,11 +177,18 @@ class CudaGraph implements Recording {
   readonly #cudart: Cudart;
   readonly #executable: bigint;
   readonly #stream: CudaStream;
+  readonly #onDestroyed: () => void;
 
-  constructor(cudart: Cudart, executable: bigint, stream: CudaStream) {
+  constructor(
+    cudart: Cudart,
+    executable: bigint,
+    stream: CudaStream,
+    onDestroyed: () => void,
+  ) {
     this.#cudart = cudart;
     this.#executable = executable;
     this.#stream = stream;
+    this.#onDestroyed = onDestroyed;
     cudart.graphUpload(executable, stream.handle);
   }
 
@@ -177,6 +197,8 @@ class CudaGraph implements Recording {
   }
 
   [Symbol.dispose](): void {
-    if (!this.#stream.failed) this.#cudart.graphExecDestroy(this.#executable);
+    if (this.#stream.failed) return;
+    this.#cudart.graphExecDestroy(this.#executable);
+    this.#onDestroyed();
   }
 }

@@ -60,18 +60,24 @@ Communication::Communication(std::shared_ptr<Communicator> communicator, std::ve
     : communicator_(std::move(communicator)),
       calls_(std::move(calls)),
       posted_(calls_.size()),
-      done_(calls_.size()) {}
+      done_(calls_.size()) {
+  ++communicator_->recorded;
+}
 
 // One that is dropped after a fault must not hold up what comes after it.
 Communication::~Communication() {
   if (number_ != 0) communicator_->finish(number_);
+  else --communicator_->recorded;
 }
 
 std::unique_ptr<Operation> Communication::clone() const {
   return std::make_unique<Communication>(communicator_, calls_);
 }
 
-void Communication::queued(const Ticket& ticket) { number_ = communicator_->queue(ticket); }
+void Communication::queued(const Ticket& ticket) {
+  number_ = communicator_->queue(ticket);
+  --communicator_->recorded;
+}
 
 Progress Communication::advance() {
   if (communicator_->is_aborted()) return Progress::kDone;

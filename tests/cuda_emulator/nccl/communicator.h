@@ -59,6 +59,9 @@ class Communicator : public std::enable_shared_from_this<Communicator> {
   // The first operation of its kind connects the ranks in the background; -1 stands for collectives.
   bool needs_connection(int peer);
 
+  // Operations that recordings hold: NCCL ends a communicator only when there are none.
+  std::atomic<int> recorded = 0;
+
   // Makes every operation of this rank end without effect.
   void abort();
   bool is_aborted() const { return aborted_; }

@@ -148,6 +148,8 @@ int ncclCommDestroy(Handle handle) {
     misuse("ncclCommDestroy", "the last call is not done");
   } else if (!communicator->are_operations_done()) {
     misuse("ncclCommDestroy", "operations are still queued");
+  } else if (communicator->recorded > 0) {
+    misuse("ncclCommDestroy", "recordings hold operations, for whose end NCCL waits forever");
   }
   return kNcclSuccess;
 }
@@ -156,6 +158,9 @@ int ncclCommAbort(Handle handle) {
   auto communicator = communicators().remove(handle);
   if (!communicator) {
     return refuse_call("ncclCommAbort", "given what is no communicator", kNcclInvalidArgument);
+  }
+  if (communicator->recorded > 0) {
+    misuse("ncclCommAbort", "recordings hold operations, for whose end NCCL waits forever");
   }
   communicator->abort();
   return kNcclSuccess;

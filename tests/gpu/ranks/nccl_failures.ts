@@ -14,6 +14,8 @@ export interface NcclFailureCase {
   failingRank: number;
   /** The emulated libcudart. */
   cudartPath: string;
+  /** Whether the sums are replayed from a recording. */
+  recorded: boolean;
 }
 
 /** What a rank saw. */
@@ -21,6 +23,8 @@ export interface NcclFailure {
   operation: string;
   message: string;
   milliseconds: number;
+  /** What the emulator holds against the rank. */
+  misuses: string[];
 }
 
 const DEADLINE_MS = 1500;
@@ -37,14 +41,20 @@ export function rankMain({ world, args }: RankContext<NcclFailureCase>): NcclFai
   try {
     const device = ncclDevice(memory, stream);
     using group = NcclCommunicator.create(world, device, { timeoutMs: DEADLINE_MS });
+    const sum = () => group.allReduce(address, 1);
+    if (args.recorded) sum();
+    using recording = args.recorded ? stream.record(sum) : null;
     for (let i = 0; i < 5; i++) {
-      group.allReduce(address, 1);
+      if (recording) recording.replay();
+      else sum();
       stream.synchronize();
     }
-    return { operation: "none", message: "no failure", milliseconds: performance.now() - start };
+    const milliseconds = performance.now() - start;
+    return { operation: "none", message: "no failure", milliseconds, misuses: [] };
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     const operation = error instanceof CommunicatorError ? error.operation : error.name;
-    return { operation, message: error.message, milliseconds: performance.now() - start };
+    const milliseconds = performance.now() - start;
+    return { operation, message: error.message, milliseconds, misuses: controls.takeMisuses() };
   }
 }
