@@ -216,8 +216,8 @@ __device__ __forceinline__ void decode(const Arguments<T>& a, int single_only, f
   if (threadIdx.x < 32) {
     list_heads(&shared->list, a.kv_head_of_head, a.num_heads, kv_head, 0);
   }
-  pdl_wait();
   const RowTask task = row_task(a, blockIdx.x, single_only != 0);
+  pdl_wait();
   if (task.end == 0) return;
   const SplitRange range = split_range(task, split, splits, kDecodeWarps);
   if (split >= range.active) return;

@@ -237,9 +237,9 @@ __device__ __forceinline__ void prefill(const Arguments<T>& a) {
   const int lane = threadIdx.x % 32;
   pdl_launch_dependents();
   const int kv_head = clamp_index(a.kv_head_of_head[head], a.num_kv_heads);
-  pdl_wait();
   // Late tiles see the most keys: they come first, so that the short ones fill the gaps at the end.
   const TileTask task = tile_task(a, static_cast<int>(gridDim.y - 1 - blockIdx.y));
+  pdl_wait();
   if (task.rows == 0) return;
 
   int first_key = (task.end - 1) / kTileKeys * kTileKeys;

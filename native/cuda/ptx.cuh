@@ -18,7 +18,8 @@ __device__ __forceinline__ unsigned char* shared_memory() {
 }
 
 // Waits until the kernels before this one in the stream have ended and their writes can be seen.
-// Nothing but weights may be read, and nothing written, before it. Every thread calls it.
+// Before it nothing may be written, and nothing read but what no kernel writes: weights, and what the
+// host uploads for a step (copies are not overtaken). Every thread calls it.
 __device__ __forceinline__ void pdl_wait() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");

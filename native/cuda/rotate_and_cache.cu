@@ -94,11 +94,12 @@ __device__ __forceinline__ void rotate_and_cache(
   const long long row = blockIdx.x;
   int head = blockIdx.y * kWarps + threadIdx.x / 32;
   pdl_launch_dependents();
-  pdl_wait();
+  const int slot = slots[row];
   const float* angles =
       rotary_dim == 0 ? nullptr
                       : table + static_cast<long long>(clamp_index(positions[row], table_rows)) *
                                     table_stride;
+  pdl_wait();
   if (head < num_heads) {
     T* query = queries + row * query_stride + head * head_dim;
     if (query_norm != nullptr || rotary_dim > 0) {
@@ -107,7 +108,6 @@ __device__ __forceinline__ void rotate_and_cache(
     return;
   }
   head -= num_heads;
-  const int slot = slots[row];
   // A slot that is not there has no cache to write to.
   if (head >= 2 * num_kv_heads || slot < 0 || slot / kBlockTokens >= num_blocks) return;
   const bool is_key = head < num_kv_heads;
