@@ -153,13 +153,13 @@ export class ModelRunner implements Disposable {
     const { model } = this.#options;
     const { rows, rowsToSample, recorded } = options;
     const { tokens } = batch.layout.counts;
+    const work = { count: rowsToSample, recorded: recorded?.sampling ?? null };
+    const draw = this.#sampler?.prepare(batch, rows, work);
     model.receive(tokens);
     if (recorded) recorded.forward.run();
     else this.#forward(batch);
     model.send(tokens);
-    if (this.#sampler === null) return [];
-    const work = { count: rowsToSample, recorded: recorded?.sampling ?? null };
-    return this.#sampler.sample(batch, rows, work);
+    return draw?.() ?? [];
   }
 
   #forward({ forward, layout }: StepBatch): void {

@@ -48,26 +48,28 @@ export class StepSampler {
   }
 
   /**
-   * Queues the draws for `rows`, padded to `count`, of a batch that the model has seen. `recorded` keeps
-   * the work of batches of this size, if it is to be recorded.
+   * Uploads what `rows`, padded to `count`, ask for, ahead of the model's work: nothing comes between that
+   * and the draws, which the function that is returned queues. `recorded` keeps the work of batches of
+   * this size, if it is to be recorded.
    */
-  sample(
+  prepare(
     batch: StepBatch,
     rows: readonly LogitRow[],
     options: { readonly count: number; readonly recorded: Map<string, RecordedWork> | null },
-  ): SampledRows[] {
-    const sampled: SampledRows[] = [];
+  ): () => SampledRows[] {
+    const parts: (() => SampledRows)[] = [];
     for (let start = 0; start < options.count; start += this.#rowsAtOnce) {
       const count = Math.min(this.#rowsAtOnce, options.count - start);
       const part = rows.slice(start, start + count);
       const recorded = count === options.count ? options.recorded : null;
-      const samples = this.#samplePart(batch, part, { start, count, recorded });
-      sampled.push({ rows: part, samples });
+      const prepare = () => this.#preparePart(batch, part, { start, count, recorded });
+      // Later parts take the place of earlier ones: those must have been drawn.
+      parts.push(start === 0 ? prepare() : () => prepare()());
     }
-    return sampled;
+    return () => parts.map((draw) => draw());
   }
 
-  #samplePart(
+  #preparePart(
     batch: StepBatch,
     rows: readonly LogitRow[],
     options: {
@@ -75,7 +77,7 @@ export class StepSampler {
       readonly count: number;
       readonly recorded: Map<string, RecordedWork> | null;
     },
-  ): PendingSamples {
+  ): () => SampledRows {
     const { device, model, sampler, slotTokens } = this.#options;
     const { start, count, recorded } = options;
     const logitIndex = tail(device, batch.layout.device.logitIndex, start);
@@ -86,15 +88,17 @@ export class StepSampler {
       sampler.run(work);
       if (slotTokens) device.scatterTokens(slotTokens, sampler.tokens, drawnSlots, count);
     };
-    // Whole vocabularies are fetched by the host.
-    if (recorded && !work.logprobs?.whole) {
-      let known = recorded.get(work.key);
-      if (!known) recorded.set(work.key, known = new RecordedWork(device, draw));
-      known.run();
-    } else {
-      draw();
-    }
-    return sampler.readBack(work);
+    return () => {
+      // Whole vocabularies are fetched by the host.
+      if (recorded && !work.logprobs?.whole) {
+        let known = recorded.get(work.key);
+        if (!known) recorded.set(work.key, known = new RecordedWork(device, draw));
+        known.run();
+      } else {
+        draw();
+      }
+      return { rows, samples: sampler.readBack(work) };
+    };
   }
 }
 
