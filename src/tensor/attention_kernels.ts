@@ -32,7 +32,10 @@ export interface KvCacheLayer {
   readonly values: Tensor;
 }
 
-/** The flattened batch of a step, in device memory. Buffers are allocated once for the largest step. */
+/**
+ * The flattened batch of a step, in device memory. Buffers are allocated once for the largest step. The
+ * host writes them, and kernels none but the block tables: some read the others ahead of their turn.
+ */
 export interface BatchTensors {
   /** i32 [tokens]: absolute position of each token. */
   readonly positions: Tensor;
