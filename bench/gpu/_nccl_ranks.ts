@@ -25,17 +25,20 @@ export function rankMain({ world, args }: RankContext<NcclArguments>): number[] 
     device.upload(buffer, new Float32Array(count));
     communicator.allReduce(buffer, count);
     device.synchronize();
-    using recording = device.record(() => {
-      for (let i = 0; i < operations; i++) communicator.allReduce(buffer, count);
-    });
-    recording.replay();
-    device.synchronize();
-    world.barrier();
-    const start = performance.now();
-    for (let i = 0; i < replays; i++) recording.replay();
-    device.synchronize();
-    const seconds = (performance.now() - start) / 1000;
+    const replaySeconds = () => {
+      using recording = device.record(() => {
+        for (let i = 0; i < operations; i++) communicator.allReduce(buffer, count);
+      });
+      recording.replay();
+      device.synchronize();
+      world.barrier();
+      const start = performance.now();
+      for (let i = 0; i < replays; i++) recording.replay();
+      device.synchronize();
+      return (performance.now() - start) / 1000 / replays;
+    };
+    const seconds = replaySeconds();
     memory.free(buffer);
-    return seconds / replays / operations;
+    return seconds / operations;
   });
 }
