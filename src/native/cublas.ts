@@ -70,6 +70,7 @@ const CUBLAS: LibraryDescription<Pick<typeof CUBLAS_SYMBOLS, "cublasGetProperty"
   wheels: ["cu13", "cublas"],
   install: "pip install nvidia-cublas",
   minimum: [12, 9, 0],
+  resident: true,
   companion: { variable: "WEFT_CUBLASLT_PATH", stem: "libcublasLt" },
   versionSymbols: { cublasGetProperty: CUBLAS_SYMBOLS.cublasGetProperty },
   readVersion({ cublasGetProperty }) {

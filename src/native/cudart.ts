@@ -24,6 +24,7 @@ export const CUDART: LibraryDescription<Pick<typeof CUDART_SYMBOLS, "cudaRuntime
   wheels: ["cu13", "cuda_runtime"],
   install: "pip install nvidia-cuda-runtime",
   minimum: [12, 9, 0],
+  resident: true,
   versionSymbols: { cudaRuntimeGetVersion: CUDART_SYMBOLS.cudaRuntimeGetVersion },
   readVersion(symbols) {
     const version = new Int32Array(1);

@@ -24,7 +24,7 @@ export interface LibraryDescription<V extends Deno.ForeignLibraryInterface> {
   readonly minimum: LibraryVersion;
   /** A library that has to be opened first, when it lies beside this one. */
   readonly companion?: LibraryCompanion;
-  /** Whether its code must stay in memory when it is closed, as threads of its own run on. */
+  /** Whether its code stays in memory when it is closed, as its threads or exit handlers go on. */
   readonly resident?: boolean;
   /** The functions that give the version, which every version has. */
   readonly versionSymbols: V;
