@@ -51,7 +51,6 @@ const NVRTC: LibraryDescription<Pick<typeof NVRTC_SYMBOLS, "nvrtcVersion">> = {
   wheels: ["cu13", "cuda_nvrtc"],
   install: "pip install nvidia-cuda-nvrtc",
   minimum: [12, 9, 0],
-  resident: true,
   // NVRTC asks the loader for it by name, which does not look into the folders of wheels.
   companion: { stem: "libnvrtc-builtins" },
   versionSymbols: { nvrtcVersion: NVRTC_SYMBOLS.nvrtcVersion },
