@@ -127,7 +127,9 @@ export class EngineClient implements AsyncDisposable {
         return this.#streams.get(event.id as number)?.fail(error);
       }
       case "dead":
-        return this.#die(event.reason);
+        this.#die(event.reason);
+        // The others might wait for a rank that has failed until their deadline, and keep their GPUs.
+        return this.#ranks?.abort(event.reason);
       case "stopped":
         return this.#stopped.resolve();
     }

@@ -82,8 +82,12 @@ export class CudaStream implements Disposable {
     }
   }
 
-  /** Waits for the stream's work under the deadline; DeviceTimeoutError after it. */
+  /**
+   * Waits for the stream's work under the deadline; DeviceTimeoutError after it. Throws at once when the
+   * stream has failed before.
+   */
   waitForWork(isDone: () => boolean, what: string): void {
+    if (this.#failed) throw new Error(`Cannot wait for ${what} as the GPU has failed`);
     this.query(() => {
       this.waitUntil(isDone, what);
       return true;
