@@ -8,6 +8,7 @@
 // scores' accumulators are at once the second product's factor.
 #include "attention_merge.cuh"
 #include "attention_tile.cuh"
+#include "mma.cuh"
 
 namespace weft_attention {
 
@@ -134,8 +135,8 @@ __device__ __forceinline__ void decode_heads(const Arguments<T>& a, const RowTas
         unsigned b[4];
         ldmatrix_x4(b, ring + fragment_offset<D>(row, k + i));
         const unsigned factor[4] = {q[2 * i], 0u, q[2 * i + 1], 0u};
-        mma<T>(s[0], factor, {b[0], b[2]});
-        mma<T>(s[1], factor, {b[1], b[3]});
+        mma_16816<T>(s[0], factor, {b[0], b[2]});
+        mma_16816<T>(s[1], factor, {b[1], b[3]});
       }
     }
     refill(2 * turn + Shared::kUnits);
@@ -180,7 +181,7 @@ __device__ __forceinline__ void decode_heads(const Arguments<T>& a, const RowTas
       o[k][3] *= alpha1;
       unsigned v[4];
       ldmatrix_x4_trans(v, ring + fragment_offset<D>(row, k));
-      mma<T>(o[k], {v[0], v[2], v[1], v[3]}, p);
+      mma_16816<T>(o[k], {v[0], v[2], v[1], v[3]}, p);
     }
     refill(2 * turn + 1 + Shared::kUnits);
   }

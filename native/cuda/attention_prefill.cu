@@ -6,6 +6,7 @@
 // there are no scores, as these and the outputs fill the registers.
 #include "attention_task.cuh"
 #include "attention_tile.cuh"
+#include "mma.cuh"
 
 namespace weft_attention {
 
@@ -138,8 +139,8 @@ __device__ __forceinline__ void tile_scores(float (&s)[2][kTileKeys / 8][4],
       ldmatrix_x4(b, keys + 16 * n * D + fragment_offset<D>(first_row, k));
 #pragma unroll
       for (int i = 0; i < 2; i++) {
-        mma<T>(s[i][2 * n], q[i], {b[0], b[2]});
-        mma<T>(s[i][2 * n + 1], q[i], {b[1], b[3]});
+        mma_16816<T>(s[i][2 * n], q[i], {b[0], b[2]});
+        mma_16816<T>(s[i][2 * n + 1], q[i], {b[1], b[3]});
       }
     }
   }
@@ -221,8 +222,8 @@ __device__ __forceinline__ void add_values(RowState<D>& state,
       ldmatrix_x4_trans(b, values + 16 * k * D + fragment_offset<D>(first_row, n));
 #pragma unroll
       for (int i = 0; i < 2; i++) {
-        mma<T>(state.o[i][2 * n], weights[i], {b[0], b[1]});
-        mma<T>(state.o[i][2 * n + 1], weights[i], {b[2], b[3]});
+        mma_16816<T>(state.o[i][2 * n], weights[i], {b[0], b[1]});
+        mma_16816<T>(state.o[i][2 * n + 1], weights[i], {b[2], b[3]});
       }
     }
   }

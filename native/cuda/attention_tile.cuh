@@ -1,12 +1,8 @@
-// Tiles of 16-bit rows in shared memory, and the products of a warp on them.
+// Tiles of 16-bit rows in shared memory, and reductions over a warp's products of them.
 #ifndef WEFT_ATTENTION_TILE_CUH
 #define WEFT_ATTENTION_TILE_CUH
 
-#include "numbers.cuh"
-
 namespace weft_attention {
-
-__device__ __forceinline__ float minus_infinity() { return __uint_as_float(0xff800000u); }
 
 // Where 16-byte chunk `chunk` of row `row` stands, in elements. Chunks are exchanged inside a row
 // so that eight rows' chunks of one column lie on different banks.
@@ -23,20 +19,6 @@ template <int D>
 __device__ __forceinline__ int fragment_offset(int row, int k) {
   const int lane = threadIdx.x % 32;
   return tile_offset<D>(row + lane % 16, lane / 16) ^ (16 * k);
-}
-
-// d += a * b.
-template <class T>
-__device__ __forceinline__ void mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]);
-template <>
-__device__ __forceinline__ void mma<bf16>(float (&d)[4], const unsigned (&a)[4],
-                                          const unsigned (&b)[2]) {
-  mma_bf16_16816(d, a, b);
-}
-template <>
-__device__ __forceinline__ void mma<f16>(float (&d)[4], const unsigned (&a)[4],
-                                         const unsigned (&b)[2]) {
-  mma_f16_16816(d, a, b);
 }
 
 // Over the four lanes that hold a row of an accumulator.

@@ -1,5 +1,6 @@
 // Mixtures of experts: routing, sorting by expert, and the weighted sum in order of expert number
 // (NUMERICS.md 7). Nothing here depends on the order in which threads run.
+#include "numbers.cuh"
 #include "ptx.cuh"
 #include "reduce.cuh"
 #include "rows.cuh"
@@ -62,7 +63,7 @@ extern "C" __global__ void route_experts(float* weights, int* experts, const flo
   float* probabilities = reinterpret_cast<float*>(shared_memory()) + warp * num_experts;
   const float* row_logits = row_of(logits, row, stride);
 
-  float largest = __uint_as_float(0xff800000u);  // -infinity
+  float largest = minus_infinity();
   for (int e = lane; e < num_experts; e += kWarp) largest = fmaxf(largest, row_logits[e]);
   largest = warp_max(largest);
   float total = 0.0f;

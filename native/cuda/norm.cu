@@ -122,7 +122,7 @@ __device__ __forceinline__ void layer_norm(T* out, int out_stride, const float* 
 
 }  // namespace weft_norm
 
-// One block a row; threads * 16 elements at most; shared memory: kReduceScratch floats. `residual`
+// One block a row; threads * 16 elements at most; shared memory: 32 floats, block_sum's. `residual`
 // may be null; `out` may be x.
 #define WEFT_NORM_KERNELS(suffix, T)                                                               \
   extern "C" __global__ void __launch_bounds__(weft_norm::kThreads) rms_norm_##suffix(             \

@@ -13,6 +13,8 @@ struct f16 {
   unsigned short bits;
 };
 
+__device__ __forceinline__ float minus_infinity() { return __uint_as_float(0xff800000u); }
+
 // Elements in 16 bytes.
 template <class T>
 constexpr int kVectorSize = 16 / sizeof(T);
@@ -100,12 +102,6 @@ __device__ __forceinline__ uint4 pack16(const float (&values)[kVectorSize<T>]) {
 template <class T>
 __device__ __forceinline__ void load16(const T* address, float (&values)[kVectorSize<T>]) {
   unpack16<T>(*reinterpret_cast<const uint4*>(address), values);
-}
-
-// Reads a vector of weights, which are read once and never written.
-template <class T>
-__device__ __forceinline__ void load_weights16(const T* address, float (&values)[kVectorSize<T>]) {
-  unpack16<T>(load_weights16(address), values);
 }
 
 // Writes a vector to an address aligned to 16.

@@ -84,15 +84,6 @@ __device__ __forceinline__ float fast_exp2(float value) {
 
 // ---- Memory --------------------------------------------------------------------------------------
 
-// 16 aligned bytes that no kernel ever writes (weights) and that are read once: not kept in L1.
-__device__ __forceinline__ uint4 load_weights16(const void* address) {
-  uint4 v;
-  asm("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
-      : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-      : "l"(address));
-  return v;
-}
-
 // Asks for `bytes` (a multiple of 16, from an address aligned to 16) to be brought into the
 // second-level cache. A hint: GPUs before sm_90 do nothing.
 __device__ __forceinline__ void prefetch_l2(const void* address, unsigned bytes) {
@@ -106,15 +97,9 @@ __device__ __forceinline__ unsigned shared_address(const void* shared) {
   return static_cast<unsigned>(__cvta_generic_to_shared(shared));
 }
 
-// Starts to copy 16 bytes, both sides aligned to 16. They are there for this thread after
-// cp_async_wait, for the others after a __syncthreads() that follows it.
-__device__ __forceinline__ void cp_async16(void* shared, const void* global) {
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared_address(shared)),
-               "l"(global)
-               : "memory");
-}
-
-// The same, but writes 16 zero bytes and does not read `global` when it is out of range.
+// Starts to copy 16 bytes, both sides aligned to 16, or to write 16 zero bytes, without reading
+// `global`, when it is out of range. They are there for this thread after cp_async_wait, for the
+// others after a __syncthreads() that follows it.
 __device__ __forceinline__ void cp_async16_or_zero(void* shared, const void* global,
                                                    bool in_range) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(
@@ -154,22 +139,6 @@ __device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], const void* 
                : "memory");
 }
 
-// Two matrices, by the addresses of lanes 0 to 15; the other lanes' addresses are not used.
-__device__ __forceinline__ void ldmatrix_x2(unsigned (&r)[2], const void* shared) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(shared_address(shared))
-               : "memory");
-}
-
-// Two matrices, each lane receiving parts of columns as in ldmatrix_x4_trans.
-__device__ __forceinline__ void ldmatrix_x2_trans(unsigned (&r)[2], const void* shared) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(shared_address(shared))
-               : "memory");
-}
-
 // d += a * b with bfloat16 factors and f32 sums; the fragments are described at the top.
 __device__ __forceinline__ void mma_bf16_16816(float (&d)[4], const unsigned (&a)[4],
                                                const unsigned (&b)[2]) {
@@ -189,62 +158,5 @@ __device__ __forceinline__ void mma_f16_16816(float (&d)[4], const unsigned (&a)
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
-
-// ---- Bulk copies and the barriers they report to: sm_90 and later --------------------------------
-// Use: one thread calls barrier_init(&barrier, 1), then __syncthreads(); for each round one thread
-// calls barrier_expect with the bytes of the round and starts the copies; every thread that reads
-// the bytes calls barrier_wait with the round's number modulo 2.
-
-#if __CUDA_ARCH__ >= 900
-
-// Prepares a barrier (8 aligned bytes of shared memory) for rounds of `arrivals` arrivals.
-__device__ __forceinline__ void barrier_init(unsigned long long* barrier, unsigned arrivals) {
-  asm volatile(
-      "mbarrier.init.shared::cta.b64 [%0], %1;\n\t"
-      "fence.mbarrier_init.release.cluster;" ::"r"(shared_address(barrier)),
-      "r"(arrivals)
-      : "memory");
-}
-
-// Arrives, and makes the round wait for this many copied bytes too.
-__device__ __forceinline__ void barrier_expect(unsigned long long* barrier, unsigned bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                   shared_address(barrier)),
-               "r"(bytes)
-               : "memory");
-}
-
-// Arrives without bytes: a reader that is done with the round's buffer.
-__device__ __forceinline__ void barrier_arrive(unsigned long long* barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
-               : "memory");
-}
-
-// Waits for the end of the current round if its number modulo 2 is `parity`; else it has ended.
-__device__ __forceinline__ void barrier_wait(unsigned long long* barrier, unsigned parity) {
-  asm volatile(
-      "{\n\t"
-      ".reg .pred done;\n\t"
-      "again:\n\t"
-      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n\t"
-      "@!done bra again;\n\t"
-      "}" ::"r"(shared_address(barrier)),
-      "r"(parity)
-      : "memory");
-}
-
-// Starts to copy `bytes` (a multiple of 16, both sides aligned to 16); the barrier's round counts
-// them. One thread calls it. Before a buffer that threads have read is filled again, they must have
-// met this thread at a __syncthreads() or a barrier.
-__device__ __forceinline__ void bulk_copy(void* shared, const void* global, unsigned bytes,
-                                          unsigned long long* barrier) {
-  asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-          shared_address(shared)),
-      "l"(global), "r"(bytes), "r"(shared_address(barrier))
-      : "memory");
-}
-
-#endif
 
 #endif  // WEFT_PTX_CUH

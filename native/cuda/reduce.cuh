@@ -1,5 +1,6 @@
-// Sums and maxima over a warp or a block; every thread receives the result. The order of additions
-// depends on the number of threads only, so equal inputs give equal bits. Blocks have one dimension.
+// Sums over a warp or a block and maxima over a warp; every thread receives the result. The order
+// of additions depends on the number of threads only, so equal inputs give equal bits. Blocks have
+// one dimension.
 #ifndef WEFT_REDUCE_CUH
 #define WEFT_REDUCE_CUH
 
@@ -19,11 +20,9 @@ __device__ __forceinline__ float warp_max(float value) {
   return value;
 }
 
-// Floats of shared memory that a block reduction needs: one a warp of the largest block.
-constexpr int kReduceScratch = 32;
-
-// `scratch` may be used again, or by another reduction, without a barrier in between: the first
-// one here keeps this reduction's writes behind the reads of the one before.
+// `scratch` has a float for each warp of the largest block: 32. It may be used again, or by another
+// reduction, without a barrier in between: the first one here keeps this reduction's writes behind
+// the reads of the one before.
 __device__ __forceinline__ float block_sum(float value, float* scratch) {
   value = warp_sum(value);
   const int warps = blockDim.x / 32;
@@ -32,17 +31,6 @@ __device__ __forceinline__ float block_sum(float value, float* scratch) {
   if (lane == 0) scratch[threadIdx.x / 32] = value;
   __syncthreads();
   return warp_sum(lane < warps ? scratch[lane] : 0.0f);
-}
-
-// The largest value of the block; `scratch` as for block_sum.
-__device__ __forceinline__ float block_max(float value, float* scratch) {
-  value = warp_max(value);
-  const int warps = blockDim.x / 32;
-  const int lane = threadIdx.x % 32;
-  __syncthreads();
-  if (lane == 0) scratch[threadIdx.x / 32] = value;
-  __syncthreads();
-  return warp_max(scratch[lane < warps ? lane : 0]);
 }
 
 #endif  // WEFT_REDUCE_CUH

@@ -3,6 +3,7 @@
 #ifndef WEFT_SAMPLING_CUH
 #define WEFT_SAMPLING_CUH
 
+#include "numbers.cuh"
 #include "ptx.cuh"
 #include "rows.cuh"
 
@@ -15,8 +16,6 @@ constexpr int kWarps = kThreads / kWarp;
 constexpr int kGroup = 4;   // logits that a thread takes at once: 16 bytes
 constexpr int kGroups = 4;  // of a thread: all are read before any is used
 constexpr int kPartWidth = kThreads * kGroup * kGroups;  // columns of a block
-
-__device__ __forceinline__ float minus_infinity() { return __uint_as_float(0xff800000u); }
 
 // This thread's share of kPartWidth columns: neighbouring threads have neighbouring groups.
 typedef float Logits[kGroups][kGroup];

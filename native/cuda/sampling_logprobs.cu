@@ -7,7 +7,6 @@ namespace weft_sampling {
 constexpr int kTopsPerLane = 8;
 constexpr int kTopsPerWarp = kTopsPerLane * kWarp;
 constexpr int kTopsPerBlock = kTopsPerWarp * kWarps;
-constexpr int kMaxTops = kTopsPerWarp / kWarps;  // so that one warp can take what all warps found
 
 // Calls `take(place, candidate)` for the k best that the lanes of a warp hold, in order.
 template <class Take>
@@ -86,8 +85,9 @@ extern "C" __global__ void sampling_gather_logits(float* values, const float* lo
 }
 
 // values and ids [rows][parts][k]: the k best of each part's kTopsPerBlock entries of x, descending,
-// ties to the lower id; k is at most kMaxTops. Entry i of x has the id x_ids[i], which has the rows of
-// x, or first_id + i where x_ids is null. Grid: [rows, parts]. Shared memory: kWarps * k Candidates.
+// ties to the lower id; k is at most kTopsPerWarp / kWarps, so that one warp can take what all warps
+// found. Entry i of x has the id x_ids[i], which has the rows of x, or first_id + i where x_ids is null.
+// Grid: [rows, parts]. Shared memory: kWarps * k Candidates.
 extern "C" __global__ void __launch_bounds__(weft_sampling::kThreads) sampling_top_k(
     float* values, int* ids, const float* x, const int* x_ids, int stride, int size, int k,
     int first_id) {

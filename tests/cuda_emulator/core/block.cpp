@@ -25,7 +25,6 @@ void Block::start(std::mt19937_64& random) {
   ready_head_ = 0;
   ready_count_ = 0;
   barrier_ = {};
-  barriers_.clear();
   started_at_ = tick();
   synchronized_at_ = started_at_;
   const unsigned warp_count = (thread_count_ + kWarpSize - 1) / kWarpSize;
@@ -42,7 +41,6 @@ void Block::start(std::mt19937_64& random) {
       thread.index = index;
       thread.position = {index % launch_->block[0], index / launch_->block[0] % launch_->block[1],
                          index / (launch_->block[0] * launch_->block[1])};
-      thread.acquired = started_at_;
       thread.has_waited = false;
       thread.finished = false;
       thread.waits_for = nullptr;

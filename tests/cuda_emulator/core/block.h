@@ -9,14 +9,12 @@
 #include <cstdint>
 #include <random>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "../emulator.h"
 #include "../include/device_calls.h"
 #include "fiber.h"
 #include "shared_shadow.h"
-#include "transaction_barrier.h"
 #include "warp.h"
 
 namespace cuda_emulator {
@@ -34,7 +32,6 @@ struct Thread {
   void* stack_pointer;
   unsigned index;
   Index3 position;
-  std::uint64_t acquired;     // accesses up to this time come before this thread's, by a barrier
   bool has_waited;            // for the kernels before this one
   bool finished;
   const char* waits_for;      // what a parked thread is at, for the report of a deadlock
@@ -63,7 +60,6 @@ class Block {
   unsigned thread_count() const { return thread_count_; }
   SharedShadow& shared() { return shared_; }
   const FiberStacks& stacks() const { return stacks_; }
-  std::unordered_map<std::uintptr_t, TransactionBarrier>& barriers() { return barriers_; }
 
   std::uint64_t now() const { return now_; }
   // Everything so far lies at or before the time that is returned, everything later after it.
@@ -106,7 +102,6 @@ class Block {
   SharedShadow shared_;
   std::vector<Thread> threads_ = std::vector<Thread>(FiberStacks::kCount);
   std::vector<Warp> warps_ = std::vector<Warp>(FiberStacks::kCount / kWarpSize);
-  std::unordered_map<std::uintptr_t, TransactionBarrier> barriers_;
   Barrier barrier_;
 
   std::vector<unsigned> ready_ = std::vector<unsigned>(FiberStacks::kCount);  // a ring

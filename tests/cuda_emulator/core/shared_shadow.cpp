@@ -29,9 +29,7 @@ class Order {
   explicit Order(Block& block)
       : thread_(block.current().index),
         warp_(thread_ / kWarpSize),
-        everybody_(block.current().acquired > block.synchronized_at()
-                       ? block.current().acquired
-                       : block.synchronized_at()),
+        everybody_(block.synchronized_at()),
         own_warp_(block.warp_of(block.current()).synchronized_at) {}
 
   bool has_before(Stamp stamp) const {

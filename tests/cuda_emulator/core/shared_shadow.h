@@ -1,9 +1,9 @@
 // Shared memory of the running block and the record of who touched each byte when.
 //
 // Two accesses to a byte, one of them a write, by different threads are a race unless something
-// between them orders the threads: __syncthreads(), an operation of the warp when both are in it,
-// or a transaction barrier that the later one waited at. Stamps are (time, thread, flags), and each
-// kind of order is a time up to which stamps are known to lie before the thread that asks.
+// between them orders the threads: __syncthreads(), or an operation of the warp when both are in it.
+// Stamps are (time, thread, flags), and each kind of order is a time up to which stamps are known to
+// lie before the thread that asks.
 #ifndef CUDA_EMULATOR_CORE_SHARED_SHADOW_H
 #define CUDA_EMULATOR_CORE_SHARED_SHADOW_H
 

@@ -12,20 +12,19 @@ namespace cuda_emulator {
 
 namespace {
 
+constexpr unsigned kMatrices = 4;
 constexpr unsigned kMatrixSize = 8;
 constexpr std::size_t kRowBytes = 16;
 
 struct MatrixLoad {
   unsigned* registers;
   const void* row;
-  unsigned count;
   bool transposed;
 };
 
 void run_load(const Gathering& gathering) {
-  const auto& first = *static_cast<const MatrixLoad*>(gathering.operands[0]);
-  std::uint16_t elements[4][kMatrixSize][kMatrixSize];
-  for (unsigned row = 0; row < first.count * kMatrixSize; row++) {
+  std::uint16_t elements[kMatrices][kMatrixSize][kMatrixSize];
+  for (unsigned row = 0; row < kWarpSize; row++) {
     const auto& load = *static_cast<const MatrixLoad*>(gathering.operands[row]);
     std::memcpy(elements[row / kMatrixSize][row % kMatrixSize], load.row, kRowBytes);
   }
@@ -33,7 +32,7 @@ void run_load(const Gathering& gathering) {
     const auto& load = *static_cast<const MatrixLoad*>(gathering.operands[lane]);
     const unsigned major = lane / 4;
     const unsigned minor = lane % 4 * 2;
-    for (unsigned i = 0; i < load.count; i++) {
+    for (unsigned i = 0; i < kMatrices; i++) {
       const auto& matrix = elements[i];
       const unsigned low = load.transposed ? matrix[minor][major] : matrix[major][minor];
       const unsigned high = load.transposed ? matrix[minor + 1][major] : matrix[major][minor + 1];
@@ -88,17 +87,15 @@ void run_product(const Gathering& gathering) {
 
 }  // namespace
 
-void load_matrices(unsigned* registers, const void* shared, unsigned count, bool transposed) {
+void load_matrices(unsigned* registers, const void* shared, bool transposed) {
   const void* code = __builtin_return_address(0);
   Block& block = Block::running();
-  if (block.current().index % kWarpSize < count * kMatrixSize) {
-    if (!block.shared().contains(reinterpret_cast<std::uintptr_t>(shared))) {
-      block.fail(Fault::kIllegalAddress, "ldmatrix from an address outside shared memory", code);
-    }
-    check_alignment(shared, kRowBytes, code);
-    check_access(shared, kRowBytes, Access::kRead, code);
+  if (!block.shared().contains(reinterpret_cast<std::uintptr_t>(shared))) {
+    block.fail(Fault::kIllegalAddress, "ldmatrix from an address outside shared memory", code);
   }
-  MatrixLoad load{registers, shared, count, transposed};
+  check_alignment(shared, kRowBytes, code);
+  check_access(shared, kRowBytes, Access::kRead, code);
+  MatrixLoad load{registers, shared, transposed};
   gather(transposed ? "a transposing ldmatrix" : "ldmatrix", 0xffffffffu, &load, run_load);
 }
 

@@ -10,21 +10,6 @@ namespace cuda_emulator {
 
 namespace {
 
-// The lanes that were named come after everything that any of them has seen.
-void order_lanes(Block& block, Warp& warp, unsigned first_thread, unsigned mask) {
-  std::uint64_t acquired = 0;
-  for (unsigned lane = 0; lane < kWarpSize; lane++) {
-    if ((mask >> lane & 1) == 0) continue;
-    acquired = std::max(acquired, block.thread(first_thread + lane).acquired);
-  }
-  for (unsigned lane = 0; lane < kWarpSize; lane++) {
-    if ((mask >> lane & 1) != 0) block.thread(first_thread + lane).acquired = acquired;
-  }
-  // An operation of some lanes orders the others too: races between those are missed, but no race
-  // is reported that is none.
-  warp.synchronized_at = block.tick();
-}
-
 struct Shuffled {
   ShuffleKind kind;
   unsigned operand;
@@ -115,8 +100,10 @@ void gather(const char* operation, unsigned mask, void* operand, WarpOperation r
   const Gathering complete = *joined;
   warp.gatherings.erase(joined);
   if (run != nullptr) run(complete);
+  // An operation of some lanes orders the others too: races between those are missed, but no race
+  // is reported that is none.
+  warp.synchronized_at = block.tick();
   const unsigned first_thread = thread.index - lane;
-  order_lanes(block, warp, first_thread, mask);
   for (unsigned other = 0; other < kWarpSize; other++) {
     if (other != lane && (mask >> other & 1) != 0) block.wake(block.thread(first_thread + other));
   }

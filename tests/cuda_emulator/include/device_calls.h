@@ -41,15 +41,9 @@ void copy_async(void* shared, const void* global, bool in_range);
 void commit_copies();
 void wait_for_copies(unsigned newest_under_way);
 
-// Transaction barriers (transaction_barrier.cpp).
-void transaction_barrier_init(void* barrier, unsigned arrivals);
-void transaction_barrier_arrive(void* barrier, unsigned bytes);
-void transaction_barrier_wait(void* barrier, unsigned parity);
-void bulk_copy(void* shared, const void* global, unsigned bytes, void* barrier);
-
 // Tensor cores (tensor_core.cpp).
 enum class FactorType { kBf16, kF16 };
-void load_matrices(unsigned* registers, const void* shared, unsigned count, bool transposed);
+void load_matrices(unsigned* registers, const void* shared, bool transposed);
 void multiply_accumulate(FactorType type, float* d, const unsigned* a, const unsigned* b);
 
 // Conversions, rounding to nearest even (conversions.cpp).

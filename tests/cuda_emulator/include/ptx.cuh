@@ -38,13 +38,7 @@ inline float fast_exp2(float value) {
   return power < 0x1p-126f ? 0.0f : power;
 }
 
-inline uint4 load_weights16(const void* address) { return *static_cast<const uint4*>(address); }
-
 inline void prefetch_l2(const void*, unsigned) {}
-
-inline void cp_async16(void* shared, const void* global) {
-  ::cuda_emulator::copy_async(shared, global, true);
-}
 
 inline void cp_async16_or_zero(void* shared, const void* global, bool in_range) {
   ::cuda_emulator::copy_async(shared, global, in_range);
@@ -58,19 +52,11 @@ inline void cp_async_wait() {
 }
 
 inline void ldmatrix_x4(unsigned (&r)[4], const void* shared) {
-  ::cuda_emulator::load_matrices(r, shared, 4, false);
+  ::cuda_emulator::load_matrices(r, shared, false);
 }
 
 inline void ldmatrix_x4_trans(unsigned (&r)[4], const void* shared) {
-  ::cuda_emulator::load_matrices(r, shared, 4, true);
-}
-
-inline void ldmatrix_x2(unsigned (&r)[2], const void* shared) {
-  ::cuda_emulator::load_matrices(r, shared, 2, false);
-}
-
-inline void ldmatrix_x2_trans(unsigned (&r)[2], const void* shared) {
-  ::cuda_emulator::load_matrices(r, shared, 2, true);
+  ::cuda_emulator::load_matrices(r, shared, true);
 }
 
 inline void mma_bf16_16816(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
@@ -80,30 +66,5 @@ inline void mma_bf16_16816(float (&d)[4], const unsigned (&a)[4], const unsigned
 inline void mma_f16_16816(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
   ::cuda_emulator::multiply_accumulate(::cuda_emulator::FactorType::kF16, d, a, b);
 }
-
-#if __CUDA_ARCH__ >= 900
-
-inline void barrier_init(unsigned long long* barrier, unsigned arrivals) {
-  ::cuda_emulator::transaction_barrier_init(barrier, arrivals);
-}
-
-inline void barrier_expect(unsigned long long* barrier, unsigned bytes) {
-  ::cuda_emulator::transaction_barrier_arrive(barrier, bytes);
-}
-
-inline void barrier_arrive(unsigned long long* barrier) {
-  ::cuda_emulator::transaction_barrier_arrive(barrier, 0);
-}
-
-inline void barrier_wait(unsigned long long* barrier, unsigned parity) {
-  ::cuda_emulator::transaction_barrier_wait(barrier, parity);
-}
-
-inline void bulk_copy(void* shared, const void* global, unsigned bytes,
-                      unsigned long long* barrier) {
-  ::cuda_emulator::bulk_copy(shared, global, bytes, barrier);
-}
-
-#endif
 
 #endif  // WEFT_PTX_CUH

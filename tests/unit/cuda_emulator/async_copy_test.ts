@@ -5,12 +5,38 @@ const ROUNDS = 7;
 const THREADS = 64;
 
 // Sums the rows of a matrix [ROUNDS][THREADS], each thread a column from the other end, so that
-// threads read what others (or the copy engine) have brought.
-async function assertSumsRows(kernel: string, sharedBytes: number): Promise<void> {
-  using kernels = await EmulatedKernels.load(`#include "ptx.cuh"\n${kernel}`);
+// threads read what others have brought.
+const SUM_ROWS = `
+  #include "ptx.cuh"
+  extern "C" __global__ void sum_rows(float* out, const float* in, int rounds) {
+    pdl_wait();
+    float* buffers = (float*)shared_memory();
+    const int i = threadIdx.x;
+    auto fetch = [&](int round) {
+      if (i < 16) {
+        cp_async16_or_zero(buffers + round % 3 * 64 + 4 * i, in + round * 64 + 4 * i,
+                           round < rounds);
+      }
+      cp_async_commit();
+    };
+    fetch(0);
+    fetch(1);
+    float sum = 0;
+    // One round too many: it adds the zeros of a copy that is out of range.
+    for (int round = 0; round <= rounds; round++) {
+      cp_async_wait<1>();
+      __syncthreads();
+      sum += buffers[round % 3 * 64 + 63 - i];
+      fetch(round + 2);
+    }
+    out[i] = sum;
+  }`;
+
+Deno.test("groups of asynchronous copies end in the order in which they were closed", async () => {
+  using kernels = await EmulatedKernels.load(SUM_ROWS);
   const input = Float32Array.from({ length: ROUNDS * THREADS }, (_, i) => i * 31 % 101);
   const output = kernels.allocate(4 * THREADS);
-  const shape = { threads: THREADS, sharedBytes };
+  const shape = { threads: THREADS, sharedBytes: 768 };
   kernels.run("sum_rows", shape, output, kernels.upload(input), ROUNDS);
   const sums = Array.from({ length: THREADS }, (_, thread) => {
     const column = THREADS - 1 - thread;
@@ -18,73 +44,4 @@ async function assertSumsRows(kernel: string, sharedBytes: number): Promise<void
       .reduce((sum, value) => sum + value, 0);
   });
   assertEquals([...kernels.download(output, new Float32Array(THREADS))], sums);
-}
-
-Deno.test("bulk copies fill a ring of buffers that barriers alone guard", async () => {
-  await assertSumsRows(
-    `extern "C" __global__ void sum_rows(float* out, const float* in, int rounds) {
-       pdl_wait();
-       float* buffers = (float*)shared_memory();
-       unsigned long long* full = (unsigned long long*)(buffers + 128);
-       unsigned long long* empty = full + 2;
-       const int i = threadIdx.x;
-       if (i == 0) {
-         for (int stage = 0; stage < 2; stage++) {
-           barrier_init(full + stage, 1);
-           barrier_init(empty + stage, blockDim.x);
-         }
-       }
-       __syncthreads();
-       auto fetch = [&](int round) {
-         barrier_expect(full + round % 2, 256);
-         bulk_copy(buffers + round % 2 * 64, in + round * 64, 256, full + round % 2);
-       };
-       if (i == 0) {
-         fetch(0);
-         fetch(1);
-       }
-       float sum = 0;
-       for (int round = 0; round < rounds; round++) {
-         const int stage = round % 2;
-         barrier_wait(full + stage, round / 2 % 2);
-         sum += buffers[stage * 64 + 63 - i];
-         barrier_arrive(empty + stage);
-         if (i == 0 && round + 2 < rounds) {
-           barrier_wait(empty + stage, round / 2 % 2);
-           fetch(round + 2);
-         }
-       }
-       out[i] = sum;
-     }`,
-    544,
-  );
-});
-
-Deno.test("groups of asynchronous copies end in the order in which they were closed", async () => {
-  await assertSumsRows(
-    `extern "C" __global__ void sum_rows(float* out, const float* in, int rounds) {
-       pdl_wait();
-       float* buffers = (float*)shared_memory();
-       const int i = threadIdx.x;
-       auto fetch = [&](int round) {
-         if (i < 16) {
-           cp_async16_or_zero(buffers + round % 3 * 64 + 4 * i, in + round * 64 + 4 * i,
-                              round < rounds);
-         }
-         cp_async_commit();
-       };
-       fetch(0);
-       fetch(1);
-       float sum = 0;
-       // One round too many: it adds the zeros of a copy that is out of range.
-       for (int round = 0; round <= rounds; round++) {
-         cp_async_wait<1>();
-         __syncthreads();
-         sum += buffers[round % 3 * 64 + 63 - i];
-         fetch(round + 2);
-       }
-       out[i] = sum;
-     }`,
-    768,
-  );
 });

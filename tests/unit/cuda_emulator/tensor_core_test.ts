@@ -2,7 +2,8 @@ import { assertEquals } from "@std/assert";
 import { EmulatedKernels } from "./_emulated_kernels.ts";
 
 // A warp multiplies a 16 x 16 matrix by a 16 x 8 one, as kernels do: the factors come through shared
-// memory and ldmatrix, b as columns ([n][k]) or as rows ([k][n], transposed on the way).
+// memory and ldmatrix, b as columns ([n][k]) or as rows ([k][n], transposed on the way). b is two
+// matrices of the four that ldmatrix_x4 loads: the others are the same again.
 const PRODUCT = (type: string, transposed: boolean): string => `
   #include "ptx.cuh"
   extern "C" __global__ void multiply(float* out, const unsigned short* a_in,
@@ -14,15 +15,15 @@ const PRODUCT = (type: string, transposed: boolean): string => `
     for (int i = lane; i < 256; i += 32) a_rows[i] = a_in[i];
     for (int i = lane; i < 128; i += 32) b_rows[i] = b_in[i];
     __syncwarp();
-    unsigned a[4], b[2];
+    unsigned a[4], b[4];
     ldmatrix_x4(a, a_rows + lane % 16 * 16 + lane / 16 * 8);
     ${
   transposed
-    ? "ldmatrix_x2_trans(b, b_rows + lane % 16 * 8);"
-    : "ldmatrix_x2(b, b_rows + lane % 8 * 16 + lane / 8 % 2 * 8);"
+    ? "ldmatrix_x4_trans(b, b_rows + lane % 16 * 8);"
+    : "ldmatrix_x4(b, b_rows + lane % 8 * 16 + lane / 8 % 2 * 8);"
 }
     float d[4] = {1, 2, 3, 4};
-    mma_${type}_16816(d, a, b);
+    mma_${type}_16816(d, a, {b[0], b[1]});
     const int row = lane / 4, column = lane % 4 * 2;
     out[row * 8 + column] = d[0];
     out[row * 8 + column + 1] = d[1];
