@@ -10,7 +10,7 @@ function graph(...edges: readonly (readonly [from: string, to: string])[]): Modu
 Deno.test("imports go down the layers only", async () => {
   const modules = await readModuleGraph(ROOT);
   assert(modules.edges.some(({ from }) => from.startsWith("src/engine/")), "the graph was read");
-  assert(modules.rankEntries.includes("src/engine/rank_main.ts"), "rank entries were found");
+  assert(modules.rankEntries.includes("src/engine/rank/rank_main.ts"), "rank entries were found");
   assertEquals(brokenLayerRules(modules), []);
 });
 
@@ -28,7 +28,7 @@ Deno.test("text depends on no layer of tensors, and neither does anything above 
   const broken = brokenLayerRules(graph(
     ["src/text/tokenizer.ts", "src/tensor/dtype.ts"],
     ["src/models/llama.ts", "src/text/tokenizer.ts"],
-    ["src/engine/scheduler.ts", "src/planner/plan.ts"],
+    ["src/engine/scheduler/scheduler.ts", "src/planner/plan.ts"],
     ["src/text/a.ts", "src/text/b.ts"],
   ));
   assertEquals(broken.length, 3);
@@ -56,11 +56,11 @@ Deno.test("sources import neither the library's face nor anything outside src", 
 });
 
 Deno.test("a rank entry module is started by its URL; only its types may be imported", () => {
-  const edge = { from: "src/engine/engine_ranks.ts", to: "src/engine/rank_main.ts" };
-  const rankEntries = ["src/engine/rank_main.ts"];
+  const edge = { from: "src/engine/engine_ranks.ts", to: "src/engine/rank/rank_main.ts" };
+  const rankEntries = ["src/engine/rank/rank_main.ts"];
   assertEquals(brokenLayerRules({ edges: [{ ...edge, typeOnly: true }], rankEntries }), []);
   assertEquals(brokenLayerRules({ edges: [{ ...edge, typeOnly: false }], rankEntries }), [
-    "src/engine/engine_ranks.ts imports src/engine/rank_main.ts: rank entries are started by URL",
+    "src/engine/engine_ranks.ts imports src/engine/rank/rank_main.ts: rank entries are started by URL",
   ]);
 });
 

@@ -3,8 +3,8 @@
  * recordings are replayed back to back, and compared with steps that are planned, started and read.
  * @module
  */
-import { ModelRunner } from "../../src/engine/model_runner.ts";
-import { Sampler } from "../../src/engine/sampler.ts";
+import { ModelRunner } from "../../src/engine/rank/model_runner.ts";
+import { Sampler } from "../../src/engine/sampler/sampler.ts";
 import type { PlannedSequence, StepPlan } from "../../src/engine/step_plan.ts";
 import { createDeviceMesh } from "../../src/distributed/device_mesh.ts";
 import { SingleRankCommunicator } from "../../src/distributed/single_rank_communicator.ts";

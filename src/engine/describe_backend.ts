@@ -3,7 +3,7 @@
  * @module
  */
 import type { EngineConfig } from "./engine_config.ts";
-import type { RankReport } from "./rank_engine.ts";
+import type { RankReport } from "./rank/rank_engine.ts";
 
 /** Device, instruction set, layout and communicator of an engine, as its ranks report them. */
 export function describeBackend(

@@ -8,7 +8,7 @@ import type { EngineConfig } from "./engine_config.ts";
 import type { EngineCommand, EngineEvent } from "./engine_protocol.ts";
 import { launchEngineRanks } from "./engine_ranks.ts";
 import { OutputStream } from "./output_stream.ts";
-import type { SchedulerOutput, SchedulerRequest } from "./scheduler.ts";
+import type { SchedulerOutput, SchedulerRequest } from "./scheduler/scheduler.ts";
 import { EngineDeadError, type EngineStats, UnsupportedRequestError } from "./types.ts";
 
 /**

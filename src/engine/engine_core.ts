@@ -3,7 +3,7 @@
  * @module
  */
 import type { Executor } from "./executor.ts";
-import type { Scheduler, SchedulerOutput, SchedulerRequest } from "./scheduler.ts";
+import type { Scheduler, SchedulerOutput, SchedulerRequest } from "./scheduler/scheduler.ts";
 import type { StepHandle } from "./step_plan.ts";
 import type { EngineStats } from "./types.ts";
 

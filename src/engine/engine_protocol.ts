@@ -4,7 +4,7 @@
  */
 import type { HostChannelHandle } from "../distributed/host_channel_layout.ts";
 import type { EngineConfig } from "./engine_config.ts";
-import type { SchedulerOutput, SchedulerRequest } from "./scheduler.ts";
+import type { SchedulerOutput, SchedulerRequest } from "./scheduler/scheduler.ts";
 import type { EngineStats } from "./types.ts";
 
 /** From the client to the engine thread. */

@@ -6,7 +6,7 @@ import type { HostChannelHandle } from "../distributed/host_channel_layout.ts";
 import { launchRanks } from "../distributed/launch_ranks.ts";
 import type { RankGroup } from "../distributed/launcher.ts";
 import type { EngineConfig } from "./engine_config.ts";
-import type { RankArguments } from "./rank_main.ts";
+import type { RankArguments } from "./rank/rank_main.ts";
 
 /**
  * Deadline of whatever a rank does that depends on others, in milliseconds. A step of a large model on
@@ -26,7 +26,7 @@ export function launchEngineRanks(
   const spinMicroseconds = config.spin ? SPIN_MICROSECONDS : 0;
   const timeoutMs = RANK_TIMEOUT_MS;
   const args: RankArguments = { config, channel, spinMicroseconds, timeoutMs };
-  return launchRanks<void>(new URL("./rank_main.ts", import.meta.url), {
+  return launchRanks<void>(new URL("./rank/rank_main.ts", import.meta.url), {
     size: channel.sizes.ranks,
     launcher: config.launcher,
     args,

@@ -9,7 +9,7 @@ import { type EngineConfig, positionsInCache } from "./engine_config.ts";
 import { EngineCore } from "./engine_core.ts";
 import type { EngineCommand, EngineEvent } from "./engine_protocol.ts";
 import { RankExecutor } from "./rank_executor.ts";
-import { Scheduler, type SchedulerRequest } from "./scheduler.ts";
+import { Scheduler, type SchedulerRequest } from "./scheduler/scheduler.ts";
 import { UnsupportedRequestError } from "./types.ts";
 
 let core: EngineCore | null = null;

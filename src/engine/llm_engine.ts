@@ -10,7 +10,7 @@ import { EngineClient } from "./engine_client.ts";
 import { type EngineConfig, resolveEngineConfig } from "./engine_config.ts";
 import { verifyMemory } from "./engine_memory.ts";
 import { resolveSamplingParams, type SamplingParamsInput } from "./sampling_params.ts";
-import type { SchedulerOutput } from "./scheduler.ts";
+import type { SchedulerOutput } from "./scheduler/scheduler.ts";
 import {
   EngineDeadError,
   type EngineInfo,

@@ -7,7 +7,7 @@ import type { HostChannelHandle } from "../distributed/host_channel_layout.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import { RANK_TIMEOUT_MS } from "./engine_ranks.ts";
 import type { Executor } from "./executor.ts";
-import type { RankReport } from "./rank_engine.ts";
+import type { RankReport } from "./rank/rank_engine.ts";
 import { decodeResult, encodePlan, maxPlanBytes } from "./step_codec.ts";
 import type { StepHandle, StepPlan, StepResult } from "./step_plan.ts";
 

@@ -1,6 +1,6 @@
 /** Steps on a GPU: what is in flight, how batches are padded and what is recorded change no token. */
 import { assert, assertEquals, assertGreater } from "@std/assert";
-import type { SchedulerOutput, SchedulerRequest } from "../../src/engine/scheduler.ts";
+import type { SchedulerOutput, SchedulerRequest } from "../../src/engine/scheduler/scheduler.ts";
 import { GREEDY, RunnerHarness } from "../unit/engine/_runner.ts";
 import { assertNothingLeft, openTestDevice } from "./_device.ts";
 

@@ -16,7 +16,7 @@ import type {
   StepPlan,
   StepResult,
 } from "../../../src/engine/step_plan.ts";
-import type { SchedulerOptions } from "../../../src/engine/scheduler.ts";
+import type { SchedulerOptions } from "../../../src/engine/scheduler/scheduler.ts";
 import { drawToken, extendHash, fakeRow, VOCAB_SIZE } from "./_fake_model.ts";
 
 /** What a block remembers at one of its places. */

@@ -3,7 +3,7 @@
  * @module
  */
 import type { RowLogprobs } from "../../../src/engine/step_plan.ts";
-import type { SchedulerRequest } from "../../../src/engine/scheduler.ts";
+import type { SchedulerRequest } from "../../../src/engine/scheduler/scheduler.ts";
 import type { FinishReason, TokenLogprob } from "../../../src/engine/types.ts";
 
 /** Entries of the fake vocabulary. */

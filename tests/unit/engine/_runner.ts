@@ -5,15 +5,15 @@
 import { assert } from "@std/assert";
 import { createDeviceMesh } from "../../../src/distributed/device_mesh.ts";
 import { SingleRankCommunicator } from "../../../src/distributed/single_rank_communicator.ts";
-import { ModelRunner } from "../../../src/engine/model_runner.ts";
-import type { PendingStep } from "../../../src/engine/model_runner.ts";
-import { Sampler } from "../../../src/engine/sampler.ts";
+import { ModelRunner } from "../../../src/engine/rank/model_runner.ts";
+import type { PendingStep } from "../../../src/engine/rank/model_runner.ts";
+import { Sampler } from "../../../src/engine/sampler/sampler.ts";
 import {
   Scheduler,
   type SchedulerOutput,
   type SchedulerRequest,
   type SeededSamplingParams,
-} from "../../../src/engine/scheduler.ts";
+} from "../../../src/engine/scheduler/scheduler.ts";
 import { Checkpoint } from "../../../src/models/checkpoint.ts";
 import { loadModel } from "../../../src/models/load_model.ts";
 import { readModelConfig } from "../../../src/models/model_config.ts";

@@ -1,7 +1,7 @@
 import type { Communicator } from "../../../src/distributed/communicator.ts";
 import { SingleRankCommunicator } from "../../../src/distributed/single_rank_communicator.ts";
-import type { SampleRow } from "../../../src/engine/sample_row.ts";
-import { Sampler } from "../../../src/engine/sampler.ts";
+import type { SampleRow } from "../../../src/engine/sampler/sample_row.ts";
+import { Sampler } from "../../../src/engine/sampler/sampler.ts";
 import type { PlannedSampling } from "../../../src/engine/step_plan.ts";
 import { partitionVocab } from "../../../src/layers/vocab_parallel.ts";
 import type { Device } from "../../../src/tensor/device.ts";

@@ -8,7 +8,7 @@ import {
   type SchedulerOptions,
   type SchedulerOutput,
   type SchedulerRequest,
-} from "../../../src/engine/scheduler.ts";
+} from "../../../src/engine/scheduler/scheduler.ts";
 import type { StepPlan } from "../../../src/engine/step_plan.ts";
 import { DEFAULT_SAMPLING_PARAMS } from "../../../src/engine/sampling_params.ts";
 import type { SamplingParams } from "../../../src/engine/types.ts";

@@ -2,17 +2,17 @@
  * Turns step plans into model runs on one rank.
  * @module
  */
-import type { CausalLm } from "../models/causal_lm.ts";
-import type { Device } from "../tensor/device.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import type { CausalLm } from "../../models/causal_lm.ts";
+import type { Device } from "../../tensor/device.ts";
+import { Tensor } from "../../tensor/tensor.ts";
 import { BlockTables } from "./block_tables.ts";
 import { bucketOf, decodeBuckets } from "./decode_buckets.ts";
 import { type LogitRow, logitRows, sequenceResults } from "./logit_rows.ts";
 import { RecordedWork } from "./recorded_work.ts";
-import type { Sampler } from "./sampler.ts";
+import type { Sampler } from "../sampler/sampler.ts";
 import { StepArena, type StepCounts } from "./step_arena.ts";
 import { type DrawnTokens, StepBatch } from "./step_batch.ts";
-import type { PlannedSequence, SequenceResult, StepPlan } from "./step_plan.ts";
+import type { PlannedSequence, SequenceResult, StepPlan } from "../step_plan.ts";
 import { type SampledRows, StepSampler } from "./step_sampler.ts";
 
 /** Options of {@linkcode ModelRunner}. */

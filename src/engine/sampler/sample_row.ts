@@ -2,11 +2,11 @@
  * What the parts of the sampler work on.
  * @module
  */
-import type { Communicator } from "../distributed/communicator.ts";
-import type { VocabShard } from "../layers/vocab_parallel.ts";
-import type { Device } from "../tensor/device.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import type { PlannedSampling } from "./step_plan.ts";
+import type { Communicator } from "../../distributed/communicator.ts";
+import type { VocabShard } from "../../layers/vocab_parallel.ts";
+import type { Device } from "../../tensor/device.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import type { PlannedSampling } from "../step_plan.ts";
 
 /** What is asked of one row of logits. */
 export interface SampleRow {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { BlockManager, type BlockTable } from "../../../src/engine/block_manager.ts";
+import { BlockManager, type BlockTable } from "../../../../src/engine/scheduler/block_manager.ts";
 
 function manager(options: Partial<ConstructorParameters<typeof BlockManager>[0]> = {}) {
   return new BlockManager({ numBlocks: 8, blockSize: 4, numSlots: 3, ...options });

@@ -2,7 +2,7 @@
  * Log-probabilities of drawn and given tokens, and of the most likely ones beside them.
  * @module
  */
-import { Tensor } from "../tensor/tensor.ts";
+import { Tensor } from "../../tensor/tensor.ts";
 import { type SamplerOptions, type SamplingWork, topsAtOnce } from "./sample_row.ts";
 import type { SamplingParameters } from "./sampling_parameters.ts";
 import type { SamplingResults } from "./sampling_results.ts";

@@ -2,8 +2,8 @@
  * The integers of a step: packed into one array, which is copied to the device at once.
  * @module
  */
-import type { Device } from "../tensor/device.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import type { Device } from "../../tensor/device.ts";
+import { Tensor } from "../../tensor/tensor.ts";
 
 /** How much of everything a step has. */
 export interface StepCounts {

@@ -5,7 +5,7 @@
  * taken in integers or in one fixed tree: the same request gets the same token on any layout.
  * @module
  */
-import { Tensor } from "../tensor/tensor.ts";
+import { Tensor } from "../../tensor/tensor.ts";
 import { LogprobCollector } from "./logprobs.ts";
 import {
   type SamplerOptions,

@@ -2,10 +2,10 @@
  * Where each running sequence's keys and values lie, on the host and on the device.
  * @module
  */
-import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
-import type { Device } from "../tensor/device.ts";
-import { Tensor } from "../tensor/tensor.ts";
-import type { PlannedSequence } from "./step_plan.ts";
+import { KV_BLOCK_SIZE } from "../../tensor/attention_kernels.ts";
+import type { Device } from "../../tensor/device.ts";
+import { Tensor } from "../../tensor/tensor.ts";
+import type { PlannedSequence } from "../step_plan.ts";
 
 /** Options of {@linkcode BlockTables}. */
 export interface BlockTablesOptions {

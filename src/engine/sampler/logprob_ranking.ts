@@ -2,9 +2,9 @@
  * Log-probabilities from what the ranks have gathered, on the host.
  * @module
  */
-import type { VocabShard } from "../layers/vocab_parallel.ts";
+import type { VocabShard } from "../../layers/vocab_parallel.ts";
 import { needsWhole } from "./sample_row.ts";
-import type { RowLogprobs } from "./step_plan.ts";
+import type { RowLogprobs } from "../step_plan.ts";
 
 /** Each rank's tops: `perPart` of each row, `[parts, 2, rows, perPart]`, logits before ids. */
 interface Tops {

@@ -3,8 +3,8 @@
  * @module
  */
 import type { BlockTable } from "./block_manager.ts";
-import type { PlannedSampling, RowLogprobs, SequenceResult } from "./step_plan.ts";
-import type { FinishReason, GenerationChunk, SamplingParams, TokenLogprob } from "./types.ts";
+import type { PlannedSampling, RowLogprobs, SequenceResult } from "../step_plan.ts";
+import type { FinishReason, GenerationChunk, SamplingParams, TokenLogprob } from "../types.ts";
 
 /** Sampling parameters whose seed has been chosen. */
 export type SeededSamplingParams = SamplingParams & { readonly seed: bigint };

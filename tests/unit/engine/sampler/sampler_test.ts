@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertLess, assertNotEquals, assertThrows } from "@std/assert";
-import type { SampleRow } from "../../../src/engine/sample_row.ts";
-import { openCpuDevice } from "../../../src/tensor/cpu/device.ts";
-import type { Device } from "../../../src/tensor/device.ts";
-import { Random } from "../tensor/_random.ts";
+import type { SampleRow } from "../../../../src/engine/sampler/sample_row.ts";
+import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
+import type { Device } from "../../../../src/tensor/device.ts";
+import { Random } from "../../tensor/_random.ts";
 import {
   drawnRow,
   logSoftmax,
@@ -12,7 +12,7 @@ import {
   SamplerHarness,
   targetRow,
   tiedLogits,
-} from "./_sampling.ts";
+} from "../_sampling.ts";
 
 const VOCAB_SIZE = 203;
 

@@ -2,23 +2,23 @@
  * What a rank of an engine holds: its device, its part of the model, and the runner.
  * @module
  */
-import type { Communicator } from "../distributed/communicator.ts";
-import { openDeviceCommunicator } from "../distributed/device_communicator.ts";
-import { createDeviceMesh, type DeviceMesh } from "../distributed/device_mesh.ts";
-import { gatherBytes } from "../distributed/gather_bytes.ts";
-import type { RankChannel } from "../distributed/rank_channel.ts";
-import { Checkpoint } from "../models/checkpoint.ts";
-import type { CausalLm } from "../models/causal_lm.ts";
-import { DummyWeights } from "../models/dummy_weights.ts";
-import { loadModel } from "../models/load_model.ts";
-import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
-import type { Device, DeviceDescription } from "../tensor/device.ts";
-import { openDevice } from "../tensor/open_device.ts";
-import type { EngineConfig } from "./engine_config.ts";
-import { engineFootprints } from "./engine_memory.ts";
-import { blocksOnGpu } from "./kv_cache_size.ts";
+import type { Communicator } from "../../distributed/communicator.ts";
+import { openDeviceCommunicator } from "../../distributed/device_communicator.ts";
+import { createDeviceMesh, type DeviceMesh } from "../../distributed/device_mesh.ts";
+import { gatherBytes } from "../../distributed/gather_bytes.ts";
+import type { RankChannel } from "../../distributed/rank_channel.ts";
+import { Checkpoint } from "../../models/checkpoint.ts";
+import type { CausalLm } from "../../models/causal_lm.ts";
+import { DummyWeights } from "../../models/dummy_weights.ts";
+import { loadModel } from "../../models/load_model.ts";
+import { KV_BLOCK_SIZE } from "../../tensor/attention_kernels.ts";
+import type { Device, DeviceDescription } from "../../tensor/device.ts";
+import { openDevice } from "../../tensor/open_device.ts";
+import type { EngineConfig } from "../engine_config.ts";
+import { engineFootprints } from "../engine_memory.ts";
+import { blocksOnGpu } from "../kv_cache_size.ts";
 import { ModelRunner } from "./model_runner.ts";
-import { Sampler } from "./sampler.ts";
+import { Sampler } from "../sampler/sampler.ts";
 import type { DrawnTokens } from "./step_batch.ts";
 
 /** What a rank tells the leader once it is ready; travels as JSON. */

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { bucketOf, decodeBuckets } from "../../../src/engine/decode_buckets.ts";
+import { bucketOf, decodeBuckets } from "../../../../src/engine/rank/decode_buckets.ts";
 
 Deno.test("buckets ascend to the largest batch and waste little", () => {
   assertEquals(decodeBuckets(1), [1]);

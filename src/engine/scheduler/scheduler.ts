@@ -6,8 +6,8 @@ import { BlockManager } from "./block_manager.ts";
 import { RunQueue } from "./run_queue.ts";
 import { numPositions, type SchedulerOutput, type SchedulerRequest, Sequence } from "./sequence.ts";
 import { type PlannedStep, StepPlanner } from "./step_planner.ts";
-import type { PlannedSequence, SequenceResult, StepPlan, StepResult } from "./step_plan.ts";
-import { type EngineStats, UnsupportedRequestError } from "./types.ts";
+import type { PlannedSequence, SequenceResult, StepPlan, StepResult } from "../step_plan.ts";
+import { type EngineStats, UnsupportedRequestError } from "../types.ts";
 
 export type { SchedulerOutput, SchedulerRequest, SeededSamplingParams } from "./sequence.ts";
 

@@ -1,11 +1,14 @@
 import { assert, assertEquals, assertGreater } from "@std/assert";
-import type { SchedulerRequest, SeededSamplingParams } from "../../../src/engine/scheduler.ts";
-import type { PlannedSampling, StepPlan } from "../../../src/engine/step_plan.ts";
-import { openCpuDevice } from "../../../src/tensor/cpu/device.ts";
-import type { Device } from "../../../src/tensor/device.ts";
-import { GREEDY, RunnerHarness, type RunnerHarnessOptions } from "./_runner.ts";
+import type {
+  SchedulerRequest,
+  SeededSamplingParams,
+} from "../../../../src/engine/scheduler/scheduler.ts";
+import type { PlannedSampling, StepPlan } from "../../../../src/engine/step_plan.ts";
+import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
+import type { Device } from "../../../../src/tensor/device.ts";
+import { GREEDY, RunnerHarness, type RunnerHarnessOptions } from "../_runner.ts";
 
-const model = new URL("../../fixtures/golden/llama", import.meta.url).pathname;
+const model = new URL("../../../fixtures/golden/llama", import.meta.url).pathname;
 
 /** More requests than run at once, of all kinds, over too few blocks. */
 function load(): SchedulerRequest[] {

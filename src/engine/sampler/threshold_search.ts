@@ -2,8 +2,8 @@
  * Finds the logit at which top-k and top-p cut, without sorting and without gathering the logits.
  * @module
  */
-import type { ThresholdRound } from "../tensor/sampling_kernels.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import type { ThresholdRound } from "../../tensor/sampling_kernels.ts";
+import { Tensor } from "../../tensor/tensor.ts";
 import type { SamplerOptions } from "./sample_row.ts";
 
 const BINS = 256;

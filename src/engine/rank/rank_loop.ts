@@ -2,11 +2,11 @@
  * The loop of a rank: plans in, results out.
  * @module
  */
-import type { RankChannel } from "../distributed/rank_channel.ts";
-import { DeviceTimeoutError } from "../tensor/errors.ts";
+import type { RankChannel } from "../../distributed/rank_channel.ts";
+import { DeviceTimeoutError } from "../../tensor/errors.ts";
 import type { ModelRunner, PendingStep } from "./model_runner.ts";
-import { decodePlan, encodeResult } from "./step_codec.ts";
-import type { SequenceResult, StepPlan } from "./step_plan.ts";
+import { decodePlan, encodeResult } from "../step_codec.ts";
+import type { SequenceResult, StepPlan } from "../step_plan.ts";
 
 /** Options of {@linkcode RankLoop}. */
 export interface RankLoopOptions {

@@ -5,7 +5,7 @@
 import type { BlockManager } from "./block_manager.ts";
 import type { RunQueue } from "./run_queue.ts";
 import type { Sequence, SequenceChunk } from "./sequence.ts";
-import type { PlannedSequence, StepPlan } from "./step_plan.ts";
+import type { PlannedSequence, StepPlan } from "../step_plan.ts";
 
 /** Flights that waiting prompts are cut into, for each stage of a pipeline: the bubble is then small. */
 const FLIGHTS_PER_STAGE = 4;

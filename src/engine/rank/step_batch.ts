@@ -2,11 +2,11 @@
  * Writes plans into the arrays of a step.
  * @module
  */
-import type { ForwardBatch } from "../models/causal_lm.ts";
+import type { ForwardBatch } from "../../models/causal_lm.ts";
 import type { BlockTables } from "./block_tables.ts";
 import type { LogitRow } from "./logit_rows.ts";
 import type { StepArena, StepLayout } from "./step_arena.ts";
-import type { PlannedSequence } from "./step_plan.ts";
+import type { PlannedSequence } from "../step_plan.ts";
 
 /** Tokens that earlier steps have drawn and that a plan refers to by (step, slot). */
 export interface TokenBoard {

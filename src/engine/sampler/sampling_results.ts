@@ -2,8 +2,8 @@
  * What sampling leaves on the device, and its way to the host.
  * @module
  */
-import type { Device, Readback } from "../tensor/device.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import type { Device, Readback } from "../../tensor/device.ts";
+import { Tensor } from "../../tensor/tensor.ts";
 import { rankedLogprobs } from "./logprob_ranking.ts";
 import {
   type SamplerOptions,
@@ -11,7 +11,7 @@ import {
   type SamplingWork,
   topsAtOnce,
 } from "./sample_row.ts";
-import type { RowLogprobs } from "./step_plan.ts";
+import type { RowLogprobs } from "../step_plan.ts";
 
 /** What was drawn for the rows of a step. */
 export interface Samples {

@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Scheduler, type SchedulerRequest } from "../../../src/engine/scheduler.ts";
-import type { StepPlan } from "../../../src/engine/step_plan.ts";
-import { UnsupportedRequestError } from "../../../src/engine/types.ts";
-import { EOS, generateAlone, VOCAB_SIZE } from "./_fake_model.ts";
-import { request, schedulerOptions, Simulation } from "./_simulation.ts";
+import { Scheduler, type SchedulerRequest } from "../../../../src/engine/scheduler/scheduler.ts";
+import type { StepPlan } from "../../../../src/engine/step_plan.ts";
+import { UnsupportedRequestError } from "../../../../src/engine/types.ts";
+import { EOS, generateAlone, VOCAB_SIZE } from "../_fake_model.ts";
+import { request, schedulerOptions, Simulation } from "../_simulation.ts";
 
 /** Tokens planned for each entry. */
 function sizes(plan: StepPlan | null): number[] {

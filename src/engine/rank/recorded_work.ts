@@ -2,7 +2,7 @@
  * Work that is repeated on the same buffers.
  * @module
  */
-import type { Device, Recording } from "../tensor/device.ts";
+import type { Device, Recording } from "../../tensor/device.ts";
 
 /**
  * Runs work as it is the first time, which lets it allocate and load what it needs; records it the second

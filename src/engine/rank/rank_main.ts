@@ -2,10 +2,10 @@
  * What every rank of an engine does: build its part of the model, then run plans until told to stop.
  * @module
  */
-import type { HostChannelHandle } from "../distributed/host_channel_layout.ts";
-import type { RankContext } from "../distributed/launcher.ts";
-import { RankChannel } from "../distributed/rank_channel.ts";
-import type { EngineConfig } from "./engine_config.ts";
+import type { HostChannelHandle } from "../../distributed/host_channel_layout.ts";
+import type { RankContext } from "../../distributed/launcher.ts";
+import { RankChannel } from "../../distributed/rank_channel.ts";
+import type { EngineConfig } from "../engine_config.ts";
 import { RankEngine } from "./rank_engine.ts";
 import { RankLoop } from "./rank_loop.ts";
 

@@ -2,8 +2,8 @@
  * Which rows of logits a plan needs, and what becomes of the answers.
  * @module
  */
-import type { SampleRow } from "./sample_row.ts";
-import type { PlannedSequence, RowLogprobs, SequenceResult } from "./step_plan.ts";
+import type { SampleRow } from "../sampler/sample_row.ts";
+import type { PlannedSequence, RowLogprobs, SequenceResult } from "../step_plan.ts";
 
 /** A row of logits with where its answer belongs. */
 export interface LogitRow extends SampleRow {

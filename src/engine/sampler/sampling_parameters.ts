@@ -2,9 +2,9 @@
  * What the rows of a step ask of the sampler, on its way to the device.
  * @module
  */
-import type { DeviceMemory } from "../tensor/device.ts";
-import { type DType, dtypeBytes } from "../tensor/dtype.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import type { DeviceMemory } from "../../tensor/device.ts";
+import { type DType, dtypeBytes } from "../../tensor/dtype.ts";
+import { Tensor } from "../../tensor/tensor.ts";
 import { isTruncated, type SampleRow, type SamplingWork } from "./sample_row.ts";
 
 /** One number (or pair) per row, on both sides. */

@@ -2,13 +2,13 @@
  * The end of a step on the last stage: logits, and tokens drawn from them.
  * @module
  */
-import type { CausalLm } from "../models/causal_lm.ts";
-import type { Device } from "../tensor/device.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import type { CausalLm } from "../../models/causal_lm.ts";
+import type { Device } from "../../tensor/device.ts";
+import { Tensor } from "../../tensor/tensor.ts";
 import type { LogitRow } from "./logit_rows.ts";
 import { RecordedWork } from "./recorded_work.ts";
-import type { Sampler } from "./sampler.ts";
-import type { PendingSamples } from "./sampling_results.ts";
+import type { Sampler } from "../sampler/sampler.ts";
+import type { PendingSamples } from "../sampler/sampling_results.ts";
 import type { StepBatch } from "./step_batch.ts";
 
 /** Options of {@linkcode StepSampler}. */
