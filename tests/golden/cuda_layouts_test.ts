@@ -31,12 +31,12 @@ async function run(family: string, options: Partial<EngineOptions>): Promise<Ans
     device: "cuda",
     dtype: "f32",
     numKvBlocks: 32,
-    maxNumSeqs: 3,
-    maxNumBatchedTokens: 48,
+    maxNumSeqs: 2,
+    maxNumBatchedTokens: 16,
     ...options,
   });
   assertEquals(engine.info.backend.device, "cuda");
-  return await answer(engine, readGoldenCase(family), onEmulator ? { maxTokens: 5 } : {});
+  return await answer(engine, readGoldenCase(family), onEmulator ? { maxTokens: 3 } : {});
 }
 
 for (const { name, ...options } of LAYOUTS) {
