@@ -29,10 +29,10 @@ function filled(device: Device, rows: number, columns: number): Tensor {
 /** `copies` weights of the same values, each in its own memory. */
 function weights(
   device: Device,
-  shape: { rows: number; columns: number; dtype: WeightDType },
+  shape: { rows: number; columns: number; dtype: WeightDType; blockSize: number },
   copies: number,
 ): LinearWeight[] {
-  const { rows, columns, dtype } = shape;
+  const { rows, columns, dtype, blockSize } = shape;
   using source = filled(device, rows, columns);
   return Array.from({ length: copies }, () => {
     const address = device.allocate(rows * columns * dtypeBytes(dtype));
@@ -45,9 +45,9 @@ function weights(
     };
     if (dtype === "f32") {
       device.copy(address, source.address, rows * columns * 4);
-      return device.linearWeight([{ ...part, address }], dtype);
+      return device.linearWeight([{ ...part, address }], dtype, { blockSize });
     }
-    return device.linearWeight([part], dtype);
+    return device.linearWeight([part], dtype, { blockSize });
   });
 }
 
@@ -56,7 +56,9 @@ function benchLinear(threads: number): void {
     for (const dtype of ["f32", "bf16"] as const) {
       using device = openCpuDevice({ threads });
       const bytes = rows * columns * dtypeBytes(dtype);
-      const copies = weights(device, { rows, columns, dtype }, Math.ceil(ROUND_BYTES / bytes));
+      const blockSize = columns / blocks;
+      const count = Math.ceil(ROUND_BYTES / bytes);
+      const copies = weights(device, { rows, columns, dtype, blockSize }, count);
       for (const tokens of [1, 16, 512]) {
         const x = filled(device, tokens, columns);
         const out = Tensor.allocate(device, { shape: [tokens, rows] });
@@ -66,7 +68,7 @@ function benchLinear(threads: number): void {
           { bytes, flops: 2 * rows * columns * tokens },
           () => {
             const weight = copies[call++ % copies.length];
-            device.linear(out, x, weight, tokens, { blockSize: columns / blocks });
+            device.linear(out, x, weight, tokens);
           },
         );
       }

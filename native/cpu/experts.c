@@ -91,8 +91,8 @@ static void multiply_pieces(void* context, int64_t begin, int64_t end) {
 // order[i] / input_divisor, or i when input_divisor is 0.
 void weft_grouped_linear(weft_pool* pool, float* out, int32_t out_stride, const float* x,
                          int32_t x_stride, const weft_weight* const* weights, const int32_t* order,
-                         const int32_t* offsets, int32_t num_experts, int32_t input_divisor,
-                         int32_t block_size) {
+                         const int32_t* offsets, int32_t num_experts,
+                         int32_t input_divisor) {
   expert_product products[MAX_EXPERTS + 1];
   int64_t pieces = 0;
   int count = 0;
@@ -108,7 +108,6 @@ void weft_grouped_linear(weft_pool* pool, float* out, int32_t out_stride, const 
         .x_divisor = input_divisor,
         .weight = weights[e],
         .bias = NULL,
-        .block_size = block_size,
     };
     expert_product* p = &products[count++];
     p->pieces = weft_linear_cut(job, tokens, weft_pool_threads(pool));

@@ -107,7 +107,8 @@ ALWAYS_INLINE void tile_column(const weft_linear_job* job, placement place, int6
                                int64_t row_end, int64_t token, int64_t tokens, int first_use,
                                const int format, const int num_rows, const int num_tokens) {
   const int64_t in_features = job->weight->in_features;
-  const int64_t block_size = job->block_size > 0 ? job->block_size : in_features;
+  const int64_t block_size =
+      job->weight->block_size > 0 ? job->weight->block_size : in_features;
   const int64_t row_bytes = place.segment->stride * (format == WEFT_F32 ? 4 : 2);
   const float* x[16];
   // Past the end the last token or row is computed again, and not stored.
@@ -231,9 +232,9 @@ static void linear_task(void* argument, int64_t begin, int64_t end) {
 }
 
 void weft_linear(weft_pool* pool, float* out, int32_t out_stride, const float* x, int32_t x_stride,
-                 const weft_weight* weight, const float* bias, int32_t tokens, int32_t block_size) {
+                 const weft_weight* weight, const float* bias, int32_t tokens) {
   if (tokens <= 0) return;
-  const weft_linear_job job = {out, out_stride, x, x_stride, NULL, 1, weight, bias, block_size};
+  const weft_linear_job job = {out, out_stride, x, x_stride, NULL, 1, weight, bias};
   weft_linear_pieces pieces = weft_linear_cut(job, tokens, weft_pool_threads(pool));
   weft_pool_run(pool, linear_task, &pieces, pieces.count, 1);
 }

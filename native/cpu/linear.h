@@ -21,10 +21,11 @@ typedef struct {
   int64_t num_segments;
   int64_t out_features;
   int64_t in_features;
+  int64_t block_size;  // of the sum over in_features; 0: one block
 } weft_weight;
 
 // out[t, o] = sum over k of x[source(t), k] * weight[o, k] (+ bias[o]). The sum over k is cut into
-// blocks of `block_size`; each adds sixteen interleaved partial sums, then those by f32x16_sum; the
+// the weight's blocks; each adds sixteen interleaved partial sums, then those by f32x16_sum; the
 // blocks are added by a binary tree of neighbours. So the bits of an output depend on its two rows,
 // in_features and block_size only.
 typedef struct {
@@ -36,8 +37,7 @@ typedef struct {
   const int32_t* x_rows;
   int64_t x_divisor;
   const weft_weight* weight;
-  const float* bias;   // may be NULL
-  int64_t block_size;  // 0: one block
+  const float* bias;  // may be NULL
 } weft_linear_job;
 
 // A job cut into pieces of rows by tokens whose operands stay in the cache.

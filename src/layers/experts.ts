@@ -60,7 +60,7 @@ export class SparseMoe implements FeedForward {
     this.#context = context;
     this.#config = config;
     this.#shard = partition(intermediateSize, { rank, parts });
-    const { start, count } = this.#shard;
+    const { start, count, blockSize } = this.#shard;
     const weight = (name: string, shape: readonly number[]) =>
       context.weights.tensor(`${name}.weight`, shape);
     this.#router = loadLinear(context, [
@@ -78,7 +78,7 @@ export class SparseMoe implements FeedForward {
     this.#down = names.map(({ down }) =>
       loadLinear(context, [
         matrixColumns(weight(down, [hiddenSize, intermediateSize]), start, count),
-      ])
+      ], { blockSize })
     );
     const repeat = expertsPerToken;
     const { activationDtype = "f32" } = context;
@@ -98,7 +98,7 @@ export class SparseMoe implements FeedForward {
   forward(out: Tensor, x: Tensor, rows: number): void {
     const { device, tensorParallel } = this.#context;
     const { numExperts, expertsPerToken: topK, normalize, hiddenSize: size } = this.#config;
-    const { count, blockSize } = this.#shard;
+    const { count } = this.#shard;
     const { logits, weights, experts, order, offsets, projected, activated, outputs } =
       this.#buffers;
     const pairs = rows * topK;
@@ -108,7 +108,7 @@ export class SparseMoe implements FeedForward {
     const first = { pairs, inputDivisor: topK };
     device.groupedLinear(projected, x, this.#gateUp, order, offsets, first);
     device.siluAndMul(activated, projected, pairs, count);
-    const second = { pairs, inputDivisor: 0, blockSize };
+    const second = { pairs, inputDivisor: 0 };
     device.groupedLinear(outputs, activated, this.#down, order, offsets, second);
     if (tensorParallel.size > 1) tensorParallel.allReduce(outputs.address, pairs * size);
     device.combineExperts(out, outputs, weights, order, rows, { topK, size });

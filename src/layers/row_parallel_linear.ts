@@ -49,12 +49,12 @@ export class RowParallelLinear implements Disposable {
     this.outFeatures = config.outFeatures;
     this.#scatterInput = config.scatterInput ?? false;
     const tensor = weightTensor(context, config);
-    const { start, count } = this.shard;
+    const { start, count, blockSize } = this.shard;
     this.#weight = loadLinear(context, [
       config.transposed
         ? transposedSlice(tensor, { firstColumn: start, columns: count })
         : matrixColumns(tensor, start, count),
-    ]);
+    ], { blockSize });
     this.#bias = config.bias
       ? loadVector(context, [vectorSlice(biasTensor(context, config), 0, config.outFeatures)])
       : null;
@@ -63,11 +63,11 @@ export class RowParallelLinear implements Disposable {
   /** `out` `[rows, outFeatures]` contiguous, `x` `[rows, shard.count]` (whole with `scatterInput`). */
   forward(out: Tensor, x: Tensor, rows: number): void {
     const { device, tensorParallel } = this.#context;
-    const { start, count, blockSize } = this.shard;
+    const { start, count } = this.shard;
     const input = this.#scatterInput ? x.columns(start, count) : x;
     const alone = tensorParallel.size === 1;
     const bias = this.#bias ?? undefined;
-    device.linear(out, input, this.#weight, rows, { blockSize, bias: alone ? bias : undefined });
+    device.linear(out, input, this.#weight, rows, { bias: alone ? bias : undefined });
     if (alone) return;
     tensorParallel.allReduce(out.address, rows * this.outFeatures);
     if (bias) device.addBias(out, bias, rows);

@@ -2,7 +2,7 @@
  * Embedding and output head whose vocabulary is divided over tensor-parallel ranks.
  * @module
  */
-import type { LinearWeight } from "../tensor/linear_kernels.ts";
+import type { LinearWeight, WeightOptions } from "../tensor/linear_kernels.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { REDUCTION_BLOCKS } from "./partition.ts";
 import { type LayerContext, loadLinear, matrixRows } from "./weight_source.ts";
@@ -50,10 +50,15 @@ export class VocabParallelEmbedding implements Disposable {
   readonly #context: LayerContext;
   readonly #hiddenSize: number;
 
-  /** Reads this rank's rows of `<name>.weight`. */
+  /** Reads this rank's rows of `<name>.weight`; `use`: what they serve, `table` when left out. */
   constructor(
     context: LayerContext,
-    config: { readonly name: string; readonly vocabSize: number; readonly hiddenSize: number },
+    config: {
+      readonly name: string;
+      readonly vocabSize: number;
+      readonly hiddenSize: number;
+      readonly use?: WeightOptions["use"];
+    },
   ) {
     const { rank, size: parts } = context.tensorParallel;
     const { name, vocabSize, hiddenSize } = config;
@@ -62,7 +67,11 @@ export class VocabParallelEmbedding implements Disposable {
     this.shard = partitionVocab(vocabSize, { rank, parts });
     const table = context.weights.tensor(`${name}.weight`, [vocabSize, hiddenSize]);
     const { firstId, count } = this.shard;
-    this.weight = loadLinear(context, [matrixRows(table, Math.min(firstId, vocabSize), count)]);
+    this.weight = loadLinear(
+      context,
+      [matrixRows(table, Math.min(firstId, vocabSize), count)],
+      { use: config.use ?? "table" },
+    );
   }
 
   /** `out` `[rows, hiddenSize]` contiguous, `ids` i32 `[rows]`. */

@@ -4,7 +4,12 @@
  */
 import type { Communicator } from "../distributed/communicator.ts";
 import type { Device } from "../tensor/device.ts";
-import type { HostMatrix, HostVector, LinearWeight } from "../tensor/linear_kernels.ts";
+import type {
+  HostMatrix,
+  HostVector,
+  LinearWeight,
+  WeightOptions,
+} from "../tensor/linear_kernels.ts";
 import { type DType, dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
@@ -132,12 +137,16 @@ export function vectorSlice(tensor: HostTensor, start: number, count: number): H
 }
 
 /** Makes a device weight of parts in the context's format. */
-export function loadLinear(context: LayerContext, parts: readonly HostMatrix[]): LinearWeight {
+export function loadLinear(
+  context: LayerContext,
+  parts: readonly HostMatrix[],
+  options?: WeightOptions,
+): LinearWeight {
   const stored = parts[0].dtype;
   if (stored !== "f32" && stored !== "f16" && stored !== "bf16") {
     throw new TypeError(`Cannot use a weight of type ${stored}: f32, f16 and bf16 work`);
   }
-  return context.device.linearWeight(parts, context.format ?? stored);
+  return context.device.linearWeight(parts, context.format ?? stored, options);
 }
 
 /** Copies slices to the device as one `f32` vector. */

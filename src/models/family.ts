@@ -3,6 +3,7 @@
  * @module
  */
 import type { LayerContext } from "../layers/weight_source.ts";
+import type { WeightOptions } from "../tensor/linear_kernels.ts";
 import type { ModelParts } from "./causal_lm.ts";
 import type { ConfigReader, KnownKeys } from "./config_reader.ts";
 import type { ModelConfig } from "./model_config.ts";
@@ -44,6 +45,12 @@ export interface Stage {
   readonly first: boolean;
   /** Whether the stage computes logits. */
   readonly last: boolean;
+}
+
+/** What a stage's token embedding serves: the last stage may share it with its head. */
+export function embeddingUse(stage: Stage, tied: boolean): NonNullable<WeightOptions["use"]> {
+  if (!stage.first) return "product";
+  return stage.last && tied ? "both" : "table";
 }
 
 /** What a family's builder receives. */

@@ -12,7 +12,7 @@ import { ParallelLmHead, VocabParallelEmbedding } from "../layers/vocab_parallel
 import { loadLinear, matrixRows } from "../layers/weight_source.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { DecoderLayer, Embedding, ModelParts } from "./causal_lm.ts";
-import { type FamilyContext, isTiedHead, type ModelFamily } from "./family.ts";
+import { embeddingUse, type FamilyContext, isTiedHead, type ModelFamily } from "./family.ts";
 import { GPT2_KEYS, readGpt2Config } from "./gpt2_config.ts";
 
 /** GPT-2. */
@@ -38,7 +38,12 @@ function buildGpt2(context: FamilyContext): ModelParts {
   const buffers = new FeedForwardBuffers(context);
   const tied = config.tieWordEmbeddings;
   const tokens = stage.first || (stage.last && tied)
-    ? new VocabParallelEmbedding(context, { name: "transformer.wte", vocabSize, hiddenSize })
+    ? new VocabParallelEmbedding(context, {
+      name: "transformer.wte",
+      vocabSize,
+      hiddenSize,
+      use: embeddingUse(stage, tied),
+    })
     : null;
   const layers: DecoderLayer[] = [];
   for (let index = stage.firstLayer; index < stage.endLayer; index++) {
@@ -69,7 +74,9 @@ function positionedEmbedding(context: FamilyContext, tokens: VocabParallelEmbedd
     maxPositionEmbeddings,
     hiddenSize,
   ]);
-  const table = loadLinear(context, [matrixRows(stored, 0, maxPositionEmbeddings)]);
+  const table = loadLinear(context, [matrixRows(stored, 0, maxPositionEmbeddings)], {
+    use: "table",
+  });
   const positions = Tensor.allocate(device, { shape: [maxRows, hiddenSize] });
   return {
     forward(out, batch) {

@@ -11,7 +11,7 @@ import { RmsNorm } from "../layers/norm.ts";
 import { RotaryEmbedding } from "../layers/rotary_embedding.ts";
 import { ParallelLmHead, VocabParallelEmbedding } from "../layers/vocab_parallel.ts";
 import type { DecoderLayer, ModelParts } from "./causal_lm.ts";
-import { type FamilyContext, isTiedHead, type ModelFamily } from "./family.ts";
+import { embeddingUse, type FamilyContext, isTiedHead, type ModelFamily } from "./family.ts";
 import { llamaKeys, type LlamaShaped, readLlamaConfig } from "./llama_config.ts";
 
 /** The Llama-shaped families. */
@@ -47,7 +47,12 @@ function buildLlama(context: FamilyContext): ModelParts {
     : null;
   const tied = config.tieWordEmbeddings;
   const embedding = stage.first || (stage.last && tied)
-    ? new VocabParallelEmbedding(context, { name: "model.embed_tokens", vocabSize, hiddenSize })
+    ? new VocabParallelEmbedding(context, {
+      name: "model.embed_tokens",
+      vocabSize,
+      hiddenSize,
+      use: embeddingUse(stage, tied),
+    })
     : null;
   const layers: DecoderLayer[] = [];
   for (let index = stage.firstLayer; index < stage.endLayer; index++) {

@@ -6,6 +6,7 @@ import type { Communicator } from "../distributed/communicator.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { Device, DeviceKind } from "../tensor/device.ts";
 import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
+import type { HostMatrix } from "../tensor/linear_kernels.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
 /** What was loaded so far. */
@@ -52,7 +53,7 @@ export function measuringDevice(
     copy: () => {},
     synchronize: () => {},
     linearWeight(parts, format) {
-      for (const { rows, columns, dtype } of parts) {
+      for (const { rows, columns, dtype } of parts as readonly HostMatrix[]) {
         total.weightBytes += rows * columns * keptBytes(kind, dtypeBytes(dtype), format);
       }
       return {

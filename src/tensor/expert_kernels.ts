@@ -45,7 +45,7 @@ export interface ExpertKernels {
     weights: readonly LinearWeight[],
     order: Tensor,
     offsets: Tensor,
-    options: { pairs: number; inputDivisor: number; blockSize?: number },
+    options: { pairs: number; inputDivisor: number },
   ): void;
 
   /** `out[t] = sum over j = 0..topK-1 in order of weights[t, j] * y[inverse(t * topK + j)]`, y in sorted order. */
@@ -87,13 +87,12 @@ export function checkedExpertKernels(kernels: ExpertKernels): ExpertKernels {
     },
 
     groupedLinear(out, x, weights, order, offsets, options) {
-      const { pairs, inputDivisor, blockSize = 0 } = options;
+      const { pairs, inputDivisor } = options;
       if (!checked.has(weights)) {
         checkExpertWeights(weights);
         checked.add(weights);
       }
       checkCount("groupedLinear", "inputDivisor", inputDivisor);
-      checkCount("groupedLinear", "blockSize", blockSize);
       checkActivations("groupedLinear", "out", out, pairs, weights[0].outFeatures);
       const sources = inputDivisor === 0 ? pairs : Math.ceil(pairs / inputDivisor);
       checkActivations("groupedLinear", "x", x, sources, weights[0].inFeatures);

@@ -28,6 +28,58 @@ export interface HostMatrix {
   readonly transposed?: boolean;
 }
 
+/**
+ * A slice of a stored weight whose elements are integers, with a scale (and perhaps a zero) for each
+ * group of input features: `w[o, k] = (q[o, k] - zero[group(k), o]) * scale[group(k), o]`. Addresses are
+ * those of whole stored tensors, so that a slice may begin and end anywhere.
+ */
+export interface QuantizedMatrix {
+  /** Width of an element. */
+  readonly dtype: "int8" | "int4";
+  /**
+   * How elements and zeros are packed.
+   *
+   * - `awq` (GEMM layout): elements i32 `[storedColumns, storedRows / 8]`, an i32 holding eight outputs in
+   *   the order 0, 2, 4, 6, 1, 3, 5, 7 from its lowest bits on; zeros in the same way.
+   * - `gptq`: elements i32 `[storedColumns * bits / 32, storedRows]`, an i32 holding consecutive inputs from
+   *   its lowest bits on; zeros i32 `[groups, storedRows * bits / 32]`, holding consecutive outputs.
+   * - `signed`: i8 `[storedRows, storedColumns]`, no zeros.
+   */
+  readonly packing: "awq" | "gptq" | "signed";
+  /** Host address of the elements. */
+  readonly values: bigint;
+  /** Host address and type of the scales: `[groups, storedRows]`. */
+  readonly scales: { readonly address: bigint; readonly dtype: WeightDType };
+  /** Host address of the zeros; null where a zero is 0 (`signed`) or half the range. */
+  readonly zeros: bigint | null;
+  /** What is added to a stored zero: 1 in GPTQ's first format, else 0. */
+  readonly zeroOffset: 0 | 1;
+  /** Host address of the group of each input, i32 `[storedColumns]`; null: `k / groupSize` rounded down. */
+  readonly groupOfInput: bigint | null;
+  /** Input features of a group. */
+  readonly groupSize: number;
+  /** Output features of the stored tensor. */
+  readonly storedRows: number;
+  /** Input features of the stored tensor. */
+  readonly storedColumns: number;
+  /** First output feature of the slice. */
+  readonly firstRow: number;
+  /** Output features of the slice. */
+  readonly rows: number;
+  /** First input feature of the slice. */
+  readonly firstColumn: number;
+  /** Input features of the slice. */
+  readonly columns: number;
+}
+
+/** A part of a weight, in host memory. */
+export type WeightPart = HostMatrix | QuantizedMatrix;
+
+/** Whether a part holds integers. */
+export function isQuantized(part: WeightPart): part is QuantizedMatrix {
+  return part.dtype === "int8" || part.dtype === "int4";
+}
+
 /** A vector slice in host memory. */
 export interface HostVector {
   /** Host address of element 0. */
@@ -38,13 +90,29 @@ export interface HostVector {
   readonly length: number;
 }
 
+/** How a device stores a weight. */
+export type WeightFormat = WeightDType | "int8" | "int4";
+
+/** Options of {@linkcode LinearKernels.linearWeight}. */
+export interface WeightOptions {
+  /** Quantises dense parts while they are loaded. Parts that are quantised already stay as they are. */
+  readonly quantization?: "int8" | "int4";
+  /**
+   * Input features per fixed block of the sum (NUMERICS.md 1): blocks are summed by one binary
+   * tree. 0 or absent: a single block.
+   */
+  readonly blockSize?: number;
+  /** What the weight serves: products (the default), look-ups of rows (`embedding`), or both. */
+  readonly use?: "product" | "table" | "both";
+}
+
 /**
  * Weight of a linear layer, `[outFeatures, inFeatures]`, as a device keeps it. On CPU it may lie in
  * the mapped checkpoint; only the device that made it looks at its segments.
  */
 export interface LinearWeight extends Disposable {
   /** Storage format. */
-  readonly format: WeightDType;
+  readonly format: WeightFormat;
   /** Rows of the matrix. */
   readonly outFeatures: number;
   /** Columns of the matrix. */
@@ -55,19 +123,22 @@ export interface LinearWeight extends Disposable {
 export interface LinearOptions {
   /** `f32 [outFeatures]`, added once. */
   readonly bias?: Tensor;
-  /**
-   * Input features per fixed block of the sum (NUMERICS.md 1): blocks are summed by one binary
-   * tree. 0 or absent: a single block.
-   */
-  readonly blockSize?: number;
   /** Applied to the sum with its bias. `gelu` is the tanh form ("gelu_new"). */
   readonly activation?: "gelu";
 }
 
 /** Weights as the device keeps them, and products with them. */
 export interface LinearKernels {
-  /** Makes a weight of row-stacked parts in the wanted format; CPU keeps mapped parts where they lie. */
-  linearWeight(parts: readonly HostMatrix[], format: WeightDType): LinearWeight;
+  /**
+   * Makes a weight of row-stacked parts. `format` is the type in which it is multiplied; dense parts are
+   * stored in it too, unless they are quantised. In `f32` a CPU takes activations as they are; in other
+   * formats it may round them (docs/NUMERICS.md 2). Parts are dense or quantised, never both.
+   */
+  linearWeight(
+    parts: readonly WeightPart[],
+    format: WeightDType,
+    options?: WeightOptions,
+  ): LinearWeight;
 
   /** Copies a vector to the device as `f32`. */
   vector(source: HostVector): Tensor;
@@ -98,9 +169,10 @@ export interface LinearKernels {
 /** `kernels` behind checks of their arguments, which throw RangeError, TypeError for a wrong type. */
 export function checkedLinearKernels(kernels: LinearKernels): LinearKernels {
   return {
-    linearWeight(parts, format) {
+    linearWeight(parts, format, options) {
       checkParts(parts);
-      return kernels.linearWeight(parts, format);
+      checkCount("linearWeight", "blockSize", options?.blockSize ?? 0);
+      return kernels.linearWeight(parts, format, options);
     },
 
     vector(source) {
@@ -117,9 +189,8 @@ export function checkedLinearKernels(kernels: LinearKernels): LinearKernels {
     },
 
     linear(out, x, weight, rows, options) {
-      const { bias, blockSize = 0 } = options ?? {};
+      const bias = options?.bias;
       checkProduct("linear", { out, x, bias }, weight, rows, weight.outFeatures);
-      checkCount("linear", "blockSize", blockSize);
       kernels.linear(out, x, weight, rows, options);
     },
 
@@ -159,31 +230,57 @@ function checkProduct(
   if (bias !== undefined) checkVector(kernel, "bias", bias, weight.outFeatures);
 }
 
-function checkParts(parts: readonly HostMatrix[]): void {
+function checkParts(parts: readonly WeightPart[]): void {
   if (parts.length === 0) throw new RangeError("Cannot make a weight as it has no parts");
-  for (const part of parts) checkPart(part, parts[0].columns);
+  if (parts.some(isQuantized) && !parts.every(isQuantized)) {
+    throw new TypeError("Cannot make a weight as some of its parts are quantised and some are not");
+  }
+  for (const part of parts) {
+    if (part.columns !== parts[0].columns) {
+      throw new RangeError(
+        `Cannot stack weight parts as their columns differ: ${
+          parts[0].columns
+        } and ${part.columns}`,
+      );
+    }
+    if (isQuantized(part)) checkQuantizedPart(part);
+    else checkDensePart(part);
+  }
   const outFeatures = parts.reduce((sum, { rows }) => sum + rows, 0);
   if (outFeatures > MAX_KERNEL_INTEGER) {
     throw new RangeError(`Cannot make a weight as it has too many rows: ${outFeatures}`);
   }
 }
 
-function checkPart(part: HostMatrix, columns: number): void {
+function checkDensePart(part: HostMatrix): void {
   weightDtype(part.dtype);
   const { rows, rowStride, transposed = false } = part;
+  checkSizes([rows, part.columns, rowStride]);
   const storedColumns = transposed ? rows : part.columns;
-  const sizes = [rows, part.columns, rowStride];
-  if (sizes.some((size) => !Number.isInteger(size) || size < 0 || size > MAX_KERNEL_INTEGER)) {
-    throw new RangeError(`Cannot make a weight as a part's size is not a count: ${sizes}`);
-  }
-  if (part.columns !== columns) {
-    throw new RangeError(
-      `Cannot stack weight parts as their columns differ: ${columns} and ${part.columns}`,
-    );
-  }
   if (rowStride < storedColumns) {
     throw new RangeError(
       `Cannot make a weight as its rows overlap: stride ${rowStride} for ${storedColumns} elements`,
     );
+  }
+}
+
+function checkQuantizedPart(part: QuantizedMatrix): void {
+  const { storedRows, storedColumns, firstRow, rows, firstColumn, columns, groupSize } = part;
+  checkSizes([storedRows, storedColumns, firstRow, rows, firstColumn, columns, groupSize]);
+  if (groupSize === 0) throw new RangeError("Cannot make a weight as its groups are empty");
+  if (firstRow + rows > storedRows || firstColumn + columns > storedColumns) {
+    throw new RangeError(
+      `Cannot make a weight as its slice passes the end of [${storedRows}, ${storedColumns}]: ` +
+        `rows ${firstRow} to ${firstRow + rows}, columns ${firstColumn} to ${
+          firstColumn + columns
+        }`,
+    );
+  }
+  weightDtype(part.scales.dtype);
+}
+
+function checkSizes(sizes: readonly number[]): void {
+  if (sizes.some((size) => !Number.isInteger(size) || size < 0 || size > MAX_KERNEL_INTEGER)) {
+    throw new RangeError(`Cannot make a weight as a part's size is not a count: ${sizes}`);
   }
 }

@@ -24,7 +24,7 @@ export const CPU_EXPERT_SYMBOLS = {
   },
   // void weft_grouped_linear(weft_pool* pool, float* out, int32_t out_stride, const float* x,
   //     int32_t x_stride, const weft_weight* const* weights, const int32_t* order,
-  //     const int32_t* offsets, int32_t num_experts, int32_t input_divisor, int32_t block_size)
+  //     const int32_t* offsets, int32_t num_experts, int32_t input_divisor)
   weft_grouped_linear: {
     parameters: [
       "usize",
@@ -35,7 +35,6 @@ export const CPU_EXPERT_SYMBOLS = {
       "buffer",
       "usize",
       "usize",
-      "i32",
       "i32",
       "i32",
     ],
@@ -98,7 +97,7 @@ export function cpuExpertKernels(
     },
 
     groupedLinear(out, x, weights, order, offsets, options) {
-      const { inputDivisor, blockSize = 0 } = options;
+      const { inputDivisor } = options;
       checkCpuActivations("groupedLinear", x);
       checkCpuActivations("groupedLinear", out);
       kernels.weft_grouped_linear(
@@ -112,7 +111,6 @@ export function cpuExpertKernels(
         offsets.address,
         weights.length,
         inputDivisor,
-        blockSize,
       );
     },
 

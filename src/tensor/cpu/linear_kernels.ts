@@ -25,9 +25,9 @@ export const CPU_LINEAR_SYMBOLS = {
   },
   // void weft_linear(weft_pool* pool, float* out, int32_t out_stride, const float* x,
   //                  int32_t x_stride, const weft_weight* weight, const float* bias,
-  //                  int32_t tokens, int32_t block_size)
+  //                  int32_t tokens)
   weft_linear: {
-    parameters: ["usize", "usize", "i32", "usize", "i32", "usize", "usize", "i32", "i32"],
+    parameters: ["usize", "usize", "i32", "usize", "i32", "usize", "usize", "i32"],
     result: "void",
   },
 } as const satisfies Deno.ForeignLibraryInterface;
@@ -40,7 +40,6 @@ export function cpuLinearKernels(
   const { kernels, memory, pool } = context;
   const linear: LinearKernels["linear"] = (out, x, weight, rows, options) => {
     const bias = options?.bias;
-    const blockSize = options?.blockSize ?? 0;
     checkCpuActivations("linear", out);
     checkCpuActivations("linear", x);
     kernels.weft_linear(
@@ -52,12 +51,11 @@ export function cpuLinearKernels(
       descriptorOf(weight),
       bias === undefined ? 0n : bias.address,
       rows,
-      blockSize,
     );
     if (options?.activation === "gelu") activations.gelu(out, out, rows, weight.outFeatures);
   };
   return {
-    linearWeight: (parts, format) => CpuLinearWeight.from(context, parts, format),
+    linearWeight: (parts, format, options) => CpuLinearWeight.from(context, parts, format, options),
 
     vector({ address, dtype, length }) {
       const format = weightFormat(dtype);

@@ -5,7 +5,14 @@
 import type { CpuContext } from "./context.ts";
 import type { CpuMemory } from "./memory.ts";
 import { type DType, dtypeBytes, type WeightDType } from "../dtype.ts";
-import { type HostMatrix, type LinearWeight, weightDtype } from "../linear_kernels.ts";
+import {
+  type HostMatrix,
+  isQuantized,
+  type LinearWeight,
+  weightDtype,
+  type WeightOptions,
+  type WeightPart,
+} from "../linear_kernels.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_WEIGHT_SYMBOLS = {
@@ -64,15 +71,24 @@ export class CpuLinearWeight implements LinearWeight {
   /** Stacks `parts`, which have the same number of columns. */
   static from(
     context: CpuContext<typeof CPU_WEIGHT_SYMBOLS>,
-    parts: readonly HostMatrix[],
+    parts: readonly WeightPart[],
     format: WeightDType,
+    options: WeightOptions = {},
   ): CpuLinearWeight {
+    if (options.quantization !== undefined || parts.some(isQuantized)) {
+      throw new TypeError("Cannot make a quantised weight as the CPU kernels have none yet");
+    }
+    const dense = parts as readonly HostMatrix[];
     const outFeatures = parts.reduce((sum, { rows }) => sum + rows, 0);
     const inFeatures = parts[0].columns;
     const owned: bigint[] = [];
     try {
-      const segments = parts.map((part) => toSegment(context, part, format, owned));
-      const descriptor = writeDescriptor(context.memory, segments, { outFeatures, inFeatures });
+      const segments = dense.map((part) => toSegment(context, part, format, owned));
+      const descriptor = writeDescriptor(context.memory, segments, {
+        outFeatures,
+        inFeatures,
+        blockSize: options.blockSize ?? 0,
+      });
       return new CpuLinearWeight(context.memory, format, { outFeatures, inFeatures }, {
         descriptor,
         owned: [...owned, descriptor],
@@ -130,18 +146,19 @@ function toSegment(
 function writeDescriptor(
   memory: CpuMemory,
   segments: readonly Segment[],
-  shape: { outFeatures: number; inFeatures: number },
+  shape: { outFeatures: number; inFeatures: number; blockSize: number },
 ): bigint {
-  const fields = new BigInt64Array(4 + 4 * segments.length);
+  const fields = new BigInt64Array(5 + 4 * segments.length);
   const descriptor = memory.allocate(fields.byteLength);
   fields.set([
-    descriptor + 32n,
+    descriptor + 40n,
     BigInt(segments.length),
     BigInt(shape.outFeatures),
     BigInt(shape.inFeatures),
+    BigInt(shape.blockSize),
   ]);
   segments.forEach(({ address, rows, rowStride, format }, i) => {
-    fields.set([address, BigInt(rows), BigInt(rowStride), BigInt(format)], 4 + 4 * i);
+    fields.set([address, BigInt(rows), BigInt(rowStride), BigInt(format)], 5 + 4 * i);
   });
   memory.upload(descriptor, fields);
   return descriptor;

@@ -71,7 +71,7 @@ export function cudaLinearKernels(
   };
 
   const linear: LinearKernels["linear"] = (out, x, weight, rows, options) => {
-    checkOutputDtype("linear", out.dtype, weight.format);
+    checkOutputDtype("linear", out.dtype, cudaWeight(weight).format);
     if (rows === 0) return;
     if (rows > MAX_SKINNY_ROWS) return denseLinear(out, x, weight, rows, options);
     const matrix = cudaWeight(weight);
@@ -82,7 +82,8 @@ export function cudaLinearKernels(
   };
 
   return {
-    linearWeight: (parts, format) => CudaLinearWeight.from({ context, convert }, parts, format),
+    linearWeight: (parts, format, options) =>
+      CudaLinearWeight.from({ context, convert }, parts, format, options),
 
     vector(source) {
       const tensor = Tensor.allocate(memory, { shape: [source.length] });
@@ -112,7 +113,7 @@ export function cudaLinearKernels(
     linear,
 
     gatedLinear(out, x, weight, rows, { bias, scratch }) {
-      checkOutputDtype("gatedLinear", out.dtype, weight.format);
+      checkOutputDtype("gatedLinear", out.dtype, cudaWeight(weight).format);
       if (rows === 0) return;
       if (rows > MAX_SKINNY_ROWS) {
         denseLinear(scratch, x, weight, rows, { bias });

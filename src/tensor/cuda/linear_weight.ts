@@ -3,7 +3,13 @@
  * @module
  */
 import { dtypeBytes, type WeightDType } from "../dtype.ts";
-import type { HostMatrix, LinearWeight } from "../linear_kernels.ts";
+import {
+  type HostMatrix,
+  isQuantized,
+  type LinearWeight,
+  type WeightOptions,
+  type WeightPart,
+} from "../linear_kernels.ts";
 import type { CudaContext } from "./context.ts";
 import type { ConversionTarget, Convert } from "./convert.ts";
 import type { CudaMemory } from "./memory.ts";
@@ -57,9 +63,13 @@ export class CudaLinearWeight implements LinearWeight {
   /** Stacks `parts`, which have the same number of columns; they are not needed afterwards. */
   static from(
     { context, convert }: CudaWeightContext,
-    parts: readonly HostMatrix[],
+    parts: readonly WeightPart[],
     format: WeightDType,
+    options: WeightOptions = {},
   ): CudaLinearWeight {
+    if (options.quantization !== undefined || parts.some(isQuantized)) {
+      throw new TypeError("Cannot make a quantised weight as the CUDA kernels have none yet");
+    }
     const { memory, cudart, stream } = context;
     const outFeatures = parts.reduce((sum, { rows }) => sum + rows, 0);
     const inFeatures = parts[0].columns;
@@ -69,7 +79,7 @@ export class CudaLinearWeight implements LinearWeight {
         cudart.memsetAsync(weight.address, 0, BigInt(weight.byteLength), stream.handle);
       }
       let row = 0;
-      for (const part of parts) {
+      for (const part of parts as readonly HostMatrix[]) {
         const address = weight.address + BigInt(row * weight.rowStride * dtypeBytes(format));
         const target = { address, dtype: format, rowStride: weight.rowStride };
         if (part.dtype === format && !part.transposed) uploadRows(memory, target, part);

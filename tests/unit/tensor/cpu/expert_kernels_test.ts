@@ -97,15 +97,17 @@ function mixture(device: Device, rows: number, x: Float32Array, logits: Float32A
   const random = new Random(11);
   const matrices = (rows: number, columns: number) =>
     Array.from({ length: EXPERTS }, () => random.normals(rows * columns, 0.2));
-  const load = (all: Float32Array[], rows: number, columns: number) =>
+  const load = (all: Float32Array[], rows: number, columns: number, blockSize = 0) =>
     all.map((values) =>
       resources.use(
-        device.linearWeight([hostMatrix(device, values, { rows, columns, dtype: "f32" })], "f32"),
+        device.linearWeight([hostMatrix(device, values, { rows, columns, dtype: "f32" })], "f32", {
+          blockSize,
+        }),
       )
     );
   const up = matrices(INTERMEDIATE, HIDDEN);
   const down = matrices(HIDDEN, INTERMEDIATE);
-  const upWeights = load(up, INTERMEDIATE, HIDDEN);
+  const upWeights = load(up, INTERMEDIATE, HIDDEN, 6);
   const downWeights = load(down, HIDDEN, INTERMEDIATE);
 
   const pairs = rows * TOP_K;
@@ -124,7 +126,6 @@ function mixture(device: Device, rows: number, x: Float32Array, logits: Float32A
   device.groupedLinear(middle.tensor, input.tensor, upWeights, order, offsets, {
     pairs,
     inputDivisor: TOP_K,
-    blockSize: 6,
   });
   device.groupedLinear(output.tensor, middle.tensor, downWeights, order, offsets, {
     pairs,
@@ -145,7 +146,7 @@ function mixture(device: Device, rows: number, x: Float32Array, logits: Float32A
       values: x.subarray(token * HIDDEN, (token + 1) * HIDDEN),
     });
     const weight = upWeights[pairExperts[pair]];
-    device.linear(plain.tensor, row.tensor, weight, 1, { blockSize: 6 });
+    device.linear(plain.tensor, row.tensor, weight, 1);
     return plain.read();
   });
   return { up, down, middle: middle.read(), combined: combined.read(), plainRows };

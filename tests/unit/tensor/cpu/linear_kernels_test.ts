@@ -1,7 +1,7 @@
 import { assertThrows } from "@std/assert";
 import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
 import type { Device } from "../../../../src/tensor/device.ts";
-import type { HostMatrix, LinearOptions } from "../../../../src/tensor/linear_kernels.ts";
+import type { HostMatrix, WeightOptions } from "../../../../src/tensor/linear_kernels.ts";
 import type { WeightDType } from "../../../../src/tensor/dtype.ts";
 import { compileSources } from "../../../../src/native/compile.ts";
 import { CPU_SOURCES } from "../../../../src/native/sources.ts";
@@ -36,13 +36,13 @@ function run(
   x: Float32Array,
   parts: readonly HostMatrix[],
   shape: { tokens: number; format?: WeightDType; offset?: number },
-  options?: LinearOptions,
+  options?: WeightOptions,
 ): Float32Array<ArrayBuffer> {
   const { tokens, format = "f32", offset = 0 } = shape;
-  using weight = device.linearWeight(parts, format);
+  using weight = device.linearWeight(parts, format, options);
   const input = new Matrix(device, tokens, weight.inFeatures, { values: x, gap: 1, offset });
   const out = new Matrix(device, tokens, weight.outFeatures);
-  device.linear(out.tensor, input.tensor, weight, tokens, options);
+  device.linear(out.tensor, input.tensor, weight, tokens);
   return out.read();
 }
 
@@ -86,13 +86,13 @@ Deno.test("linear adds the bias once and writes no more than its rows and column
   const weight = device.linearWeight(
     [hostMatrix(device, p.w, { rows: 21, columns: 50, dtype: "f32" })],
     "f32",
+    { blockSize: 10 },
   );
   const bias = new Random(5).normals(21);
   const input = new Matrix(device, 3, 50, { values: p.x });
   const wide = new Matrix(device, 4, 40);
   device.linear(wide.tensor.columns(9, 21), input.tensor, weight, 2, {
     bias: vector(device, bias),
-    blockSize: 10,
   });
   const got = wide.read();
   const want = product(p, p.w);
@@ -242,7 +242,7 @@ Deno.test("linear and linearWeight refuse sizes that do not fit", () => {
       () => device.linear(out.columns(0, 3), x, weight, 2),
       () => device.linear(out, x.columns(0, 7), weight, 2),
       () => device.linear(out, x, weight, 2, { bias }),
-      () => device.linear(out, x, weight, 2, { blockSize: 2 ** 31 }),
+      () => device.linearWeight([stored], "f32", { blockSize: 2 ** 31 }),
       () => device.linearWeight([], "f32"),
       () => device.linearWeight([stored, { ...stored, columns: 7 }], "f32"),
       () => device.linearWeight([{ ...stored, rowStride: 7 }], "f32"),
