@@ -4,6 +4,7 @@
  */
 // One import and one entry per file, in alphabetical order; headers too.
 import activationC from "../../native/cpu/activation.c" with { type: "text" };
+import amxH from "../../native/cpu/amx.h" with { type: "text" };
 import attentionC from "../../native/cpu/attention.c" with { type: "text" };
 import attentionPartitionC from "../../native/cpu/attention_partition.c" with { type: "text" };
 import attentionPartitionH from "../../native/cpu/attention_partition.h" with { type: "text" };
@@ -55,6 +56,7 @@ export interface NativeSource {
 /** Every file of `native/cpu`. */
 export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "activation.c", text: activationC },
+  { name: "amx.h", text: amxH },
   { name: "attention.c", text: attentionC },
   { name: "attention_partition.c", text: attentionPartitionC },
   { name: "attention_partition.h", text: attentionPartitionH },
