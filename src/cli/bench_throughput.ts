@@ -45,10 +45,11 @@ async function benchThroughput({ values, host }: Invocation<Flags>): Promise<num
   const room = config.maxModelLen - decodeTokens - 1;
   const promptTokens = values["prompt-tokens"] ??
     Math.min(DEFAULT_PROMPT_TOKENS, Math.max(1, room));
-  if (promptTokens > room) {
+  const depth = values.depth ?? promptTokens;
+  if (Math.max(promptTokens, depth) > room) {
     throw new UsageError(
-      `Cannot time ${promptTokens} + ${decodeTokens} tokens as the context is shorter: ` +
-        `${config.maxModelLen} positions`,
+      `Cannot time ${Math.max(promptTokens, depth)} + ${decodeTokens} tokens as the context is ` +
+        `shorter: ${config.maxModelLen} positions`,
     );
   }
 
@@ -62,18 +63,18 @@ async function benchThroughput({ values, host }: Invocation<Flags>): Promise<num
   try {
     const router = new ReplicaRouter(engines);
     const { vocabSize, maxModelLen } = engines[0].info;
-    const prompts = (seed: number) =>
-      randomPrompts({ count: batch, length: promptTokens, vocabSize, seed });
-    await timePrefill(router, prompts(0));
-    await timeDecode(router, prompts(0), {
+    const prompts = (seed: number, length: number) =>
+      randomPrompts({ count: batch, length, vocabSize, seed });
+    await timePrefill(router, prompts(0, promptTokens));
+    await timeDecode(router, prompts(0, depth), {
       decodeTokens: Math.min(WARM_UP_DECODE_TOKENS, decodeTokens),
       maxModelLen,
     });
     const preemptionsBefore = router.stats.preemptions;
     for (let repetition = 1; repetition <= repetitions; repetition++) {
-      const prefilled = await timePrefill(router, prompts(2 * repetition - 1));
+      const prefilled = await timePrefill(router, prompts(2 * repetition - 1, promptTokens));
       prefill.push(prefilled.tokens / prefilled.seconds);
-      const decoded = await timeDecode(router, prompts(2 * repetition), {
+      const decoded = await timeDecode(router, prompts(2 * repetition, depth), {
         decodeTokens,
         maxModelLen,
       });
@@ -99,7 +100,7 @@ async function benchThroughput({ values, host }: Invocation<Flags>): Promise<num
     storedWeights(config),
     {
       batch: batch / replicas,
-      context: promptTokens + decodeTokens / 2,
+      context: depth + decodeTokens / 2,
       kvBytesPerToken: kvBytesPerBlock(engineFootprints(config)) / KV_BLOCK_SIZE,
       device: config.device,
       format: config.format,
@@ -117,6 +118,7 @@ async function benchThroughput({ values, host }: Invocation<Flags>): Promise<num
     dtype: values.dtype,
     prompt_tokens: promptTokens,
     decode_tokens: decodeTokens,
+    depth,
     batch,
     repetitions,
     prefill_tokens_per_second: median(prefill),

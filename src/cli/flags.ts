@@ -204,6 +204,12 @@ export const BENCH_FLAGS = {
     fallback: 128,
     help: "Tokens generated for each prompt",
   }),
+  "depth": integer({
+    min: 1,
+    max: COUNT,
+    shownDefault: "the prompt's tokens",
+    help: "Positions that lie ahead of the first generated token while decoding is timed",
+  }),
   "batch": integer({ min: 1, max: 65536, fallback: 1, help: "Sequences that run together" }),
   "repetitions": integer({
     min: 1,
