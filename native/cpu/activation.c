@@ -1,4 +1,6 @@
 // Activations of the feed-forward layers.
+#include "activation.h"
+
 #include "pool.h"
 #include "simd.h"
 
@@ -39,14 +41,12 @@ static void gelu_task(void* argument, int64_t begin, int64_t end) {
 // Rows a piece: enough elements that handing it out does not show.
 static int64_t activation_grain(int64_t size) { return 4096 / (size + 1) + 1; }
 
-// out[t, i] = silu(x[t, i]) * x[t, size + i]
 void weft_silu_and_mul(weft_pool* pool, float* out, int32_t out_stride, const float* x,
                        int32_t x_stride, int32_t rows, int32_t size) {
   activation_context context = {out, out_stride, x, x_stride, size};
   weft_pool_run(pool, silu_and_mul_task, &context, rows, activation_grain(size));
 }
 
-// out[t, i] = gelu(x[t, i]) in its tanh form; out may be x.
 void weft_gelu(weft_pool* pool, float* out, int32_t out_stride, const float* x, int32_t x_stride,
                int32_t rows, int32_t size) {
   activation_context context = {out, out_stride, x, x_stride, size};

@@ -76,46 +76,70 @@ int32_t weft_sort_by_expert(int32_t* order, int32_t* offsets, const int32_t* exp
 typedef struct {
   weft_linear_pieces pieces;
   int64_t first_piece;  // over all experts
+  int64_t first_pair;   // in this round
 } expert_product;
+
+// Lists end with a product that no item belongs to.
+static void prepare_pairs(void* context, int64_t begin, int64_t end) {
+  for (const expert_product* e = context; begin < end; e++) {
+    const int64_t last = e[1].first_pair < end ? e[1].first_pair : end;
+    if (begin >= last) continue;
+    weft_linear_prepare(&e->pieces.job, begin - e->first_pair, last - e->first_pair);
+    begin = last;
+  }
+}
 
 static void multiply_pieces(void* context, int64_t begin, int64_t end) {
   const expert_product* e = context;
   for (int64_t item = begin; item < end; item++) {
-    // The list ends with a product that no piece belongs to.
     while (item >= e[1].first_piece) e++;
     weft_linear_piece(&e->pieces, item - e->first_piece);
   }
 }
 
+static int32_t min(int32_t a, int32_t b) { return a < b ? a : b; }
+static int32_t max(int32_t a, int32_t b) { return a > b ? a : b; }
+
 // out[i] = x[source(i)] weights[e]^T for i in [offsets[e], offsets[e + 1]), where source(i) is
-// order[i] / input_divisor, or i when input_divisor is 0.
+// order[i] / input_divisor, or i when input_divisor is 0. The weights are kept in one way.
 void weft_grouped_linear(weft_pool* pool, float* out, int32_t out_stride, const float* x,
                          int32_t x_stride, const weft_weight* const* weights, const int32_t* order,
-                         const int32_t* offsets, int32_t num_experts,
-                         int32_t input_divisor) {
+                         const int32_t* offsets, int32_t num_experts, int32_t input_divisor,
+                         void* scratch, int64_t scratch_bytes) {
   expert_product products[MAX_EXPERTS + 1];
-  int64_t pieces = 0;
-  int count = 0;
-  for (int e = 0; e < num_experts; e++) {
-    const int64_t first = offsets[e], tokens = offsets[e + 1] - first;
-    if (tokens <= 0) continue;
-    const weft_linear_job job = {
-        .out = out + first * out_stride,
-        .out_stride = out_stride,
-        .x = input_divisor > 0 ? x : x + first * x_stride,
-        .x_stride = x_stride,
-        .x_rows = input_divisor > 0 ? order + first : NULL,
-        .x_divisor = input_divisor,
-        .weight = weights[e],
-        .bias = NULL,
-    };
-    expert_product* p = &products[count++];
-    p->pieces = weft_linear_cut(job, tokens, weft_pool_threads(pool));
-    p->first_piece = pieces;
-    pieces += p->pieces.count;
+  const int32_t pairs = offsets[num_experts];
+  const int64_t token_bytes = weights[0]->token_bytes;
+  const int64_t fitting = weft_linear_round(weights[0], (weft_token_scratch){scratch, scratch_bytes});
+  const int32_t round = fitting < pairs ? (int32_t)fitting : pairs;
+  for (int32_t begin = 0; begin < pairs; begin += round) {
+    const int32_t end = pairs - begin < round ? pairs : begin + round;
+    int64_t pieces = 0;
+    int count = 0;
+    for (int e = 0; e < num_experts; e++) {
+      const int32_t first = max(offsets[e], begin), last = min(offsets[e + 1], end);
+      if (first >= last) continue;
+      const weft_linear_job job = {
+          .out = out + (int64_t)first * out_stride,
+          .out_stride = out_stride,
+          .x = input_divisor > 0 ? x : x + (int64_t)first * x_stride,
+          .x_stride = x_stride,
+          .x_rows = input_divisor > 0 ? order + first : NULL,
+          .x_divisor = input_divisor,
+          .weight = weights[e],
+          .activation = WEFT_IDENTITY,
+          .prepared = (char*)scratch + (first - begin) * token_bytes,
+      };
+      expert_product* p = &products[count++];
+      p->pieces = weft_linear_cut(job, last - first, weft_pool_threads(pool));
+      p->first_piece = pieces;
+      p->first_pair = first - begin;
+      pieces += p->pieces.count;
+    }
+    products[count].first_piece = pieces;
+    products[count].first_pair = end - begin;
+    if (token_bytes > 0) weft_pool_run(pool, prepare_pairs, products, end - begin, 16);
+    weft_pool_run(pool, multiply_pieces, products, pieces, 1);
   }
-  products[count].first_piece = pieces;
-  weft_pool_run(pool, multiply_pieces, products, pieces, 1);
 }
 
 typedef struct {

@@ -4,6 +4,7 @@
  */
 // One import and one entry per file, in alphabetical order; headers too.
 import activationC from "../../native/cpu/activation.c" with { type: "text" };
+import activationH from "../../native/cpu/activation.h" with { type: "text" };
 import amxH from "../../native/cpu/amx.h" with { type: "text" };
 import attentionC from "../../native/cpu/attention.c" with { type: "text" };
 import attentionPartitionC from "../../native/cpu/attention_partition.c" with { type: "text" };
@@ -21,12 +22,18 @@ import kvCacheC from "../../native/cpu/kv_cache.c" with { type: "text" };
 import kvCacheH from "../../native/cpu/kv_cache.h" with { type: "text" };
 import linearC from "../../native/cpu/linear.c" with { type: "text" };
 import linearH from "../../native/cpu/linear.h" with { type: "text" };
+import linearPanelsC from "../../native/cpu/linear_panels.c" with { type: "text" };
+import linearPanelsH from "../../native/cpu/linear_panels.h" with { type: "text" };
+import linearRowsC from "../../native/cpu/linear_rows.c" with { type: "text" };
 import logSumExpC from "../../native/cpu/log_sum_exp.c" with { type: "text" };
 import logitHistogramC from "../../native/cpu/logit_histogram.c" with { type: "text" };
 import memoryC from "../../native/cpu/memory.c" with { type: "text" };
 import memoryMapC from "../../native/cpu/memory_map.c" with { type: "text" };
 import normC from "../../native/cpu/norm.c" with { type: "text" };
 import orderedKeyH from "../../native/cpu/ordered_key.h" with { type: "text" };
+import panelMemoryC from "../../native/cpu/panel_memory.c" with { type: "text" };
+import panelPackC from "../../native/cpu/panel_pack.c" with { type: "text" };
+import panelSimdH from "../../native/cpu/panel_simd.h" with { type: "text" };
 import philoxH from "../../native/cpu/philox.h" with { type: "text" };
 import poolC from "../../native/cpu/pool.c" with { type: "text" };
 import poolH from "../../native/cpu/pool.h" with { type: "text" };
@@ -56,6 +63,7 @@ export interface NativeSource {
 /** Every file of `native/cpu`. */
 export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "activation.c", text: activationC },
+  { name: "activation.h", text: activationH },
   { name: "amx.h", text: amxH },
   { name: "attention.c", text: attentionC },
   { name: "attention_partition.c", text: attentionPartitionC },
@@ -73,12 +81,18 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "kv_cache.h", text: kvCacheH },
   { name: "linear.c", text: linearC },
   { name: "linear.h", text: linearH },
+  { name: "linear_panels.c", text: linearPanelsC },
+  { name: "linear_panels.h", text: linearPanelsH },
+  { name: "linear_rows.c", text: linearRowsC },
   { name: "log_sum_exp.c", text: logSumExpC },
   { name: "logit_histogram.c", text: logitHistogramC },
   { name: "memory.c", text: memoryC },
   { name: "memory_map.c", text: memoryMapC },
   { name: "norm.c", text: normC },
   { name: "ordered_key.h", text: orderedKeyH },
+  { name: "panel_memory.c", text: panelMemoryC },
+  { name: "panel_pack.c", text: panelPackC },
+  { name: "panel_simd.h", text: panelSimdH },
   { name: "philox.h", text: philoxH },
   { name: "pool.c", text: poolC },
   { name: "pool.h", text: poolH },

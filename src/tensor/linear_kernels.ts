@@ -26,6 +26,11 @@ export interface HostMatrix {
   readonly rowStride: number;
   /** True when stored as [columns, rows] (GPT-2's Conv1D); `rowStride` is then that of the stored rows. */
   readonly transposed?: boolean;
+  /**
+   * Whether it lies in a mapped file, so that a device that keeps a copy may give its pages back: they
+   * are read from the file again when they are asked for.
+   */
+  readonly mapped?: boolean;
 }
 
 /**

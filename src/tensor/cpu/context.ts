@@ -3,6 +3,7 @@
  * @module
  */
 import type { CpuMemory } from "./memory.ts";
+import type { TokenScratch } from "./token_scratch.ts";
 
 /** Library, memory and thread pool of one CPU device. `Symbols`: the functions that a part calls. */
 export interface CpuContext<Symbols extends Deno.ForeignLibraryInterface> {
@@ -12,4 +13,6 @@ export interface CpuContext<Symbols extends Deno.ForeignLibraryInterface> {
   readonly memory: CpuMemory;
   /** Address of the `weft_pool` that kernels run on. */
   readonly pool: bigint;
+  /** Where products prepare activations. */
+  readonly scratch: TokenScratch;
 }

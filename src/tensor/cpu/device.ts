@@ -10,6 +10,7 @@ import { CPU_LINEAR_SYMBOLS, cpuLinearKernels } from "./linear_kernels.ts";
 import { CPU_MEMORY_SYMBOLS, CpuMemory } from "./memory.ts";
 import { CPU_NORM_SYMBOLS, cpuNormKernels } from "./norm_kernels.ts";
 import { CPU_SAMPLING_SYMBOLS, cpuSamplingKernels } from "./sampling_kernels.ts";
+import { TokenScratch } from "./token_scratch.ts";
 import { checkedAttentionKernels } from "../attention_arguments.ts";
 import type { Device, Readback } from "../device.ts";
 import { checkedElementwiseKernels } from "../elementwise_kernels.ts";
@@ -72,7 +73,7 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): CpuDevice {
     throw new Error(`Cannot open the CPU device as ${threads} threads could not be started`);
   }
   const memory = new CpuMemory(kernels);
-  const context = { kernels, memory, pool };
+  const context = { kernels, memory, pool, scratch: new TokenScratch(memory) };
   const heads = cpuHeadKernels(context);
   const elementwise = cpuElementwiseKernels(context);
   let disposed = false;
@@ -106,7 +107,7 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): CpuDevice {
     // On the CPU a recording saves nothing: each replay calls the function.
     record: (run) => ({ replay: run, [Symbol.dispose]() {} }),
 
-    ...checkedLinearKernels(cpuLinearKernels(context, elementwise)),
+    ...checkedLinearKernels(cpuLinearKernels(context)),
     ...checkedNormKernels(cpuNormKernels(context)),
     ...checkedElementwiseKernels(elementwise),
     ...heads,

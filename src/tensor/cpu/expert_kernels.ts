@@ -24,7 +24,8 @@ export const CPU_EXPERT_SYMBOLS = {
   },
   // void weft_grouped_linear(weft_pool* pool, float* out, int32_t out_stride, const float* x,
   //     int32_t x_stride, const weft_weight* const* weights, const int32_t* order,
-  //     const int32_t* offsets, int32_t num_experts, int32_t input_divisor)
+  //     const int32_t* offsets, int32_t num_experts, int32_t input_divisor, void* scratch,
+  //     int64_t scratch_bytes)
   weft_grouped_linear: {
     parameters: [
       "usize",
@@ -37,6 +38,8 @@ export const CPU_EXPERT_SYMBOLS = {
       "usize",
       "i32",
       "i32",
+      "usize",
+      "i64",
     ],
     result: "void",
   },
@@ -51,7 +54,7 @@ export const CPU_EXPERT_SYMBOLS = {
 
 /** The kernels of mixtures of experts, on the context's pool. */
 export function cpuExpertKernels(
-  { kernels, pool }: CpuContext<typeof CPU_EXPERT_SYMBOLS>,
+  { kernels, pool, scratch }: CpuContext<typeof CPU_EXPERT_SYMBOLS>,
 ): ExpertKernels {
   // Weights do not change while a model lives: their addresses are collected once a layer.
   const addressesOfLayer = new WeakMap<readonly LinearWeight[], BigUint64Array<ArrayBuffer>>();
@@ -111,6 +114,8 @@ export function cpuExpertKernels(
         offsets.address,
         weights.length,
         inputDivisor,
+        scratch.address,
+        scratch.byteLength,
       );
     },
 

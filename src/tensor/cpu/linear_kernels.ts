@@ -2,17 +2,12 @@
  * The kernels of `native/cpu/linear.c` and `embedding.c`, and weights.
  * @module
  */
-import type { ElementwiseKernels } from "../elementwise_kernels.ts";
 import type { LinearKernels } from "../linear_kernels.ts";
 import { Tensor } from "../tensor.ts";
 import { checkCpuActivations } from "./arguments.ts";
 import type { CpuContext } from "./context.ts";
-import {
-  CPU_WEIGHT_SYMBOLS,
-  CpuLinearWeight,
-  descriptorOf,
-  weightFormat,
-} from "./linear_weight.ts";
+import { CPU_WEIGHT_SYMBOLS, CpuLinearWeight, descriptorOf } from "./linear_weight.ts";
+import { weightFormat } from "./stored_rows.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_LINEAR_SYMBOLS = {
@@ -25,35 +20,53 @@ export const CPU_LINEAR_SYMBOLS = {
   },
   // void weft_linear(weft_pool* pool, float* out, int32_t out_stride, const float* x,
   //                  int32_t x_stride, const weft_weight* weight, const float* bias,
-  //                  int32_t tokens)
+  //                  int32_t tokens, int32_t activation, void* scratch, int64_t scratch_bytes)
   weft_linear: {
-    parameters: ["usize", "usize", "i32", "usize", "i32", "usize", "usize", "i32"],
+    parameters: [
+      "usize",
+      "usize",
+      "i32",
+      "usize",
+      "i32",
+      "usize",
+      "usize",
+      "i32",
+      "i32",
+      "usize",
+      "i64",
+    ],
+    result: "void",
+  },
+  // void weft_gated_linear(weft_pool* pool, float* out, int32_t out_stride, const float* x,
+  //                        int32_t x_stride, const weft_weight* weight, const float* bias,
+  //                        int32_t tokens, float* projected, int32_t projected_stride,
+  //                        void* scratch, int64_t scratch_bytes)
+  weft_gated_linear: {
+    parameters: [
+      "usize",
+      "usize",
+      "i32",
+      "usize",
+      "i32",
+      "usize",
+      "usize",
+      "i32",
+      "usize",
+      "i32",
+      "usize",
+      "i64",
+    ],
     result: "void",
   },
 } as const satisfies Deno.ForeignLibraryInterface;
 
+/** Activations of native/cpu/linear.h. */
+const IDENTITY = 0;
+const GELU = 1;
+
 /** Weights, and products with them on the context's pool. Mapped parts must outlive a weight. */
-export function cpuLinearKernels(
-  context: CpuContext<typeof CPU_LINEAR_SYMBOLS>,
-  activations: Pick<ElementwiseKernels, "gelu" | "siluAndMul">,
-): LinearKernels {
-  const { kernels, memory, pool } = context;
-  const linear: LinearKernels["linear"] = (out, x, weight, rows, options) => {
-    const bias = options?.bias;
-    checkCpuActivations("linear", out);
-    checkCpuActivations("linear", x);
-    kernels.weft_linear(
-      pool,
-      out.address,
-      out.rowStride,
-      x.address,
-      x.rowStride,
-      descriptorOf(weight),
-      bias === undefined ? 0n : bias.address,
-      rows,
-    );
-    if (options?.activation === "gelu") activations.gelu(out, out, rows, weight.outFeatures);
-  };
+export function cpuLinearKernels(context: CpuContext<typeof CPU_LINEAR_SYMBOLS>): LinearKernels {
+  const { kernels, memory, pool, scratch } = context;
   return {
     linearWeight: (parts, format, options) => CpuLinearWeight.from(context, parts, format, options),
 
@@ -76,11 +89,42 @@ export function cpuLinearKernels(
       );
     },
 
-    linear,
+    linear(out, x, weight, rows, options) {
+      const bias = options?.bias;
+      checkCpuActivations("linear", out);
+      checkCpuActivations("linear", x);
+      kernels.weft_linear(
+        pool,
+        out.address,
+        out.rowStride,
+        x.address,
+        x.rowStride,
+        descriptorOf(weight),
+        bias === undefined ? 0n : bias.address,
+        rows,
+        options?.activation === "gelu" ? GELU : IDENTITY,
+        scratch.address,
+        scratch.byteLength,
+      );
+    },
 
-    gatedLinear(out, x, weight, rows, { bias, scratch }) {
-      linear(scratch, x, weight, rows, { bias });
-      activations.siluAndMul(out, scratch, rows, weight.outFeatures / 2);
+    gatedLinear(out, x, weight, rows, { bias, scratch: projected }) {
+      checkCpuActivations("gatedLinear", out);
+      checkCpuActivations("gatedLinear", x);
+      kernels.weft_gated_linear(
+        pool,
+        out.address,
+        out.rowStride,
+        x.address,
+        x.rowStride,
+        descriptorOf(weight),
+        bias === undefined ? 0n : bias.address,
+        rows,
+        projected.address,
+        projected.rowStride,
+        scratch.address,
+        scratch.byteLength,
+      );
     },
   };
 }

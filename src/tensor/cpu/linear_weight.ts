@@ -3,69 +3,62 @@
  * @module
  */
 import type { CpuContext } from "./context.ts";
-import type { CpuMemory } from "./memory.ts";
-import { type DType, dtypeBytes, type WeightDType } from "../dtype.ts";
+import { CPU_PANEL_SYMBOLS, type PackedWeight, packPanels } from "./panels.ts";
+import { CPU_STORED_ROWS_SYMBOLS, type Segment, storedRows } from "./stored_rows.ts";
+import type { WeightDType } from "../dtype.ts";
 import {
   type HostMatrix,
   isQuantized,
   type LinearWeight,
-  weightDtype,
+  type WeightFormat,
   type WeightOptions,
   type WeightPart,
 } from "../linear_kernels.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_WEIGHT_SYMBOLS = {
-  // void weft_convert_matrix(weft_pool* pool, void* out, int32_t out_format, const void* source,
-  //                          int32_t source_format, int32_t rows, int32_t columns,
-  //                          int32_t row_stride, int32_t column_stride)
-  weft_convert_matrix: {
-    parameters: ["usize", "usize", "i32", "usize", "i32", "i32", "i32", "i32", "i32"],
-    result: "void",
-  },
+  ...CPU_STORED_ROWS_SYMBOLS,
+  ...CPU_PANEL_SYMBOLS,
 } as const satisfies Deno.ForeignLibraryInterface;
 
-// WEFT_F32, WEFT_F16 and WEFT_BF16 of native/cpu/simd.h.
-const FORMATS: Readonly<Record<WeightDType, number>> = { f32: 0, f16: 1, bf16: 2 };
+/** How the kernels multiply: kinds of native/cpu/linear.h. */
+const KINDS = { rows: 0n, panels: 1n } as const;
 
-/** The kernels' number for a stored type; throws TypeError where it is not one for weights. */
-export function weightFormat(dtype: DType): number {
-  return FORMATS[weightDtype(dtype)];
+/** What a weight is made of. */
+interface Storage {
+  readonly kind: keyof typeof KINDS;
+  readonly segments: readonly Segment[];
+  readonly packed: PackedWeight | null;
 }
 
-interface Segment {
-  readonly address: bigint;
-  readonly rows: number;
-  readonly rowStride: number;
-  readonly format: number;
+interface Shape {
+  readonly outFeatures: number;
+  readonly inFeatures: number;
+  readonly blockSize: number;
 }
 
 /**
- * A weight of row-stacked segments. A part stays where it lies (usually a mapped file, which must
- * outlive the weight) when its stored type is the wanted one, or when f32 is wanted: the kernels widen
- * f16 and bf16 in registers. Other parts, and transposed ones, are copied once.
+ * A weight as rows that stay where they are stored (f32 and f16, and tables), as bf16 panels, or as both.
+ * Mapped parts that stay must outlive the weight.
  */
 export class CpuLinearWeight implements LinearWeight {
-  readonly format: WeightDType;
+  readonly format: WeightFormat;
   readonly outFeatures: number;
   readonly inFeatures: number;
   /** Address of the kernels' `weft_weight` (native/cpu/linear.h). */
   readonly descriptor: bigint;
-  readonly #memory: CpuMemory;
-  readonly #owned: readonly bigint[];
+  readonly #free: () => void;
 
   private constructor(
-    memory: CpuMemory,
-    format: WeightDType,
-    shape: { outFeatures: number; inFeatures: number },
-    allocations: { descriptor: bigint; owned: readonly bigint[] },
+    format: WeightFormat,
+    shape: Shape,
+    allocations: { descriptor: bigint; free: () => void },
   ) {
-    this.#memory = memory;
     this.format = format;
     this.outFeatures = shape.outFeatures;
     this.inFeatures = shape.inFeatures;
     this.descriptor = allocations.descriptor;
-    this.#owned = allocations.owned;
+    this.#free = allocations.free;
   }
 
   /** Stacks `parts`, which have the same number of columns. */
@@ -75,33 +68,34 @@ export class CpuLinearWeight implements LinearWeight {
     format: WeightDType,
     options: WeightOptions = {},
   ): CpuLinearWeight {
-    if (options.quantization !== undefined || parts.some(isQuantized)) {
-      throw new TypeError("Cannot make a quantised weight as the CPU kernels have none yet");
-    }
-    const dense = parts as readonly HostMatrix[];
-    const outFeatures = parts.reduce((sum, { rows }) => sum + rows, 0);
-    const inFeatures = parts[0].columns;
+    const { memory, scratch } = context;
+    const shape = {
+      outFeatures: parts.reduce((sum, { rows }) => sum + rows, 0),
+      inFeatures: parts[0].columns,
+      blockSize: options.blockSize ?? 0,
+    };
     const owned: bigint[] = [];
+    let packed: PackedWeight | null = null;
+    const free = () => {
+      for (const address of owned) memory.free(address);
+      if (packed !== null) memory.packed.free(packed.address);
+    };
     try {
-      const segments = dense.map((part) => toSegment(context, part, format, owned));
-      const descriptor = writeDescriptor(context.memory, segments, {
-        outFeatures,
-        inFeatures,
-        blockSize: options.blockSize ?? 0,
-      });
-      return new CpuLinearWeight(context.memory, format, { outFeatures, inFeatures }, {
-        descriptor,
-        owned: [...owned, descriptor],
-      });
+      const storage = store(context, parts, format, options, owned);
+      packed = storage.packed;
+      if (packed !== null) scratch.reserve(packed.tokenBytes);
+      const descriptor = writeDescriptor(context, storage, shape);
+      owned.push(descriptor);
+      return new CpuLinearWeight(format, shape, { descriptor, free });
     } catch (error) {
-      for (const address of owned) context.memory.free(address);
+      free();
       throw error;
     }
   }
 
   /** Frees the copies; mapped parts are left alone. */
   [Symbol.dispose](): void {
-    for (const address of this.#owned) this.#memory.free(address);
+    this.#free();
   }
 }
 
@@ -113,53 +107,56 @@ export function descriptorOf(weight: LinearWeight): bigint {
   return weight.descriptor;
 }
 
-function toSegment(
+function store(
   context: CpuContext<typeof CPU_WEIGHT_SYMBOLS>,
-  part: HostMatrix,
+  parts: readonly WeightPart[],
   format: WeightDType,
+  options: WeightOptions,
   owned: bigint[],
-): Segment {
-  const { rows, columns, rowStride, transposed = false } = part;
-  const stored = weightFormat(part.dtype);
-  if (!transposed && (part.dtype === format || format === "f32")) {
-    return { address: part.address, rows, rowStride, format: stored };
+): Storage {
+  const { quantization, use = "product", blockSize = 0 } = options;
+  if (quantization !== undefined || parts.some(isQuantized)) {
+    throw new TypeError("Cannot make a quantised weight as the CPU kernels have none yet");
   }
-  // A transposed f16 or bf16 part that is wanted as f32 is copied as it is: half the bytes to read.
-  const kept = format === "f32" ? part.dtype : format;
-  const address = context.memory.allocate(rows * columns * dtypeBytes(kept));
-  owned.push(address);
-  context.kernels.weft_convert_matrix(
-    context.pool,
-    address,
-    weightFormat(kept),
-    part.address,
-    stored,
-    rows,
-    columns,
-    transposed ? 1 : rowStride,
-    transposed ? rowStride : 1,
-  );
-  return { address, rows, rowStride: columns, format: weightFormat(kept) };
+  const dense = parts as readonly HostMatrix[];
+  const isPacked = format === "bf16" && use !== "table";
+  const keepsRows = !isPacked || use === "both";
+  const segments = keepsRows ? dense.map((part) => storedRows(context, part, format, owned)) : [];
+  const packed = isPacked
+    ? packPanels(context, dense, { blockSize, keepsSource: keepsRows })
+    : null;
+  return { kind: isPacked ? "panels" : "rows", segments, packed };
 }
 
-// A weft_weight, then its weft_segments: fields of 8 bytes each.
+// A weft_weight, what it packs, and its weft_segments: fields of 8 bytes each.
 function writeDescriptor(
-  memory: CpuMemory,
-  segments: readonly Segment[],
-  shape: { outFeatures: number; inFeatures: number; blockSize: number },
+  { memory }: CpuContext<typeof CPU_WEIGHT_SYMBOLS>,
+  { kind, segments, packed }: Storage,
+  { outFeatures, inFeatures, blockSize }: Shape,
 ): bigint {
-  const fields = new BigInt64Array(5 + 4 * segments.length);
-  const descriptor = memory.allocate(fields.byteLength);
-  fields.set([
-    descriptor + 40n,
-    BigInt(segments.length),
-    BigInt(shape.outFeatures),
-    BigInt(shape.inFeatures),
-    BigInt(shape.blockSize),
+  const headFields = 8;
+  const packedFields = packed?.fields ?? [];
+  const segmentFields = segments.flatMap(({ address, rows, rowStride, format }) => [
+    address,
+    BigInt(rows),
+    BigInt(rowStride),
+    BigInt(format),
   ]);
-  segments.forEach(({ address, rows, rowStride, format }, i) => {
-    fields.set([address, BigInt(rows), BigInt(rowStride), BigInt(format)], 5 + 4 * i);
-  });
+  const count = headFields + packedFields.length + segmentFields.length;
+  const descriptor = memory.allocate(8 * count);
+  const packedAddress = descriptor + BigInt(8 * headFields);
+  const fields = BigInt64Array.of(
+    KINDS[kind],
+    BigInt(outFeatures),
+    BigInt(inFeatures),
+    BigInt(blockSize),
+    packedAddress + BigInt(8 * packedFields.length),
+    BigInt(segments.length),
+    packed === null ? 0n : packedAddress,
+    BigInt(packed?.tokenBytes ?? 0),
+    ...packedFields,
+    ...segmentFields,
+  );
   memory.upload(descriptor, fields);
   return descriptor;
 }

@@ -4,9 +4,11 @@
  */
 import type { DeviceMemory } from "../device.ts";
 import { CapacityError } from "../errors.ts";
+import { CPU_PANEL_MEMORY_SYMBOLS, PanelMemory } from "./panel_memory.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_MEMORY_SYMBOLS = {
+  ...CPU_PANEL_MEMORY_SYMBOLS,
   // void* weft_allocate(uint64_t bytes)
   weft_allocate: { parameters: ["u64"], result: "usize" },
   // void weft_free(void* memory)
@@ -22,6 +24,8 @@ type MemoryFunctions = Deno.DynamicLibrary<typeof CPU_MEMORY_SYMBOLS>["symbols"]
 
 /** Allocates, frees and copies; knows what is allocated, so that nothing is freed twice or left behind. */
 export class CpuMemory implements DeviceMemory, Disposable {
+  /** Where packed weights lie. */
+  readonly packed: PanelMemory;
   readonly #kernels: MemoryFunctions;
   readonly #allocated = new Set<bigint>();
   #disposed = false;
@@ -29,6 +33,7 @@ export class CpuMemory implements DeviceMemory, Disposable {
   /** Memory from the native library. */
   constructor(kernels: MemoryFunctions) {
     this.#kernels = kernels;
+    this.packed = new PanelMemory(kernels);
   }
 
   /** Allocates 64-byte aligned memory; throws CapacityError when there is none. */
@@ -83,6 +88,7 @@ export class CpuMemory implements DeviceMemory, Disposable {
     this.#disposed = true;
     for (const address of this.#allocated) this.#kernels.weft_free(address);
     this.#allocated.clear();
+    this.packed[Symbol.dispose]();
   }
 }
 
