@@ -2,6 +2,7 @@
  * `weft bench throughput`: prefill and decode speed of a model on this machine.
  * @module
  */
+import { describeQuantization } from "../engine/describe_weights.ts";
 import { resolveEngineConfig } from "../engine/engine_config.ts";
 import { engineFootprints } from "../engine/engine_memory.ts";
 import { kvBytesPerBlock } from "../models/rank_footprint.ts";
@@ -104,6 +105,7 @@ async function benchThroughput({ values, host }: Invocation<Flags>): Promise<num
       kvBytesPerToken: kvBytesPerBlock(engineFootprints(config)) / KV_BLOCK_SIZE,
       device: config.device,
       format: config.format,
+      quantization: config.quantization,
     },
   );
   const decodeRate = median(decode);
@@ -116,6 +118,7 @@ async function benchThroughput({ values, host }: Invocation<Flags>): Promise<num
     launcher: config.launcher,
     threads_per_rank: config.threads,
     dtype: values.dtype,
+    quantization: describeQuantization(config),
     prompt_tokens: promptTokens,
     decode_tokens: decodeTokens,
     depth,

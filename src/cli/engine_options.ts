@@ -24,6 +24,7 @@ export function engineOptions(values: EngineFlagValues, model: string): EngineOp
     gpuMemoryUtilization: values["gpu-memory-utilization"],
     device: values.device,
     dtype: values.dtype,
+    quantization: values.quantization,
     loadFormat: values["load-format"],
     launcher: values.launcher,
     enforceEager: values["enforce-eager"],

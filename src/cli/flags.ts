@@ -83,6 +83,11 @@ export const ENGINE_FLAGS = {
     fallback: "auto",
     help: "Type of the weights; auto is the checkpoint's own (also float32, bfloat16, float16)",
   }),
+  "quantization": choice({
+    values: { int8: "int8", int4: "int4" },
+    shownDefault: "as the checkpoint is",
+    help: "Quantise the linear layers of a dense checkpoint while it is loaded",
+  }),
   "load-format": choice({
     values: { safetensors: "safetensors", dummy: "dummy" },
     fallback: "safetensors",

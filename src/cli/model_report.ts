@@ -2,11 +2,13 @@
  * What a checkpoint is and how a layout divides it, for `weft inspect`.
  * @module
  */
+import { describeQuantization } from "../engine/describe_weights.ts";
 import { type EngineConfig, resolveEngineConfig } from "../engine/engine_config.ts";
 import { engineFootprints, rankBytes, verifyMemory } from "../engine/engine_memory.ts";
 import type { EngineOptions } from "../engine/types.ts";
-import { parameterCount } from "../models/parameter_shapes.ts";
-import type { RankFootprint } from "../models/rank_footprint.ts";
+import { Checkpoint } from "../models/checkpoint.ts";
+import { parameterCount, parameterShapes } from "../models/parameter_shapes.ts";
+import { announcedTypes, type RankFootprint, type StoredTypes } from "../models/rank_footprint.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
 import { CapacityError } from "../tensor/errors.ts";
@@ -26,6 +28,8 @@ export interface ModelReport {
   readonly vocabulary: number;
   /** Positions that a request may take. */
   readonly max_model_len: number;
+  /** How its linear layers are quantised, in the files or while they are loaded; or that they are not. */
+  readonly quantization: string;
   /** Bytes of tensors by stored type. */
   readonly bytes_by_dtype: Readonly<Record<string, number>>;
   /** Bytes of keys and values of one token, over all ranks. */
@@ -70,8 +74,8 @@ const WEIGHT_DTYPES: Readonly<Record<string, WeightDType>> = {
 export function describeModel(options: EngineOptions): ModelReport {
   const engine = resolveEngineConfig(options);
   const { modelConfig } = engine;
-  const { bytes, storedDtype } = readStoredTypes(engine);
-  const footprints = engineFootprints(engine, storedDtype);
+  const { bytes, stored } = readStoredTypes(engine);
+  const footprints = engineFootprints(engine, stored);
   const kvBlocks = engine.numBlocks ?? blocksAtMost(engine, footprints);
   return {
     folder: engine.model,
@@ -80,6 +84,7 @@ export function describeModel(options: EngineOptions): ModelReport {
     layers: modelConfig.numLayers,
     vocabulary: modelConfig.vocabSize,
     max_model_len: engine.maxModelLen,
+    quantization: describeQuantization(engine),
     bytes_by_dtype: bytes,
     kv_bytes_per_token: footprints.reduce((sum, rank) => sum + rank.kvBytesPerToken, 0),
     kv_blocks: kvBlocks,
@@ -91,21 +96,30 @@ export function describeModel(options: EngineOptions): ModelReport {
   };
 }
 
-function readStoredTypes(engine: EngineConfig) {
+function readStoredTypes(
+  engine: EngineConfig,
+): { readonly bytes: Readonly<Record<string, number>>; readonly stored: StoredTypes } {
   const bytes: Record<string, number> = {};
   const types = new Map<string, string>();
   for (const weight of storedWeights(engine)) {
     bytes[weight.dtype] = (bytes[weight.dtype] ?? 0) + weight.bytes;
     types.set(weight.name, weight.dtype);
   }
-  const storedDtype = (name: string): WeightDType => {
-    const dtype = types.get(name) ?? "missing";
-    if (Object.hasOwn(WEIGHT_DTYPES, dtype)) return WEIGHT_DTYPES[dtype];
-    throw new Error(
-      `Cannot load tensor ${name} of ${engine.model} as its type must be F32, F16 or BF16: it is ${dtype}`,
-    );
+  if (engine.loadFormat === "dummy") return { bytes, stored: announcedTypes(engine.modelConfig) };
+  using checkpoint = Checkpoint.open(engine.model, engine.modelConfig);
+  checkpoint.verify(engine.modelConfig);
+  const quantized = new Set(
+    parameterShapes(engine.modelConfig).flatMap(({ layer }) =>
+      layer && checkpoint.isQuantized(layer.name) ? [layer.name] : []
+    ),
+  );
+  return {
+    bytes,
+    stored: {
+      dtypeOf: (name) => WEIGHT_DTYPES[types.get(name)!],
+      isQuantized: (layer) => quantized.has(layer),
+    },
   };
-  return { bytes, storedDtype };
 }
 
 /** What is left of each GPU for the cache when weights and activations are there. */

@@ -6,7 +6,9 @@ import type { EngineConfig } from "../engine/engine_config.ts";
 import { readCheckpointFiles } from "../models/checkpoint_files.ts";
 import type { ModelConfig } from "../models/model_config.ts";
 import { parameterShapes } from "../models/parameter_shapes.ts";
+import { announcesLayer, layerTensors } from "../models/quantized_layer.ts";
 import { familyOf } from "../models/registry.ts";
+import { storedTypeBytes } from "../models/safetensors.ts";
 import { dtypeBytes } from "../tensor/dtype.ts";
 
 /** A weight as it is stored. */
@@ -15,6 +17,8 @@ export interface StoredWeight {
   readonly name: string;
   /** Element type as the file spells it, such as `BF16`. */
   readonly dtype: string;
+  /** Whether it is the weight of a linear layer. */
+  readonly isLinear: boolean;
   /** Number of elements. */
   readonly elements: number;
   /** Bytes in the file. */
@@ -29,21 +33,42 @@ export function storedWeights(
 }
 
 function dummyWeights(config: ModelConfig): StoredWeight[] {
-  return parameterShapes(config).map(({ name, shape }) => {
-    const elements = shape.reduce((product, size) => product * size, 1);
-    const bytes = elements * dtypeBytes(config.dtype);
-    return { name, dtype: config.dtype.toUpperCase(), elements, bytes };
+  const { dtype, quantization } = config;
+  return parameterShapes(config).flatMap(({ name, shape, layer }) => {
+    const isLinear = layer !== null;
+    if (quantization && layer && announcesLayer(quantization, layer.name)) {
+      return Object.values(layerTensors(quantization, layer))
+        .filter((tensor) => tensor !== null)
+        .map(({ name, shapes: [shape], dtypes: [dtype] }) => {
+          const elements = elementsOf(shape);
+          return { name, dtype, isLinear, elements, bytes: elements * storedTypeBytes(dtype) };
+        });
+    }
+    const elements = elementsOf(shape);
+    const bytes = elements * dtypeBytes(dtype);
+    return [{ name, dtype: dtype.toUpperCase(), isLinear, elements, bytes }];
   });
 }
 
 function filedWeights(folder: string, config: ModelConfig): StoredWeight[] {
   const naming = familyOf(config).naming(config);
+  const linear = new Set(
+    parameterShapes(config).filter(({ layer }) => layer !== null).map(({ name }) => name),
+  );
   return [...readCheckpointFiles(folder)]
-    .map(([stored, { dtype, shape, byteLength }]) => ({
-      name: naming.canonical(stored),
-      dtype,
-      elements: shape.reduce((product, size) => product * size, 1),
-      bytes: byteLength,
-    }))
+    .map(([stored, { dtype, shape, byteLength }]) => {
+      const name = naming.canonical(stored);
+      return {
+        name,
+        dtype,
+        isLinear: linear.has(name),
+        elements: elementsOf(shape),
+        bytes: byteLength,
+      };
+    })
     .filter(({ name }) => !naming.isIgnorable(name));
+}
+
+function elementsOf(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
 }

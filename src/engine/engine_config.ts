@@ -63,6 +63,8 @@ export interface EngineConfig extends StepLimits {
   readonly enforceEager: boolean;
   /** Storage of linear weights; null keeps the checkpoint's. */
   readonly format: WeightDType | null;
+  /** Quantises linear weights while they are loaded. */
+  readonly quantization: EngineOptions["quantization"];
   /** Type of the activations, and of keys and values. */
   readonly activationDtype: WeightDType;
   /** Where weights come from. */
@@ -100,6 +102,7 @@ export function resolveEngineConfig(
 ): EngineConfig {
   const device = choice.kind;
   const modelConfig = readModelConfig(options.model);
+  verifyQuantization(options, modelConfig);
   const tensorParallelSize = positive("tensorParallelSize", options.tensorParallelSize ?? 1);
   const pipelineParallelSize = positive("pipelineParallelSize", options.pipelineParallelSize ?? 1);
   partitionHeads(modelConfig, { rank: 0, parts: tensorParallelSize });
@@ -118,6 +121,7 @@ export function resolveEngineConfig(
     tensorParallelSize,
     pipelineParallelSize,
     device,
+    quantization: options.quantization,
     ...types,
     ...limits,
   };
@@ -145,6 +149,19 @@ export function resolveEngineConfig(
     enoughBlocks,
     lookahead: LOOKAHEAD[device],
   };
+}
+
+/** What is quantised already stays as it is: to round it again would only lose. */
+function verifyQuantization(
+  { model, quantization }: EngineOptions,
+  modelConfig: ModelConfig,
+): void {
+  if (quantization === undefined || modelConfig.quantization === null) return;
+  const { method, bits } = modelConfig.quantization;
+  throw new RangeError(
+    `Cannot follow quantization ${quantization} as the checkpoint ${model} is quantised already: ` +
+      `its weights are ${method} of ${bits} bits`,
+  );
 }
 
 /** A GPU multiplies all weights in one type, that of most of the checkpoint when nothing is said. */

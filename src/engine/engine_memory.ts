@@ -3,9 +3,14 @@
  * loaded.
  * @module
  */
-import { kvBytesPerBlock, type RankFootprint, rankFootprints } from "../models/rank_footprint.ts";
+import {
+  announcedTypes,
+  kvBytesPerBlock,
+  type RankFootprint,
+  rankFootprints,
+  type StoredTypes,
+} from "../models/rank_footprint.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
-import type { WeightDType } from "../tensor/dtype.ts";
 import { CapacityError } from "../tensor/errors.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import { formatBytes } from "./format_bytes.ts";
@@ -19,18 +24,19 @@ export type FootprintConfig = Pick<
   | "pipelineParallelSize"
   | "device"
   | "format"
+  | "quantization"
   | "activationDtype"
   | "maxNumBatchedTokens"
   | "maxLogitRows"
 >;
 
-/** What each rank of an engine holds; `storedDtype` matters where the checkpoint's types are kept. */
+/** What each rank of an engine holds; `stored` matters where the checkpoint's types are kept. */
 export function engineFootprints(
   config: FootprintConfig,
-  storedDtype: (name: string) => WeightDType = () => config.modelConfig.dtype,
+  stored: StoredTypes = announcedTypes(config.modelConfig),
 ): RankFootprint[] {
   const maxRows = config.maxNumBatchedTokens;
-  return rankFootprints(config.modelConfig, { ...config, storedDtype, maxRows });
+  return rankFootprints(config.modelConfig, { ...config, stored, maxRows });
 }
 
 /** Bytes of a rank's part of the model with `numBlocks` blocks of KV cache. */

@@ -6,6 +6,7 @@ import { Checkpoint } from "../models/checkpoint.ts";
 import { type GenerationConfig, readGenerationConfig } from "../models/generation_config.ts";
 import { TextProcessor } from "../text/text_processor.ts";
 import type { TextStream } from "../text/text_stream.ts";
+import { describeWeights } from "./describe_weights.ts";
 import { EngineClient } from "./engine_client.ts";
 import { type EngineConfig, resolveEngineConfig } from "./engine_config.ts";
 import { verifyMemory } from "./engine_memory.ts";
@@ -232,15 +233,13 @@ async function withText(output: SchedulerOutput, stream: TextStream): Promise<Ge
  * how its weights are stored and used.
  */
 function verifyCheckpoint(config: EngineConfig): string {
-  const { model, modelConfig, device, format, loadFormat } = config;
-  if (loadFormat === "dummy") return `${format ?? modelConfig.dtype}, random: output means nothing`;
+  const { model, modelConfig, loadFormat } = config;
+  if (loadFormat === "dummy") {
+    return `${describeWeights(config, modelConfig.dtype)}, random: output means nothing`;
+  }
   using checkpoint = Checkpoint.open(model, modelConfig);
   checkpoint.verify(modelConfig);
-  const stored = checkpoint.dtype ?? modelConfig.dtype;
-  if (format === null || format === stored) return stored;
-  return format === "f32" && device === "cpu"
-    ? `${stored}, widened to f32 in registers`
-    : `${format}, from ${stored}`;
+  return describeWeights(config, checkpoint.dtype ?? modelConfig.dtype);
 }
 
 function randomSeed(): bigint {

@@ -168,6 +168,11 @@ export interface EngineOptions {
    * in this type and keeps activations in it.
    */
   readonly dtype?: "auto" | "f32" | "bf16" | "f16";
+  /**
+   * Quantises the linear layers of a dense checkpoint while it is loaded; the output head gets 8 bits
+   * either way. Activations are rounded to 8 bits too, unless `dtype` is `f32`.
+   */
+  readonly quantization?: "int8" | "int4";
   /** How ranks are started. Default `thread` on a CPU, `process` on GPUs. */
   readonly launcher?: "thread" | "process";
   /** Where it computes on GPUs: the first of them; each rank takes the next. Default 0. */

@@ -4,9 +4,10 @@
  */
 import type { LinearWeight } from "../tensor/linear_kernels.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { weightPart } from "./local_linear.ts";
 import type { FeedForward, FeedForwardBuffers } from "./mlp.ts";
 import { partition, type Shard } from "./partition.ts";
-import { type LayerContext, loadLinear, matrixColumns, matrixRows } from "./weight_source.ts";
+import { type LayerContext, loadLinear, matrixSlice } from "./weight_source.ts";
 
 /** Describes a mixture-of-experts layer. */
 export interface SparseMoeConfig {
@@ -29,7 +30,7 @@ export interface SparseMoeConfig {
 /**
  * y = sum over the chosen experts, in order of their number, of weight_e * expert_e(x).
  *
- * The router runs whole on every rank; each expert's intermediate features are divided over the ranks.
+ * The router runs whole on every rank and is never quantised; each expert's intermediate features are divided over the ranks.
  * Partial outputs are summed over the ranks expert by expert, before they are weighted, so the result
  * is the same bits on any layout (NUMERICS.md 7).
  *
@@ -61,25 +62,23 @@ export class SparseMoe implements FeedForward {
     this.#config = config;
     this.#shard = partition(intermediateSize, { rank, parts });
     const { start, count, blockSize } = this.#shard;
-    const weight = (name: string, shape: readonly number[]) =>
-      context.weights.tensor(`${name}.weight`, shape);
-    this.#router = loadLinear(context, [
-      matrixRows(weight(config.router, [numExperts, hiddenSize]), 0, numExperts),
-    ]);
+    const { quantization } = context;
+    const router = context.weights.tensor(`${config.router}.weight`, [numExperts, hiddenSize]);
+    this.#router = loadLinear(context, [matrixSlice(router, {})]);
     const names = Array.from({ length: numExperts }, (_, index) => config.expert(index));
-    this.#gateUp = names.map(({ gate, up }) =>
-      loadLinear(
-        context,
-        [gate, up].map((name) =>
-          matrixRows(weight(name, [intermediateSize, hiddenSize]), start, count)
-        ),
-      )
-    );
-    this.#down = names.map(({ down }) =>
-      loadLinear(context, [
-        matrixColumns(weight(down, [hiddenSize, intermediateSize]), start, count),
-      ], { blockSize })
-    );
+    const input = { inFeatures: hiddenSize, outFeatures: intermediateSize };
+    this.#gateUp = names.map(({ gate, up }) => {
+      const parts = [gate, up].map((name) =>
+        weightPart(context, { name, ...input }, { firstRow: start, rows: count })
+      );
+      return loadLinear(context, parts, { quantization });
+    });
+    const output = { inFeatures: intermediateSize, outFeatures: hiddenSize };
+    this.#down = names.map(({ down: name }) => {
+      const slice = { firstColumn: start, columns: count };
+      const part = weightPart(context, { name, ...output }, slice);
+      return loadLinear(context, [part], { blockSize, quantization });
+    });
     const repeat = expertsPerToken;
     const { activationDtype = "f32" } = context;
     this.#buffers = {

@@ -3,16 +3,16 @@
  * that one rank computes.
  * @module
  */
-import type { HostMatrix, LinearWeight } from "../tensor/linear_kernels.ts";
+import type { LinearWeight, WeightPart } from "../tensor/linear_kernels.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import {
   type HostTensor,
   type LayerContext,
   loadLinear,
   loadVector,
-  matrixRows,
-  transposedSlice,
+  matrixSlice,
   vectorSlice,
+  type WeightSlice,
 } from "./weight_source.ts";
 
 /** Describes a linear layer of the checkpoint. */
@@ -31,11 +31,18 @@ export interface LinearConfig {
   readonly activation?: "gelu";
 }
 
-/** The layer's stored weight. */
-export function weightTensor(context: LayerContext, config: LinearConfig): HostTensor {
+/** A slice of the layer's stored weight, dense or quantised. */
+export function weightPart(
+  context: LayerContext,
+  config: LinearConfig,
+  slice: WeightSlice,
+): WeightPart {
   const { name, inFeatures, outFeatures, transposed } = config;
+  const quantized = context.weights.quantized?.(name, { inFeatures, outFeatures });
+  // Quantised formats have one orientation for every layer.
+  if (quantized) return { ...quantized, ...slice };
   const shape = transposed ? [inFeatures, outFeatures] : [outFeatures, inFeatures];
-  return context.weights.tensor(`${name}.weight`, shape);
+  return matrixSlice(context.weights.tensor(`${name}.weight`, shape), slice, { transposed });
 }
 
 /** The layer's stored bias. */
@@ -71,12 +78,9 @@ export class LocalLinear implements Disposable {
 
   /** Reads and stacks `slices`, in their order. */
   static stack(context: LayerContext, slices: readonly RowSlice[]): LocalLinear {
-    const parts: HostMatrix[] = slices.map(({ config, start, count }) => {
-      const tensor = weightTensor(context, config);
-      return config.transposed
-        ? transposedSlice(tensor, { firstRow: start, rows: count })
-        : matrixRows(tensor, start, count);
-    });
+    const parts = slices.map(({ config, start, count }) =>
+      weightPart(context, config, { firstRow: start, rows: count })
+    );
     const bias = slices[0].config.bias
       ? loadVector(
         context,
@@ -86,7 +90,9 @@ export class LocalLinear implements Disposable {
       )
       : undefined;
     const { activation } = slices[0].config;
-    return new LocalLinear(context, loadLinear(context, parts), { bias, activation });
+    const { quantization } = context;
+    const weight = loadLinear(context, parts, { quantization });
+    return new LocalLinear(context, weight, { bias, activation });
   }
 
   /** `out` `[rows, sum of the slices]`, `x` `[rows, inFeatures]`. */

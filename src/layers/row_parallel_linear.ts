@@ -7,16 +7,9 @@
  */
 import type { LinearWeight } from "../tensor/linear_kernels.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { biasTensor, type LinearConfig, weightTensor } from "./local_linear.ts";
+import { biasTensor, type LinearConfig, weightPart } from "./local_linear.ts";
 import { partition, type Shard } from "./partition.ts";
-import {
-  type LayerContext,
-  loadLinear,
-  loadVector,
-  matrixColumns,
-  transposedSlice,
-  vectorSlice,
-} from "./weight_source.ts";
+import { type LayerContext, loadLinear, loadVector, vectorSlice } from "./weight_source.ts";
 
 /**
  * Y = XA + b with A cut by rows (columns of the stored weight) and X by columns: rank i computes
@@ -48,13 +41,10 @@ export class RowParallelLinear implements Disposable {
     this.shard = config.shard ?? partition(config.inFeatures, { rank, parts });
     this.outFeatures = config.outFeatures;
     this.#scatterInput = config.scatterInput ?? false;
-    const tensor = weightTensor(context, config);
     const { start, count, blockSize } = this.shard;
-    this.#weight = loadLinear(context, [
-      config.transposed
-        ? transposedSlice(tensor, { firstColumn: start, columns: count })
-        : matrixColumns(tensor, start, count),
-    ], { blockSize });
+    const part = weightPart(context, config, { firstColumn: start, columns: count });
+    const { quantization } = context;
+    this.#weight = loadLinear(context, [part], { blockSize, quantization });
     this.#bias = config.bias
       ? loadVector(context, [vectorSlice(biasTensor(context, config), 0, config.outFeatures)])
       : null;

@@ -4,8 +4,9 @@
  */
 import type { LinearWeight, WeightOptions } from "../tensor/linear_kernels.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { weightPart } from "./local_linear.ts";
 import { REDUCTION_BLOCKS } from "./partition.ts";
-import { type LayerContext, loadLinear, matrixRows } from "./weight_source.ts";
+import { type LayerContext, loadLinear, matrixSlice, type WeightSlice } from "./weight_source.ts";
 
 /** The part of a vocabulary that one rank holds. */
 export interface VocabShard {
@@ -61,17 +62,14 @@ export class VocabParallelEmbedding implements Disposable {
     },
   ) {
     const { rank, size: parts } = context.tensorParallel;
-    const { name, vocabSize, hiddenSize } = config;
+    const { name, vocabSize, hiddenSize, use = "table" } = config;
     this.#context = context;
     this.#hiddenSize = hiddenSize;
     this.shard = partitionVocab(vocabSize, { rank, parts });
     const table = context.weights.tensor(`${name}.weight`, [vocabSize, hiddenSize]);
-    const { firstId, count } = this.shard;
-    this.weight = loadLinear(
-      context,
-      [matrixRows(table, Math.min(firstId, vocabSize), count)],
-      { use: config.use ?? "table" },
-    );
+    const rows = matrixSlice(table, rowsOf(this.shard));
+    const quantization = use === "table" ? undefined : headQuantization(context);
+    this.weight = loadLinear(context, [rows], { use, quantization });
   }
 
   /** `out` `[rows, hiddenSize]` contiguous, `ids` i32 `[rows]`. */
@@ -116,9 +114,10 @@ export class ParallelLmHead implements Disposable {
     if (tied) {
       this.#weight = tied.weight;
     } else {
-      const table = context.weights.tensor(`${name}.weight`, [vocabSize, hiddenSize]);
-      const { firstId, count } = this.shard;
-      this.#weight = loadLinear(context, [matrixRows(table, Math.min(firstId, vocabSize), count)]);
+      const layer = { name, inFeatures: hiddenSize, outFeatures: vocabSize };
+      this.#weight = loadLinear(context, [weightPart(context, layer, rowsOf(this.shard))], {
+        quantization: headQuantization(context),
+      });
     }
   }
 
@@ -131,4 +130,13 @@ export class ParallelLmHead implements Disposable {
   [Symbol.dispose](): void {
     if (this.#owned) this.#weight[Symbol.dispose]();
   }
+}
+
+function rowsOf({ vocabSize, firstId, count }: VocabShard): WeightSlice {
+  return { firstRow: Math.min(firstId, vocabSize), rows: count };
+}
+
+/** The head has the last word: it gets 8 bits where the layers get fewer. */
+function headQuantization({ quantization }: LayerContext): WeightOptions["quantization"] {
+  return quantization === undefined ? undefined : "int8";
 }

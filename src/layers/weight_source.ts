@@ -4,11 +4,15 @@
  */
 import type { Communicator } from "../distributed/communicator.ts";
 import type { Device } from "../tensor/device.ts";
-import type {
-  HostMatrix,
-  HostVector,
-  LinearWeight,
-  WeightOptions,
+import {
+  type HostMatrix,
+  type HostVector,
+  isQuantized,
+  type LinearWeight,
+  type QuantizedMatrix,
+  weightDtype,
+  type WeightOptions,
+  type WeightPart,
 } from "../tensor/linear_kernels.ts";
 import { type DType, dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
@@ -23,12 +27,25 @@ export interface HostTensor {
   readonly shape: readonly number[];
 }
 
+/** Size of a whole linear layer. */
+export interface LinearSize {
+  /** Columns of the weight. */
+  readonly inFeatures: number;
+  /** Rows of the weight. */
+  readonly outFeatures: number;
+}
+
 /** Named tensors; a checkpoint is one, {@linkcode MemoryWeights} another. */
 export interface WeightSource {
   /** Whether the tensor exists. */
   has(name: string): boolean;
   /** The tensor; throws an error naming it when it is absent or has another shape. */
   tensor(name: string, shape: readonly number[]): HostTensor;
+  /**
+   * The whole weight of the linear layer `name` where it is stored quantised, else null; throws as
+   * `tensor` does. A source without it holds dense weights only.
+   */
+  quantized?(name: string, size: LinearSize): QuantizedMatrix | null;
 }
 
 /** What every layer is built with: where it runs, with whom it shares the work, and its weights. */
@@ -41,6 +58,8 @@ export interface LayerContext {
   readonly weights: WeightSource;
   /** Storage format of linear weights; null keeps the checkpoint's. */
   readonly format: WeightDType | null;
+  /** Quantises linear weights while they are loaded. */
+  readonly quantization?: WeightOptions["quantization"];
   /** Type of what `Device.activationDtype` says is kept in it; `f32` when left out. */
   readonly activationDtype?: WeightDType;
   /** Largest number of rows (tokens) of a step. */
@@ -98,36 +117,32 @@ export class MemoryWeights implements WeightSource {
   }
 }
 
-/** Rows `[start, start + count)` of a matrix, an `[outFeatures, inFeatures]` weight. */
-export function matrixRows(tensor: HostTensor, start: number, count: number): HostMatrix {
-  const columns = tensor.shape[1];
-  const address = tensor.address + BigInt(start * columns * dtypeBytes(tensor.dtype));
-  return { address, dtype: tensor.dtype, rows: count, columns, rowStride: columns };
+/** Output and input features of a weight; all of them where nothing is said. */
+export interface WeightSlice {
+  /** First output feature. */
+  readonly firstRow?: number;
+  /** Output features. */
+  readonly rows?: number;
+  /** First input feature. */
+  readonly firstColumn?: number;
+  /** Input features. */
+  readonly columns?: number;
 }
 
-/** Input features `[start, start + count)` of an `[outFeatures, inFeatures]` weight. */
-export function matrixColumns(tensor: HostTensor, start: number, count: number): HostMatrix {
-  const [rows, width] = tensor.shape;
-  const address = tensor.address + BigInt(start * dtypeBytes(tensor.dtype));
-  return { address, dtype: tensor.dtype, rows, columns: count, rowStride: width };
-}
-
-/** Both of the above for a weight that is stored `[inFeatures, outFeatures]` (GPT-2's Conv1D). */
-export function transposedSlice(
+/** A slice of an `[outFeatures, inFeatures]` weight, or of one stored the other way (GPT-2's Conv1D). */
+export function matrixSlice(
   tensor: HostTensor,
-  slice: { firstRow?: number; rows?: number; firstColumn?: number; columns?: number },
+  slice: WeightSlice,
+  { transposed = false }: { readonly transposed?: boolean } = {},
 ): HostMatrix {
-  const [inFeatures, outFeatures] = tensor.shape;
+  const [storedRows, rowStride] = tensor.shape;
+  const [outFeatures, inFeatures] = transposed ? [rowStride, storedRows] : [storedRows, rowStride];
   const { firstRow = 0, rows = outFeatures, firstColumn = 0, columns = inFeatures } = slice;
-  const offset = (firstColumn * outFeatures + firstRow) * dtypeBytes(tensor.dtype);
-  return {
-    address: tensor.address + BigInt(offset),
-    dtype: tensor.dtype,
-    rows,
-    columns,
-    rowStride: outFeatures,
-    transposed: true,
-  };
+  const first = transposed
+    ? firstColumn * rowStride + firstRow
+    : firstRow * rowStride + firstColumn;
+  const address = tensor.address + BigInt(first * dtypeBytes(tensor.dtype));
+  return { address, dtype: tensor.dtype, rows, columns, rowStride, transposed };
 }
 
 /** Elements `[start, start + count)` of a vector. */
@@ -139,14 +154,19 @@ export function vectorSlice(tensor: HostTensor, start: number, count: number): H
 /** Makes a device weight of parts in the context's format. */
 export function loadLinear(
   context: LayerContext,
-  parts: readonly HostMatrix[],
-  options?: WeightOptions,
+  parts: readonly WeightPart[],
+  options: WeightOptions = {},
 ): LinearWeight {
-  const stored = parts[0].dtype;
-  if (stored !== "f32" && stored !== "f16" && stored !== "bf16") {
-    throw new TypeError(`Cannot use a weight of type ${stored}: f32, f16 and bf16 work`);
-  }
-  return context.device.linearWeight(parts, context.format ?? stored, options);
+  const format = context.format ?? formatOf(parts[0], options);
+  return context.device.linearWeight(parts, format, options);
+}
+
+/** The type in which a weight is multiplied when nothing is asked for. */
+function formatOf(part: WeightPart, { quantization }: WeightOptions): WeightDType {
+  const quantized = isQuantized(part);
+  const stored = weightDtype(quantized ? part.scales.dtype : part.dtype);
+  // Who asks for integers and not for f32 wants products of integers: these round the activations.
+  return stored === "f32" && (quantized || quantization !== undefined) ? "bf16" : stored;
 }
 
 /** Copies slices to the device as one `f32` vector. */

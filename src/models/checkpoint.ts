@@ -2,14 +2,25 @@
  * A checkpoint's tensors, whatever files they lie in.
  * @module
  */
-import type { HostTensor, WeightSource } from "../layers/weight_source.ts";
+import type { HostTensor, LinearSize, WeightSource } from "../layers/weight_source.ts";
 import { FileMapper, type MappedFile } from "../native/memory_map.ts";
-import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
+import type { WeightDType } from "../tensor/dtype.ts";
+import type { QuantizedMatrix } from "../tensor/linear_kernels.ts";
 import { readCheckpointFiles, type StoredTensor } from "./checkpoint_files.ts";
 import { ModelLoadError } from "./errors.ts";
 import type { TensorNaming } from "./family.ts";
 import type { ModelConfig } from "./model_config.ts";
 import { parameterShapes } from "./parameter_shapes.ts";
+import type { QuantizationConfig } from "./quantization_config.ts";
+import {
+  holdsValues,
+  type LayerTensor,
+  type LayerTensors,
+  layerTensors,
+  type NamedLayer,
+  quantizedMatrix,
+  valuesName,
+} from "./quantized_layer.ts";
 import { familyOf } from "./registry.ts";
 
 /** A tensor where it lies in memory: to be read only, and valid until the checkpoint is disposed. */
@@ -48,14 +59,17 @@ export class Checkpoint implements WeightSource, Disposable {
   readonly folder: string;
   readonly #tensors = new Map<string, StoredTensor>();
   readonly #naming: TensorNaming;
+  readonly #quantization: QuantizationConfig | null;
   readonly #mappings = new Map<string, MappedFile>();
   readonly #copies = new Map<string, Uint8Array<ArrayBuffer>>();
   #mapper: FileMapper | null = null;
   #open = true;
 
-  private constructor(folder: string, naming: TensorNaming) {
+  private constructor(folder: string, config: ModelConfig | null) {
+    const naming = config ? familyOf(config).naming(config) : PLAIN_NAMING;
     this.folder = folder;
     this.#naming = naming;
+    this.#quantization = config?.quantization ?? null;
     for (const [stored, tensor] of readCheckpointFiles(folder)) {
       const name = naming.canonical(stored);
       const other = this.#tensors.get(name);
@@ -70,11 +84,11 @@ export class Checkpoint implements WeightSource, Disposable {
   }
 
   /**
-   * Opens the checkpoint in `folder`. With `config`, names follow its family (see `ModelFamily.naming`);
-   * without, they are as stored. Throws ModelLoadError when a file is missing or malformed.
+   * Opens the checkpoint in `folder`. With `config`, names follow its family (see `ModelFamily.naming`)
+   * and layers its quantisation; without, all is as stored. Throws ModelLoadError when a file is missing or malformed.
    */
   static open(folder: string, config?: ModelConfig): Checkpoint {
-    return new Checkpoint(folder, config ? familyOf(config).naming(config) : PLAIN_NAMING);
+    return new Checkpoint(folder, config ?? null);
   }
 
   /** Names of all tensors. */
@@ -92,9 +106,35 @@ export class Checkpoint implements WeightSource, Disposable {
    * absent, has another shape, or is not f32, f16 or bf16.
    */
   tensor(name: string, shape: readonly number[]): CheckpointTensor {
-    const { stored, dtype } = this.#find(name, shape);
-    const address = this.#address(name, stored, dtype);
-    return { address, dtype, shape: stored.shape };
+    const stored = this.#find(denseTensor(name, shape))!;
+    const dtype = WEIGHT_DTYPES[stored.dtype];
+    return { address: this.#address(name, stored), dtype, shape: stored.shape };
+  }
+
+  /** Whether the linear layer `name` is stored quantised. */
+  isQuantized(name: string): boolean {
+    const quantization = this.#quantization;
+    if (!quantization) return false;
+    const values = this.#tensors.get(valuesName(quantization, name));
+    return values !== undefined && holdsValues(quantization, values.dtype);
+  }
+
+  /**
+   * The weight of the linear layer `name` where it is stored quantised, else null; mapped into memory.
+   * Throws ModelLoadError naming file and tensor for one that is absent, has another shape or type, or
+   * assigns an input to a group that there is not.
+   */
+  quantized(name: string, size: LinearSize): QuantizedMatrix | null {
+    if (!this.#quantization || !this.isQuantized(name)) return null;
+    const layer = { name, ...size };
+    this.#layerTensors(layer);
+    return quantizedMatrix(this.#quantization, layer, {
+      find: (tensor) => {
+        const stored = this.#find(tensor);
+        return stored && { address: this.#address(tensor.name, stored), dtype: stored.dtype };
+      },
+      refuse: (tensor, reason) => refuse(this.#tensors.get(tensor.name)!, reason),
+    });
   }
 
   /**
@@ -104,9 +144,14 @@ export class Checkpoint implements WeightSource, Disposable {
    */
   verify(config: ModelConfig): void {
     const expected = new Set<string>();
-    for (const { name, shape } of parameterShapes(config)) {
-      this.#find(name, shape);
-      expected.add(name);
+    for (const { name, shape, layer } of parameterShapes(config)) {
+      const tensors = layer && this.isQuantized(layer.name)
+        ? Object.values(this.#layerTensors(layer)).filter((tensor) => tensor !== null)
+        : [denseTensor(name, shape)];
+      for (const tensor of tensors) {
+        this.#find(tensor);
+        expected.add(tensor.name);
+      }
     }
     for (const [name, { file }] of this.#tensors) {
       if (!expected.has(name) && !this.#naming.isIgnorable(name)) {
@@ -138,35 +183,48 @@ export class Checkpoint implements WeightSource, Disposable {
     return [...bytes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? null;
   }
 
-  #find(name: string, shape: readonly number[]): { stored: StoredTensor; dtype: WeightDType } {
+  /** The tensors of a quantised layer; throws ModelLoadError when its size cannot be packed. */
+  #layerTensors(layer: NamedLayer): LayerTensors {
+    const quantization = this.#quantization!;
+    try {
+      return layerTensors(quantization, layer);
+    } catch (cause) {
+      const { file, name } = this.#tensors.get(valuesName(quantization, layer.name))!;
+      throw new ModelLoadError(`${(cause as Error).message} (${name} of ${file})`, {
+        file,
+        tensor: name,
+        cause,
+      });
+    }
+  }
+
+  /** The tensor as it must be; null when it may be missing and is. */
+  #find({ name, shapes, dtypes, optional }: LayerTensor): StoredTensor | null {
     const stored = this.#tensors.get(name);
     if (!stored) {
+      if (optional) return null;
       throw new ModelLoadError(`Cannot load tensor ${name} of ${this.folder} as it is missing`, {
         file: this.folder,
         tensor: name,
       });
     }
-    const refuse = (reason: string): never => {
-      throw new ModelLoadError(`Cannot load tensor ${stored.name} of ${stored.file} as ${reason}`, {
-        file: stored.file,
-        tensor: stored.name,
-      });
-    };
-    if (
-      stored.shape.length !== shape.length || stored.shape.some((size, i) => size !== shape[i])
-    ) {
-      return refuse(`its shape must be [${shape.join(", ")}]: it is [${stored.shape.join(", ")}]`);
+    const found = stored.shape.join(", ");
+    if (!shapes.some((shape) => shape.join(", ") === found)) {
+      const allowed = shapes.map((shape) => `[${shape.join(", ")}]`).join(" or ");
+      return refuse(stored, `its shape must be ${allowed}: it is [${found}]`);
     }
-    if (!Object.hasOwn(WEIGHT_DTYPES, stored.dtype)) {
-      return refuse(`its type must be F32, F16 or BF16: it is ${stored.dtype}`);
+    if (!dtypes.includes(stored.dtype)) {
+      return refuse(stored, `its type must be ${oneOf(dtypes)}: it is ${stored.dtype}`);
     }
-    return { stored, dtype: WEIGHT_DTYPES[stored.dtype] };
+    return stored;
   }
 
-  #address(name: string, stored: StoredTensor, dtype: WeightDType): bigint {
+  #address(name: string, stored: StoredTensor): bigint {
     const mapping = this.#map(stored);
     const address = mapping.address + BigInt(stored.byteOffset);
-    if (address % BigInt(dtypeBytes(dtype)) === 0n) return address;
+    const elements = stored.shape.reduce((product, size) => product * size, 1);
+    const elementBytes = elements === 0 ? 1 : stored.byteLength / elements;
+    if (address % BigInt(elementBytes) === 0n) return address;
     // Files of early writers have headers of any length; C code may assume aligned elements.
     let copy = this.#copies.get(name);
     if (!copy) {
@@ -210,4 +268,20 @@ export class Checkpoint implements WeightSource, Disposable {
     this.#mapper?.[Symbol.dispose]();
     this.#mapper = null;
   }
+}
+
+/** A tensor of floats that must be there. */
+function denseTensor(name: string, shape: readonly number[]): LayerTensor {
+  return { name, dtypes: Object.keys(WEIGHT_DTYPES), shapes: [shape], optional: false };
+}
+
+function refuse(stored: StoredTensor, reason: string): never {
+  throw new ModelLoadError(`Cannot load tensor ${stored.name} of ${stored.file} as ${reason}`, {
+    file: stored.file,
+    tensor: stored.name,
+  });
+}
+
+function oneOf(names: readonly string[]): string {
+  return [names.slice(0, -1).join(", "), names.at(-1)].filter(Boolean).join(" or ");
 }

@@ -91,6 +91,5 @@ export const COMMON_KEYS: KnownKeys = {
     suppress_tokens: [null],
     begin_suppress_tokens: [null],
     exponential_decay_length_penalty: [null],
-    quantization_config: [null],
   },
 };

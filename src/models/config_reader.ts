@@ -53,6 +53,11 @@ export class ConfigReader {
     return Object.hasOwn(this.#json, key);
   }
 
+  /** All keys. */
+  keys(): string[] {
+    return Object.keys(this.#json);
+  }
+
   /** An integer within the rule's range. */
   integer(key: string, rule: NumberRule): number {
     const value = this.#number(key, rule);

@@ -2,8 +2,10 @@
  * Weights of the right shapes without a checkpoint, to measure speed.
  * @module
  */
-import type { HostTensor, WeightSource } from "../layers/weight_source.ts";
+import type { HostTensor, LinearSize, WeightSource } from "../layers/weight_source.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
+import type { QuantizedMatrix } from "../tensor/linear_kernels.ts";
+import { DummyIntegers } from "./dummy_integers.ts";
 import type { ModelConfig } from "./model_config.ts";
 import { type ParameterShape, parameterShapes } from "./parameter_shapes.ts";
 import { encodeWeights, RandomWeights, type WeightBits } from "./random_weights.ts";
@@ -30,16 +32,21 @@ export class DummyWeights implements WeightSource {
   readonly #parameters: ReadonlyMap<string, ParameterShape>;
   readonly #random: WeightBits;
   readonly #ones: WeightBits;
+  readonly #integers: DummyIntegers | null;
 
   /** Weights in the type that the config names. Takes the bytes of the largest tensor. */
   constructor(config: ModelConfig) {
     this.#dtype = config.dtype;
     const parameters = parameterShapes(config);
+    this.#integers = config.quantization &&
+      new DummyIntegers(config.quantization, { parameters, standardDeviation: STANDARD_DEVIATION });
     this.#parameters = new Map(parameters.map((parameter) => [parameter.name, parameter]));
     const largest = (norms: boolean) =>
       Math.max(
         0,
-        ...parameters.filter(({ kind }) => (kind === "norm") === norms)
+        ...parameters.filter(({ kind, layer }) =>
+          (kind === "norm") === norms && !(layer && this.#integers?.has(layer.name))
+        )
           .map(({ shape }) => shape.reduce((product, size) => product * size, 1)),
       );
     const one = encodeWeights(Float64Array.of(1), config.dtype);
@@ -64,6 +71,11 @@ export class DummyWeights implements WeightSource {
     const bits = parameter.kind === "norm" ? this.#ones : this.#random;
     const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(bits));
     return { address, dtype: this.#dtype, shape };
+  }
+
+  /** The weight of a linear layer, where the config announces it quantised. */
+  quantized(name: string, size: LinearSize): QuantizedMatrix | null {
+    return this.#integers?.has(name) ? this.#integers.matrix({ name, ...size }) : null;
   }
 }
 

@@ -24,8 +24,8 @@ export interface ModelFamily {
   build(context: FamilyContext): ModelParts;
 }
 
-/** A config as a family reads it; its names are known to whoever asked the family. */
-export type FamilyConfig = Omit<ModelConfig, "modelType" | "architecture">;
+/** A config as a family reads it; what is left out means the same in every family. */
+export type FamilyConfig = Omit<ModelConfig, "modelType" | "architecture" | "quantization">;
 
 /** How stored names may differ from the names that the model's code uses. */
 export interface TensorNaming {

@@ -9,7 +9,7 @@ import { Attention } from "../layers/attention.ts";
 import { FeedForwardBuffers, Mlp } from "../layers/mlp.ts";
 import { LayerNorm } from "../layers/norm.ts";
 import { ParallelLmHead, VocabParallelEmbedding } from "../layers/vocab_parallel.ts";
-import { loadLinear, matrixRows } from "../layers/weight_source.ts";
+import { loadLinear, matrixSlice } from "../layers/weight_source.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { DecoderLayer, Embedding, ModelParts } from "./causal_lm.ts";
 import { embeddingUse, type FamilyContext, isTiedHead, type ModelFamily } from "./family.ts";
@@ -74,9 +74,7 @@ function positionedEmbedding(context: FamilyContext, tokens: VocabParallelEmbedd
     maxPositionEmbeddings,
     hiddenSize,
   ]);
-  const table = loadLinear(context, [matrixRows(stored, 0, maxPositionEmbeddings)], {
-    use: "table",
-  });
+  const table = loadLinear(context, [matrixSlice(stored, {})], { use: "table" });
   const positions = Tensor.allocate(device, { shape: [maxRows, hiddenSize] });
   return {
     forward(out, batch) {

@@ -60,7 +60,13 @@ export function initCheckpoint(options: InitCheckpointOptions): InitializedCheck
   const { out, dtype, onProgress, maxShardBytes = 4e9 } = options;
   const { dtype: _, ...config } = options.config;
   config.torch_dtype = TORCH_NAMES[dtype];
-  const parameters = parameterShapes(parseModelConfig(config, { source: "the given config" }))
+  const model = parseModelConfig(config, { source: "the given config" });
+  if (model.quantization) {
+    throw new Error(
+      `Cannot write random weights as the config asks for quantised ones: ${model.quantization.method}`,
+    );
+  }
+  const parameters = parameterShapes(model)
     .map((parameter): Parameter => {
       const count = parameter.shape.reduce((product, size) => product * size, 1);
       const byteLength = count * dtypeBytes(dtype);

@@ -6,6 +6,7 @@ import type { DeviceMesh } from "../distributed/device_mesh.ts";
 import type { WeightSource } from "../layers/weight_source.ts";
 import type { Device } from "../tensor/device.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
+import type { WeightOptions } from "../tensor/linear_kernels.ts";
 import { CausalLm } from "./causal_lm.ts";
 import type { ModelConfig } from "./model_config.ts";
 import { stageOf } from "./pipeline_stages.ts";
@@ -23,6 +24,8 @@ export interface LoadModelOptions {
   readonly mesh: DeviceMesh;
   /** Storage of linear weights; null keeps the checkpoint's. */
   readonly format: WeightDType | null;
+  /** Quantises linear weights while they are loaded. */
+  readonly quantization?: WeightOptions["quantization"];
   /** Type of the activations, as the device says; `f32` when left out. */
   readonly activationDtype?: WeightDType;
   /** Positions that a sequence may take. */
@@ -46,6 +49,7 @@ export function loadModel(options: LoadModelOptions): CausalLm {
     tensorParallel: mesh.tensorParallel,
     weights: options.weights,
     format: options.format,
+    quantization: options.quantization,
     activationDtype,
     maxRows,
     config,

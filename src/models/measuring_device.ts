@@ -6,7 +6,12 @@ import type { Communicator } from "../distributed/communicator.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { Device, DeviceKind } from "../tensor/device.ts";
 import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
-import type { HostMatrix } from "../tensor/linear_kernels.ts";
+import {
+  isQuantized,
+  type WeightFormat,
+  type WeightOptions,
+  type WeightPart,
+} from "../tensor/linear_kernels.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
 /** What was loaded so far. */
@@ -23,6 +28,22 @@ export interface MeasuredBytes {
 export function placeInGroup(rank: number, size: number): Communicator {
   const communicator: Partial<Communicator> = { rank, size };
   return communicator as Communicator;
+}
+
+/** Input features that share a scale where a device chooses: about so many of 8 bits, and of 4. */
+const GROUPS = { int8: 256, int4: 32 } as const;
+
+/** Bytes of a scale and a zero. */
+const GROUP_BYTES = 8;
+
+/** Bytes that a device keeps for a matrix of integers, whose groups have `groupSize` input features. */
+export function integerBytes(
+  elements: number,
+  format: "int8" | "int4",
+  groupSize: number = GROUPS[format],
+): number {
+  const width = format === "int8" ? 1 : 0.5;
+  return elements * width + elements / groupSize * GROUP_BYTES;
 }
 
 /**
@@ -52,10 +73,9 @@ export function measuringDevice(
     upload: () => {},
     copy: () => {},
     synchronize: () => {},
-    linearWeight(parts, format) {
-      for (const { rows, columns, dtype } of parts as readonly HostMatrix[]) {
-        total.weightBytes += rows * columns * keptBytes(kind, dtypeBytes(dtype), format);
-      }
+    linearWeight(parts, wanted, options = {}) {
+      for (const part of parts) total.weightBytes += partBytes(kind, part, wanted, options);
+      const format = formatOf(parts[0], wanted, options);
       return {
         format,
         outFeatures: parts.reduce((sum, { rows }) => sum + rows, 0),
@@ -75,4 +95,29 @@ export function measuringDevice(
     },
   };
   return device as Device;
+}
+
+function partBytes(
+  kind: DeviceKind,
+  part: WeightPart,
+  format: WeightDType,
+  { quantization, use }: WeightOptions,
+): number {
+  const elements = part.rows * part.columns;
+  if (isQuantized(part)) {
+    // Groups are cut where a device has room for sums of so many products at most.
+    return integerBytes(elements, part.dtype, Math.min(part.groupSize, GROUPS.int8));
+  }
+  const dense = elements * keptBytes(kind, dtypeBytes(part.dtype), format);
+  if (quantization === undefined) return dense;
+  // Rows that are looked up stay as they are.
+  return integerBytes(elements, quantization) + (use === "both" ? dense : 0);
+}
+
+function formatOf(
+  part: WeightPart,
+  format: WeightDType,
+  { quantization }: WeightOptions,
+): WeightFormat {
+  return isQuantized(part) ? part.dtype : quantization ?? format;
 }

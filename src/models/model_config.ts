@@ -7,6 +7,7 @@ import type { WeightDType } from "../tensor/dtype.ts";
 import { ConfigReader } from "./config_reader.ts";
 import { ModelLoadError } from "./errors.ts";
 import { isJsonObject, readJsonFile } from "./json_file.ts";
+import { type QuantizationConfig, readQuantization } from "./quantization_config.ts";
 import { FAMILIES } from "./registry.ts";
 
 /** Mixture-of-experts feed-forward layers. */
@@ -64,6 +65,8 @@ export interface ModelConfig {
   readonly activation: "silu" | "gelu_tanh";
   /** Mixture of experts; null in a dense model. */
   readonly experts: ExpertsConfig | null;
+  /** How linear layers are quantised; null in a dense checkpoint. */
+  readonly quantization: QuantizationConfig | null;
   /** Storage type that the config announces (`f32` when it says nothing). */
   readonly dtype: WeightDType;
   /** Token that begins a text, if there is one. */
@@ -102,17 +105,13 @@ export function parseModelConfig(json: unknown, options: { source: string }): Mo
   }
   const reader = new ConfigReader(json, { source });
   const family = reader.choice("model_type", Object.fromEntries(FAMILIES), "");
-  const quantization = json.quantization_config;
-  if (isJsonObject(quantization)) {
-    const method = JSON.stringify(quantization.quant_method ?? null);
-    reader.refuse("quantization_config", `asks for quantization method ${method}, not implemented`);
-  }
   const { architecture, modelType } = family;
   const architectures = reader.strings("architectures") ?? [architecture];
   if (architectures.length !== 1 || architectures[0] !== architecture) {
     reader.refuse("architectures", `is implemented only as ${architecture}`);
   }
-  const config = { ...family.readConfig(reader), modelType, architecture };
+  const quantization = readQuantization(reader);
+  const config = { ...family.readConfig(reader), modelType, architecture, quantization };
   reader.finish(family.knownKeys, modelType);
   return config;
 }

@@ -7,6 +7,7 @@ import { loadModel } from "./load_model.ts";
 import { measuringDevice, placeInGroup } from "./measuring_device.ts";
 import type { DeviceMesh } from "../distributed/device_mesh.ts";
 import type { ModelConfig } from "./model_config.ts";
+import type { NamedLayer } from "./quantized_layer.ts";
 
 /** What a parameter is: a matrix, the scale of a norm, or something added. */
 export type ParameterKind = "matrix" | "norm" | "bias";
@@ -19,10 +20,12 @@ export interface ParameterShape {
   readonly shape: readonly number[];
   /** What it is. */
   readonly kind: ParameterKind;
+  /** The linear layer whose weight it is, null when it is none; such a weight may be stored quantised. */
+  readonly layer: NamedLayer | null;
 }
 
 /**
- * Every tensor that a model of this config reads.
+ * Every tensor that a model of this config reads, as in a dense checkpoint.
  *
  * @example
  * ```ts
@@ -32,6 +35,7 @@ export interface ParameterShape {
  */
 export function parameterShapes(config: ModelConfig): ParameterShape[] {
   const found = new Map<string, ParameterShape>();
+  const layers = new Map<string, NamedLayer>();
   const mesh: Partial<DeviceMesh> = {
     tensorParallel: placeInGroup(0, 1),
     pipelineParallel: placeInGroup(0, 1),
@@ -40,8 +44,17 @@ export function parameterShapes(config: ModelConfig): ParameterShape[] {
     config,
     weights: {
       has: () => true,
+      quantized(name, size) {
+        layers.set(`${name}.weight`, { name, ...size });
+        return null;
+      },
       tensor(name, shape) {
-        found.set(name, { name, shape, kind: kindOf(name, shape) });
+        found.set(name, {
+          name,
+          shape,
+          kind: kindOf(name, shape),
+          layer: layers.get(name) ?? null,
+        });
         return { address: 0n, dtype: "f32", shape };
       },
     },

@@ -7,10 +7,28 @@ import type { DeviceMesh } from "../distributed/device_mesh.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { DeviceKind } from "../tensor/device.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
+import type { WeightOptions } from "../tensor/linear_kernels.ts";
 import { loadModel } from "./load_model.ts";
 import { measuringDevice, placeInGroup } from "./measuring_device.ts";
 import type { ModelConfig } from "./model_config.ts";
 import { stageOf } from "./pipeline_stages.ts";
+import { announcesLayer, unreadMatrix } from "./quantized_layer.ts";
+
+/** How tensors are stored, by the names that the model's code uses. */
+export interface StoredTypes {
+  /** Type of a dense tensor. */
+  readonly dtypeOf: (name: string) => WeightDType;
+  /** Whether a linear layer is quantised. */
+  readonly isQuantized: (layer: string) => boolean;
+}
+
+/** How the tensors of a checkpoint are stored as far as its config announces it. */
+export function announcedTypes({ dtype, quantization }: ModelConfig): StoredTypes {
+  return {
+    dtypeOf: () => dtype,
+    isQuantized: (layer) => quantization !== null && announcesLayer(quantization, layer),
+  };
+}
 
 /** Options of {@linkcode rankFootprints}. */
 export interface RankFootprintOptions {
@@ -24,8 +42,10 @@ export interface RankFootprintOptions {
   readonly format: WeightDType | null;
   /** Type of the activations, and of keys and values. */
   readonly activationDtype: WeightDType;
-  /** Stored type of each tensor, by the name that the model's code uses. */
-  readonly storedDtype: (name: string) => WeightDType;
+  /** Quantises linear weights while they are loaded. */
+  readonly quantization: WeightOptions["quantization"];
+  /** How the checkpoint's tensors are stored. */
+  readonly stored: StoredTypes;
   /** Tokens of the largest step. */
   readonly maxRows: number;
   /** Rows of logits computed at once. */
@@ -77,7 +97,7 @@ function measureRank(
   config: ModelConfig,
   options: RankFootprintOptions & { readonly stage: number; readonly rank: number },
 ): RankFootprint {
-  const { stage, rank, tensorParallelSize, pipelineParallelSize, storedDtype } = options;
+  const { stage, rank, tensorParallelSize, pipelineParallelSize, stored } = options;
   const total = { weightBytes: 0, bufferBytes: 0, kvBytes: 0 };
   const mesh: Partial<DeviceMesh> = {
     tensorParallel: placeInGroup(rank, tensorParallelSize),
@@ -91,11 +111,16 @@ function measureRank(
     config,
     weights: {
       has: () => true,
-      tensor: (name, shape) => ({ address: 0n, dtype: storedDtype(name), shape }),
+      quantized: (name, size) =>
+        config.quantization && stored.isQuantized(name)
+          ? unreadMatrix(config.quantization, { name, ...size }, config.dtype)
+          : null,
+      tensor: (name, shape) => ({ address: 0n, dtype: stored.dtypeOf(name), shape }),
     },
     device: measuringDevice(total, options.device),
     mesh: mesh as DeviceMesh,
     format: options.format,
+    quantization: options.quantization,
     activationDtype: options.activationDtype,
     maxModelLen: 1,
     maxRows: options.maxRows,

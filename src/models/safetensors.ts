@@ -31,6 +31,12 @@ const DTYPE_BYTES: Readonly<Record<string, number>> = {
   BOOL: 1,
 };
 
+/** Bytes of one element of a type as files spell it; throws RangeError for one of unknown size. */
+export function storedTypeBytes(dtype: string): number {
+  if (Object.hasOwn(DTYPE_BYTES, dtype)) return DTYPE_BYTES[dtype];
+  throw new RangeError(`Cannot tell the size of a stored element as its type is unknown: ${dtype}`);
+}
+
 /** Where a tensor lies in a safetensors file. */
 export interface SafetensorsEntry {
   /** Name. */

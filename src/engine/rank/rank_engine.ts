@@ -112,6 +112,7 @@ function loadRankModel(
     device,
     mesh,
     format: config.format,
+    quantization: config.quantization,
     activationDtype: config.activationDtype,
     maxModelLen: config.maxModelLen,
     maxRows: config.maxNumBatchedTokens,

@@ -17,9 +17,9 @@ const STEP: DecodeStep = {
 /** A model of a preset and its weights as bf16. */
 function stored(preset: string, changes: Record<string, boolean> = {}) {
   const config = parseModelConfig({ ...presetConfig(preset), ...changes }, { source: preset });
-  const weights = parameterShapes(config).map(({ name, shape }): StoredWeight => {
+  const weights = parameterShapes(config).map(({ name, shape, layer }): StoredWeight => {
     const elements = shape.reduce((product, size) => product * size, 1);
-    return { name, dtype: "BF16", elements, bytes: 2 * elements };
+    return { name, dtype: "BF16", isLinear: layer !== null, elements, bytes: 2 * elements };
   });
   const bytes = weights.reduce((sum, weight) => sum + weight.bytes, 0);
   return { config, weights, bytes };
@@ -69,4 +69,22 @@ Deno.test("a mixture reads the experts that the batch can visit, never more than
   const step = (batch: number) => batch * bytesReadPerToken(config, weights, { ...STEP, batch });
   assertAlmostEquals(step(2) - step(1), experts * 2 / 8, 1e-3);
   assertAlmostEquals(step(8) - step(4), 0, 1e-3);
+});
+
+Deno.test("quantised while loading, layers take their bits and scales, and the head 8 bits", () => {
+  const { config, weights } = stored("tiny");
+  const elements = (picked: StoredWeight[]) => picked.reduce((sum, w) => sum + w.elements, 0);
+  const head = elements(weights.filter(({ name }) => name === "lm_head.weight"));
+  const layers = elements(weights.filter(({ isLinear }) => isLinear)) - head;
+  const norms = elements(weights.filter(({ name }) => name.endsWith("norm.weight")));
+  assertAlmostEquals(
+    bytesReadPerToken(config, weights, { ...STEP, quantization: "int4" }),
+    head * (1 + 8 / 256) + layers * (0.5 + 8 / 32) + 2 * norms,
+  );
+});
+
+Deno.test("integers of a checkpoint are read as they are, whatever multiplies them", () => {
+  const { config } = stored("tiny");
+  const integers = { name: "a.qweight", dtype: "I32", isLinear: false, elements: 10, bytes: 40 };
+  assertEquals(bytesReadPerToken(config, [integers], { ...STEP, format: "bf16" }), 40);
 });

@@ -13,7 +13,7 @@ Deno.test("every engine flag reaches the engine", () => {
     ...["--tensor-parallel-size=2", "--pipeline-parallel-size=3", "--data-parallel-size=4"],
     ...["--max-model-len=100", "--max-num-seqs=5", "--max-num-batched-tokens=77"],
     ...["--device=cpu", "--dtype=half", "--launcher=process", "--threads=1", "--seed=9"],
-    ...["--gpu-memory-utilization=0.5", "--enforce-eager"],
+    ...["--gpu-memory-utilization=0.5", "--enforce-eager", "--quantization=int4"],
     ...["--num-kv-blocks=6", "--kv-cache-memory=4096", "--load-format=dummy"],
   );
   assertEquals(given, {
@@ -30,6 +30,7 @@ Deno.test("every engine flag reaches the engine", () => {
     enforceEager: true,
     device: "cpu",
     dtype: "f16",
+    quantization: "int4",
     loadFormat: "dummy",
     launcher: "process",
     threads: 1,

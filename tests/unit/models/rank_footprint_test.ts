@@ -16,6 +16,8 @@ function footprints(model: ModelConfig, layout: { tp?: number; pp?: number }, op
   activationDtype?: WeightDType;
   maxRows?: number;
   maxLogitRows?: number;
+  quantization?: "int8" | "int4";
+  quantized?: boolean;
 } = {}) {
   return rankFootprints(model, {
     tensorParallelSize: layout.tp ?? 1,
@@ -25,7 +27,11 @@ function footprints(model: ModelConfig, layout: { tp?: number; pp?: number }, op
     activationDtype: options.activationDtype ?? "f32",
     maxRows: options.maxRows ?? 1,
     maxLogitRows: options.maxLogitRows ?? 1,
-    storedDtype: () => options.stored ?? "f32",
+    quantization: options.quantization,
+    stored: {
+      dtypeOf: () => options.stored ?? "f32",
+      isQuantized: () => options.quantized ?? false,
+    },
   });
 }
 
@@ -111,4 +117,28 @@ Deno.test("buffers grow with the rows of a step and of logits", () => {
 Deno.test("a layout that does not fit is refused", () => {
   assertThrows(() => footprints(config("tiny"), { tp: 3 }), RangeError, "sizes that work");
   assertThrows(() => footprints(config("tiny"), { pp: 5 }), RangeError, "pipeline stages");
+});
+
+Deno.test("quantised while loading, layers take their bits and scales, and the head 8 bits", () => {
+  const model = config("tiny");
+  const norms = (2 * model.numLayers + 1) * model.hiddenSize;
+  const table = model.vocabSize * model.hiddenSize;
+  const layers = parameterCount(model) - norms - 2 * table;
+  for (const [quantization, each] of [["int8", 1 + 8 / 256], ["int4", 0.5 + 8 / 32]] as const) {
+    const [{ weightBytes }] = footprints(model, {}, { quantization });
+    assertEquals(weightBytes, 4 * (norms + table) + table * (1 + 8 / 256) + layers * each);
+  }
+});
+
+Deno.test("ranks divide the integers of a quantised checkpoint", () => {
+  const quantization_config = { quant_method: "awq", bits: 4, group_size: 32 };
+  const model = parseModelConfig({ ...presetConfig("tiny"), quantization_config }, { source: "" });
+  const norms = (2 * model.numLayers + 1) * model.hiddenSize;
+  for (const tp of [1, 2, 4]) {
+    const ranks = footprints(model, { tp }, { quantized: true });
+    const bytes = sum(ranks.map(({ weightBytes }) => weightBytes));
+    const table = model.vocabSize * model.hiddenSize;
+    const integers = (parameterCount(model) - norms - table) * (0.5 + 8 / 32);
+    assertEquals(bytes, 4 * (table + tp * norms) + integers);
+  }
 });
