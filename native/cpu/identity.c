@@ -1,7 +1,40 @@
-// What this build is: ranks compute the same bits when both of these agree (NUMERICS.md 10).
+// What this build is: ranks compute the same bits when both names agree (NUMERICS.md 10).
+#include "amx.h"
 #include "simd.h"
 
-const char* weft_instruction_set(void) { return WEFT_INSTRUCTION_SET; }
+#if defined(WEFT_AMX)
+#define NAME "amx"
+#else
+#define NAME WEFT_INSTRUCTION_SET
+#endif
+
+#if defined(__AVX512BF16__) || (defined(WEFT_NEON) && defined(__ARM_FEATURE_BF16))
+#define BF16 "+bf16"
+#else
+#define BF16 ""
+#endif
+
+#if defined(__AVX512VNNI__)
+#define INT8 "+vnni"
+#elif defined(WEFT_NEON) && defined(__ARM_FEATURE_MATMUL_INT8)
+#define INT8 "+dotprod+i8mm"
+#elif defined(WEFT_NEON) && defined(__ARM_FEATURE_DOTPROD)
+#define INT8 "+dotprod"
+#else
+#define INT8 ""
+#endif
+
+// Name of the instruction set, with the instructions that not every processor of it has.
+const char* weft_instruction_set(void) { return NAME BF16 INT8; }
 
 // Hash of the sources, the compiler and its flags, given by whoever compiles.
 const char* weft_kernel_hash(void) { return WEFT_KERNEL_HASH; }
+
+// Asks the system for what the instructions need, for all threads of the process. Returns 0 or -errno.
+int32_t weft_enable_instruction_set(void) {
+#if defined(WEFT_AMX)
+  return amx_request_permission();
+#else
+  return 0;
+#endif
+}

@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pause.h"
+
 // Pauses before a thread sleeps: 20 to 70 us by processor, more than the gap between two kernels.
 enum { SPINS = 1500 };
 
@@ -30,8 +32,6 @@ struct weft_pool {
   _Alignas(64) _Atomic uint32_t active;      // helpers inside the job; the caller waits on it
   _Atomic int caller_sleeps;
 };
-
-static inline void pause_briefly(void) { __builtin_ia32_pause(); }
 
 static void futex_wait(_Atomic uint32_t* word, uint32_t value) {
   syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
@@ -56,7 +56,7 @@ static void* helper(void* argument) {
   uint32_t seen = 0;
   for (;;) {
     for (int spin = 0; atomic_load(&pool->generation) == seen && spin < SPINS; spin++) {
-      pause_briefly();
+      weft_pause();
     }
     while (atomic_load(&pool->generation) == seen) {
       atomic_fetch_add(&pool->sleepers, 1);
@@ -84,7 +84,7 @@ static void announce(weft_pool* pool) {
 static void wait_until_empty(weft_pool* pool) {
   for (int spin = 0; spin < SPINS; spin++) {
     if (atomic_load(&pool->active) == 0) return;
-    pause_briefly();
+    weft_pause();
   }
   atomic_store(&pool->caller_sleeps, 1);
   for (uint32_t active; (active = atomic_load(&pool->active)) != 0;) {

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <immintrin.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -15,6 +14,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "pause.h"
 
 // A new region of `byte_length` zeros, of which only the pages that are touched take memory.
 // Returns a file descriptor or -errno.
@@ -67,7 +68,7 @@ static int spin(weft_event* event, uint32_t target, uint64_t deadline_ns, weft_w
         if (waiter->spin_ns > waiter->max_spin_ns) waiter->spin_ns = waiter->max_spin_ns;
         return 1;
       }
-      _mm_pause();
+      weft_pause();
     }
   } while (!weft_is_aborted(waiter->abort) && weft_now_ns() < end);
   if (waiter->spin_ns > waiter->max_spin_ns / 16) waiter->spin_ns /= 2;

@@ -1,5 +1,5 @@
 // A vector of 16 floats, with the same operations, in the same order, and therefore the same bits,
-// on AVX-512 (one register), AVX2 with FMA (two) and plain C (an array).
+// on AVX-512 (one register), AVX2 with FMA (two), NEON (four) and plain C (an array).
 //
 // Rules that keep the bits equal: products are fused only through f32x16_fma / f32x16_fnma, sums
 // over lanes only through f32x16_sum, and nothing uses an approximate instruction (rcp, rsqrt).
@@ -16,6 +16,9 @@
 #include "simd_avx512.h"
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #include "simd_avx2.h"
+#elif defined(__aarch64__) && !defined(WEFT_PORTABLE)
+#define WEFT_NEON 1
+#include "simd_neon.h"
 #else
 #include "simd_portable.h"
 #endif

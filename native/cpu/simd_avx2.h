@@ -1,7 +1,7 @@
 // f32x16 on AVX2 with FMA: lanes 0..7 and 8..15. Included by simd.h, which says what it means.
 #include <immintrin.h>
 
-#define WEFT_INSTRUCTION_SET "AVX2"
+#define WEFT_INSTRUCTION_SET "avx2"
 
 typedef struct { __m256 lo, hi; } f32x16;
 typedef struct { __m256 lo, hi; } mask16;

@@ -1,7 +1,7 @@
 // f32x16 on AVX-512: one register. Included by simd.h, which says what the operations mean.
 #include <immintrin.h>
 
-#define WEFT_INSTRUCTION_SET "AVX-512"
+#define WEFT_INSTRUCTION_SET "avx512"
 
 typedef __m512 f32x16;
 typedef __mmask16 mask16;

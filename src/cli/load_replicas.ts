@@ -4,7 +4,7 @@
  */
 import { LlmEngine } from "../engine/llm_engine.ts";
 import { readGenerationConfig } from "../models/generation_config.ts";
-import { nativeLibraryPath } from "../native/compile.ts";
+import { nativeLibraryPath } from "../native/native_library.ts";
 import type { CliHost } from "./command.ts";
 import { type EngineFlagValues, engineOptions } from "./engine_options.ts";
 import { createProgress } from "./progress.ts";

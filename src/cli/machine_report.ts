@@ -5,7 +5,8 @@
 import { chooseDevice } from "../engine/device_choice.ts";
 import { availableCores, availableMemory } from "../engine/host_resources.ts";
 import { cacheFolder } from "../native/cache.ts";
-import { findCompiler, nativeArchitectureFlags } from "../native/compile.ts";
+import { findCompiler } from "../native/compiler.ts";
+import { nativeLibrary } from "../native/native_library.ts";
 import { openDevice } from "../tensor/open_device.ts";
 
 /** The machine; a part that cannot be used says why instead. */
@@ -28,23 +29,26 @@ export interface MachineReport {
   readonly device: string;
   /** Instruction set of the kernels. */
   readonly instruction_set: string;
+  /** Why that one. */
+  readonly instruction_set_choice: string;
   /** Hash of the kernel sources, compiler and flags. */
   readonly kernels: string;
 }
 
 /** Describes the machine and the device that `kind` opens. */
 export function describeMachine(kind: "auto" | "cpu" | "cuda"): MachineReport {
-  const { backend, name, instructionSet, kernelHash } = describeDevice(kind);
+  const { backend, name, instructionSet, instructionSetReason, kernelHash } = describeDevice(kind);
   return {
     platform: `${Deno.build.os} ${Deno.build.arch}`,
     cores: availableCores(),
     free_memory_bytes: availableMemory(),
     compiler: orReason(() => findCompiler().version),
-    compiler_flags: orReason(() => nativeArchitectureFlags().join(" ")),
+    compiler_flags: orReason(() => nativeLibrary().instructionSet.flags.join(" ")),
     cache_folder: orReason(cacheFolder),
     backend,
     device: name,
     instruction_set: instructionSet,
+    instruction_set_choice: instructionSetReason,
     kernels: kernelHash,
   };
 }
@@ -57,7 +61,14 @@ function describeDevice(kind: "auto" | "cpu" | "cuda") {
     using device = openDevice({ kind: choice.kind, threads: 1 });
     return { backend, ...device.description };
   } catch (error) {
-    return { backend, name: messageOf(error), instructionSet: "none", kernelHash: "none" };
+    const none = "none";
+    return {
+      backend,
+      name: messageOf(error),
+      instructionSet: none,
+      instructionSetReason: none,
+      kernelHash: none,
+    };
   }
 }
 

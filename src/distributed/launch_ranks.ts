@@ -2,7 +2,7 @@
  * Starts the ranks of a group.
  * @module
  */
-import { nativeLibraryPath } from "../native/compile.ts";
+import { nativeLibraryPath } from "../native/native_library.ts";
 import { openCommunicationLibrary } from "../native/communication.ts";
 import { AbortFlag, SharedMemory } from "../native/shared_memory.ts";
 import type { LaunchOptions, RankGroup } from "./launcher.ts";

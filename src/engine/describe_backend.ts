@@ -10,12 +10,13 @@ export function describeBackend(
   config: EngineConfig,
   report: RankReport,
 ): Readonly<Record<string, string | number>> {
-  const { kind, name, instructionSet, kernelHash } = report.device;
+  const { kind, name, instructionSet, instructionSetReason, kernelHash } = report.device;
   return {
     device: kind,
     deviceChoice: config.deviceReason,
     processor: name,
     instructionSet,
+    instructionSetChoice: instructionSetReason,
     kernels: kernelHash,
     activations: config.activationDtype,
     layout: `${config.tensorParallelSize} tensor x ${config.pipelineParallelSize} pipeline`,

@@ -6,7 +6,7 @@
  * before it gets here.
  * @module
  */
-import { nativeLibraryPath } from "./compile.ts";
+import { nativeLibraryPath } from "./native_library.ts";
 
 const SYMBOLS = {
   // int32_t weft_shared_create(const char* name, uint64_t byte_length)

@@ -2,7 +2,7 @@
  * Measures how fast this machine reads memory.
  * @module
  */
-import { nativeLibraryPath } from "./compile.ts";
+import { nativeLibraryPath } from "./native_library.ts";
 
 const SYMBOLS = {
   // double weft_read_bandwidth(int32_t mebibytes, int32_t threads, int32_t repetitions)

@@ -2,7 +2,7 @@
  * Files mapped read-only into memory.
  * @module
  */
-import { nativeLibraryPath } from "./compile.ts";
+import { nativeLibraryPath } from "./native_library.ts";
 
 const SYMBOLS = {
   // int64_t weft_map_file(const char* path, uint64_t* byte_length)

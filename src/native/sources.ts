@@ -34,6 +34,7 @@ import orderedKeyH from "../../native/cpu/ordered_key.h" with { type: "text" };
 import panelMemoryC from "../../native/cpu/panel_memory.c" with { type: "text" };
 import panelPackC from "../../native/cpu/panel_pack.c" with { type: "text" };
 import panelSimdH from "../../native/cpu/panel_simd.h" with { type: "text" };
+import pauseH from "../../native/cpu/pause.h" with { type: "text" };
 import philoxH from "../../native/cpu/philox.h" with { type: "text" };
 import poolC from "../../native/cpu/pool.c" with { type: "text" };
 import poolH from "../../native/cpu/pool.h" with { type: "text" };
@@ -44,6 +45,7 @@ import simdH from "../../native/cpu/simd.h" with { type: "text" };
 import simdAvx2H from "../../native/cpu/simd_avx2.h" with { type: "text" };
 import simdAvx512H from "../../native/cpu/simd_avx512.h" with { type: "text" };
 import simdMathH from "../../native/cpu/simd_math.h" with { type: "text" };
+import simdNeonH from "../../native/cpu/simd_neon.h" with { type: "text" };
 import simdPortableH from "../../native/cpu/simd_portable.h" with { type: "text" };
 import slotTokensC from "../../native/cpu/slot_tokens.c" with { type: "text" };
 import softmaxC from "../../native/cpu/softmax.c" with { type: "text" };
@@ -93,6 +95,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "panel_memory.c", text: panelMemoryC },
   { name: "panel_pack.c", text: panelPackC },
   { name: "panel_simd.h", text: panelSimdH },
+  { name: "pause.h", text: pauseH },
   { name: "philox.h", text: philoxH },
   { name: "pool.c", text: poolC },
   { name: "pool.h", text: poolH },
@@ -103,6 +106,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "simd_avx2.h", text: simdAvx2H },
   { name: "simd_avx512.h", text: simdAvx512H },
   { name: "simd_math.h", text: simdMathH },
+  { name: "simd_neon.h", text: simdNeonH },
   { name: "simd_portable.h", text: simdPortableH },
   { name: "slot_tokens.c", text: slotTokensC },
   { name: "softmax.c", text: softmaxC },

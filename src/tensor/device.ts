@@ -28,6 +28,8 @@ export interface DeviceDescription {
   readonly name: string;
   /** Instruction set or architecture that the kernels were compiled for. */
   readonly instructionSet: string;
+  /** Why these. */
+  readonly instructionSetReason: string;
   /** Threads that a kernel uses (1 on a GPU). */
   readonly threads: number;
   /** Hash of the kernel sources, compiler and flags: ranks of one engine must agree. */

@@ -2,7 +2,8 @@
  * The CPU as a device: kernels in C on a thread pool.
  * @module
  */
-import { nativeLibraryPath, processorName } from "../../native/compile.ts";
+import { ENABLE_SYMBOLS, nativeLibrary } from "../../native/native_library.ts";
+import { readProcessor } from "../../native/processor.ts";
 import { CPU_ATTENTION_SYMBOLS, cpuAttentionKernels } from "./attention_kernels.ts";
 import { CPU_ELEMENTWISE_SYMBOLS, cpuElementwiseKernels } from "./elementwise_kernels.ts";
 import { CPU_EXPERT_SYMBOLS, cpuExpertKernels } from "./expert_kernels.ts";
@@ -24,6 +25,7 @@ import { CPU_HEAD_SYMBOLS, type CpuHeadKernels, cpuHeadKernels } from "./head_ke
 const MAX_THREADS = 1024;
 
 const SYMBOLS = {
+  ...ENABLE_SYMBOLS,
   // const char* weft_instruction_set(void)
   weft_instruction_set: { parameters: [], result: "pointer" },
   // const char* weft_kernel_hash(void)
@@ -65,8 +67,16 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): CpuDevice {
       `Cannot open the CPU device as threads must be from 1 to ${MAX_THREADS}: current value is ${threads}`,
     );
   }
-  const library = Deno.dlopen(options.libraryPath ?? nativeLibraryPath(), SYMBOLS);
+  const { path, reason } = libraryOf(options);
+  const library = Deno.dlopen(path, SYMBOLS);
   const kernels = library.symbols;
+  const status = kernels.weft_enable_instruction_set();
+  if (status !== 0) {
+    library.close();
+    throw new Error(
+      `Cannot open the CPU device as the system refuses its instruction set: errno is ${-status}`,
+    );
+  }
   const pool = kernels.weft_pool_create(threads);
   if (pool === 0n) {
     library.close();
@@ -84,8 +94,9 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): CpuDevice {
     canRecord: false,
     description: {
       kind: "cpu",
-      name: processorName(),
+      name: readProcessor().name,
       instructionSet: Deno.UnsafePointerView.getCString(kernels.weft_instruction_set()!),
+      instructionSetReason: reason,
       threads,
       kernelHash: Deno.UnsafePointerView.getCString(kernels.weft_kernel_hash()!),
     },
@@ -123,6 +134,12 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): CpuDevice {
       library.close();
     },
   };
+}
+
+function libraryOf({ libraryPath }: CpuDeviceOptions): { path: string; reason: string } {
+  if (libraryPath !== undefined) return { path: libraryPath, reason: "that of the library given" };
+  const { path, instructionSet } = nativeLibrary();
+  return { path, reason: instructionSet.reason };
 }
 
 /** Results are there when the kernels' calls have returned. */

@@ -53,6 +53,7 @@ export function openCudaDevice(settings: CudaContextSettings = {}): CudaDevice {
       kind: "cuda",
       name,
       instructionSet: `sm_${architecture}`,
+      instructionSetReason: "the GPU's own",
       threads: 1,
       kernelHash,
     },

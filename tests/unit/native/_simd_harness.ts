@@ -1,4 +1,6 @@
-import { compileSources, nativeArchitectureFlags } from "../../../src/native/compile.ts";
+import { compileSources } from "../../../src/native/compile.ts";
+import { chooseInstructionSet, instructionSetsOf } from "../../../src/native/instruction_set.ts";
+import { readProcessor } from "../../../src/native/processor.ts";
 import { CPU_SOURCES } from "../../../src/native/sources.ts";
 
 const SYMBOLS = {
@@ -13,17 +15,16 @@ const SYMBOLS = {
 /** simd.h and pool.c behind an FFI face. */
 export type SimdHarness = Deno.DynamicLibrary<typeof SYMBOLS>;
 
-/** Compiler flags of the three implementations; AVX2 only where this machine has it. */
+/**
+ * Compiler flags of the library's own instruction set ("native"), and of every other that this machine
+ * has.
+ */
 export function instructionSetFlags(): Record<string, string[]> {
-  // Less optimisation compiles faster; the results are the same bits.
-  const quick = ["-O1"];
-  const flags: Record<string, string[]> = {
-    native: nativeArchitectureFlags(),
-    portable: [...quick, "-march=x86-64"],
-  };
-  const processor = Deno.readTextFileSync("/proc/cpuinfo");
-  if (/\bavx2\b/.test(processor) && /\bfma\b/.test(processor) && /\bf16c\b/.test(processor)) {
-    flags.avx2 = [...quick, "-march=x86-64", "-mavx2", "-mfma", "-mf16c"];
+  const processor = readProcessor();
+  const native = chooseInstructionSet(processor, Deno.env.get("WEFT_CPU_ISA"));
+  const flags: Record<string, string[]> = { native: [...native.flags] };
+  for (const name of instructionSetsOf(processor)) {
+    if (name !== native.name) flags[name] = [...chooseInstructionSet(processor, name).flags];
   }
   return flags;
 }
@@ -31,6 +32,6 @@ export function instructionSetFlags(): Record<string, string[]> {
 /** Compiles the harness with `flags` and opens it. */
 export function openSimdHarness(flags: readonly string[]): SimdHarness {
   const text = Deno.readTextFileSync(new URL("./_simd_harness.c", import.meta.url));
-  const needed = CPU_SOURCES.filter(({ name }) => /^(simd|pool)/.test(name));
+  const needed = CPU_SOURCES.filter(({ name }) => /^(simd|pool|pause)/.test(name));
   return Deno.dlopen(compileSources([...needed, { name: "harness.c", text }], flags), SYMBOLS);
 }
