@@ -25,8 +25,6 @@ export interface QuantizationConfig {
 /** Groups of up to as many input features as a layer can have. */
 const GROUP_SIZE = { min: -1, max: 2 ** 20 };
 
-const ANY_BITS = { min: 1, max: 64 };
-
 /**
  * Reads the key `quantization_config`; null when the checkpoint is dense. Throws ModelLoadError naming
  * the key that asks for what is not implemented.
@@ -153,8 +151,6 @@ function readCompressedTensors(keys: ConfigReader): QuantizationConfig {
 const INTEGERS: KnownKeys = {
   inert: ["observer", "observer_kwargs"],
   inertAt: {
-    num_bits: [8],
-    type: ["int"],
     symmetric: [true],
     actorder: [null],
     block_structure: [null],
@@ -181,7 +177,8 @@ function readScheme(scheme: ConfigReader): void {
     activations.refuse("dynamic", "is implemented only as true");
   }
   for (const integers of [weights, activations]) {
-    integers.integer("num_bits", ANY_BITS);
+    readBits(integers, [8], "num_bits");
+    integers.choice("type", { int: true }, "");
     integers.finish(INTEGERS, "compressed-tensors");
   }
   scheme.finish({
@@ -190,10 +187,14 @@ function readScheme(scheme: ConfigReader): void {
   }, "compressed-tensors");
 }
 
-function readBits<Bits extends number>(keys: ConfigReader, widths: readonly Bits[]): Bits {
-  const bits = keys.integer("bits", ANY_BITS);
+function readBits<Bits extends number>(
+  keys: ConfigReader,
+  widths: readonly Bits[],
+  key = "bits",
+): Bits {
+  const bits = keys.integer(key, { min: 1, max: 64 });
   return widths.find((width) => width === bits) ??
-    keys.refuse("bits", `is implemented only as ${widths.join(" or ")}`);
+    keys.refuse(key, `is implemented only as ${widths.join(" or ")}`);
 }
 
 /** Input features of a group; -1 in the file means all. */
