@@ -5,13 +5,11 @@
 
 #include "simd.h"
 
-// Register tiles: panels by tokens. FEW for one or two tokens, which are bound by memory: as many
-// panels as are fetched at once with the best bandwidth. MANY for more, where the loads of a tile
-// count.
+// Register tiles, panels by tokens: what the accumulators leave room for. A tile of one token is bound by
+// memory, and four streams are as fast as any other number.
 #if defined(__AVX512BF16__)
-#define WEFT_FEW_PANELS 4
-#define WEFT_MANY_PANELS 4
-#define WEFT_MANY_TOKENS 6
+#define WEFT_TILE_PANELS 4
+#define WEFT_TILE_TOKENS 6
 
 // A prepared activation.
 typedef uint16_t panel_token;
@@ -34,13 +32,11 @@ static inline void panel_store_token(panel_token* p, f32x16 a, int n) {
 #else
 
 #if defined(__AVX512F__)
-#define WEFT_FEW_PANELS 4
-#define WEFT_MANY_PANELS 4
-#define WEFT_MANY_TOKENS 6
+#define WEFT_TILE_PANELS 4
+#define WEFT_TILE_TOKENS 6
 #else
-#define WEFT_FEW_PANELS 2
-#define WEFT_MANY_PANELS 2
-#define WEFT_MANY_TOKENS 2
+#define WEFT_TILE_PANELS 2
+#define WEFT_TILE_TOKENS 2
 #endif
 
 // Rounded to bf16, but as wide as it is multiplied.
