@@ -1,0 +1,173 @@
+/**
+ * Measures weft against other engines on this machine: `deno run -A bench/versus/main.ts`.
+ * `bench/versus/README.md` says what is measured and how.
+ * @module
+ */
+import { UsageError } from "../../src/cli/parse_flags.ts";
+import { cacheFolder } from "../../src/native/cache.ts";
+import { alternate, type Sample, type Side, type SideResult } from "./alternate.ts";
+import { measureCeilings } from "./ceilings.ts";
+import { LlamaCpp } from "./llama_cpp.ts";
+import { describeMachine } from "./machine.ts";
+import { Models } from "./models.ts";
+import { optionsHelp, readOptions, type VersusOptions } from "./options.ts";
+import { type Bench, caseName, type Part, type PartName, selectCases } from "./part.ts";
+import { batched } from "./parts/batched.ts";
+import { foreign } from "./parts/foreign.ts";
+import { http } from "./parts/http.ts";
+import { pipelineParallel, tensorParallel } from "./parts/layouts.ts";
+import { load } from "./parts/load.ts";
+import { single } from "./parts/single.ts";
+import { type Failure, RunRecord } from "./record.ts";
+import { formatRow, formatTable } from "./table.ts";
+import { Weft } from "./weft.ts";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+
+/** Load above which somebody else computes here. */
+const QUIET_LOAD = 0.5;
+
+const PARTS: Readonly<Record<PartName, Part>> = {
+  single,
+  batched,
+  http,
+  foreign,
+  "tensor-parallel": tensorParallel,
+  "pipeline-parallel": pipelineParallel,
+  load,
+};
+
+const log = (line: string) => console.error(line);
+
+async function run(options: VersusOptions): Promise<RunRecord> {
+  const { threads, runs } = options;
+  const [loadAverage] = Deno.loadavg();
+  if (loadAverage > QUIET_LOAD) {
+    log(`WARNING: others compute on this machine, which disturbs figures: load is ${loadAverage}`);
+  }
+  const cache = `${cacheFolder()}/versus`;
+  await Deno.mkdir(cache, { recursive: true });
+  const failures: Failure[] = [];
+  const llamaCpp = await openLlamaCpp(options, cache, failures);
+  const weft = new Weft(ROOT);
+  const ceilings = await measureCeilings(threads);
+  log(`limits of ${threads} threads: ${JSON.stringify(ceilings)}`);
+  const record = new RunRecord(options.out, {
+    header: {
+      command: Deno.args,
+      date: new Date().toISOString(),
+      runs,
+      threads,
+      machine: await describeMachine(ROOT),
+      ceilings,
+      peers: llamaCpp ? [llamaCpp.description] : [],
+    },
+    failures,
+  });
+  const bench: Bench = {
+    weft,
+    llamaCpp,
+    models: new Models(`${cache}/models`, { weft, log }),
+    ceilings,
+    threads,
+    alternate: (label, sides) => runSides(label, { sides, runs, record }),
+  };
+  for (const name of options.parts) await runPart(name, { bench, options, record });
+  return record;
+}
+
+async function openLlamaCpp(
+  options: VersusOptions,
+  cache: string,
+  failures: Failure[],
+): Promise<LlamaCpp | null> {
+  if (options.without.has("llama.cpp")) return null;
+  try {
+    const folder = options.peerFolders.get("llama.cpp") ?? null;
+    return await LlamaCpp.open({ folder, cache, threads: options.threads, log });
+  } catch (error) {
+    const reason = messageOf(error);
+    log(`NOT MEASURED: llama.cpp, whose rows are left out: ${reason}`);
+    failures.push({ what: "llama.cpp", reason });
+    return null;
+  }
+}
+
+async function runPart(
+  name: PartName,
+  context: {
+    readonly bench: Bench;
+    readonly options: VersusOptions;
+    readonly record: RunRecord;
+  },
+): Promise<void> {
+  const { bench, options, record } = context;
+  const { cases, measure } = PARTS[name];
+  const selected = selectCases(cases, options);
+  if (selected.length === 0) {
+    const reason = `it is for ${cases.map(caseName).join(", ")}`;
+    log(`NOT MEASURED: ${name} with ${options.shapes.join(", ")}: ${reason}`);
+  }
+  for (const testCase of selected) {
+    try {
+      const rows = await measure(bench, testCase);
+      record.addRows(rows);
+      for (const row of rows) log(formatRow(row));
+    } catch (error) {
+      const what = `${name}, ${caseName(testCase)}`;
+      log(`NOT MEASURED: ${what}: ${messageOf(error)}`);
+      record.addFailure({ what, reason: messageOf(error) });
+    }
+  }
+}
+
+async function runSides(
+  label: string,
+  options: {
+    readonly sides: readonly Side[];
+    readonly runs: number;
+    readonly record: RunRecord;
+  },
+): Promise<SideResult[]> {
+  const { sides, runs, record } = options;
+  const onSample = (side: string, sample: Sample) => {
+    const figures = Object.entries(sample).map(([name, value]) =>
+      `${name} ${value.toPrecision(4)}`
+    );
+    log(`  ${label}: ${side}: ${figures.join(", ")}`);
+  };
+  const results = await alternate(sides, { runs, onSample });
+  results.forEach(({ failure }, index) => {
+    if (failure === null) return;
+    const what = `${label}: ${sides[index].name}`;
+    log(`NOT MEASURED: ${what}: ${failure}`);
+    record.addFailure({ what, reason: failure });
+  });
+  return results;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+async function main(): Promise<number> {
+  try {
+    const options = readOptions(Deno.args);
+    if (options === null) {
+      console.log(optionsHelp());
+      return 0;
+    }
+    const { rows, failures } = await run(options);
+    console.log(formatTable(rows));
+    for (const { what, reason } of failures) {
+      console.log(`\nNot measured: ${what}: ${reason.split("\n")[0]}`);
+    }
+    return failures.length === 0 ? 0 : 1;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    log(error.message);
+    return 2;
+  }
+}
+
+Deno.exitCode = await main();

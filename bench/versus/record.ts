@@ -1,0 +1,75 @@
+/** The JSON of a run: written again with each row, so that an interrupted run leaves what it has. */
+import type { Ceilings } from "./ceilings.ts";
+import type { Machine } from "./machine.ts";
+import type { PeerDescription } from "./peer.ts";
+import type { Row } from "./row.ts";
+
+/** Something that was asked for and is not in the rows. */
+export interface Failure {
+  /** What. */
+  readonly what: string;
+  /** Why. */
+  readonly reason: string;
+}
+
+/** What the JSON begins with. */
+export interface Header {
+  /** The command line, as it was given. */
+  readonly command: readonly string[];
+  /** When the run began. */
+  readonly date: string;
+  /** Runs of each side. */
+  readonly runs: number;
+  /** Threads of each side. */
+  readonly threads: number;
+  /** The machine. */
+  readonly machine: Machine;
+  /** Its limits. */
+  readonly ceilings: Ceilings;
+  /** Peers that took part. */
+  readonly peers: readonly PeerDescription[];
+}
+
+/** Collects rows and failures. */
+export class RunRecord {
+  /** Rows so far. */
+  readonly rows: Row[] = [];
+  /** What is missing so far. */
+  readonly failures: Failure[];
+  readonly #path: string;
+  readonly #header: Header;
+  readonly #loadBefore = Deno.loadavg()[0];
+
+  /** Writes to the file at `path`; `failures` are those of the preparation. */
+  constructor(
+    path: string,
+    options: { readonly header: Header; readonly failures: readonly Failure[] },
+  ) {
+    this.#path = path;
+    this.#header = options.header;
+    this.failures = [...options.failures];
+    this.#write();
+  }
+
+  /** Adds rows. */
+  addRows(rows: readonly Row[]): void {
+    this.rows.push(...rows);
+    this.#write();
+  }
+
+  /** Adds a failure. */
+  addFailure(failure: Failure): void {
+    this.failures.push(failure);
+    this.#write();
+  }
+
+  #write(): void {
+    const record = {
+      ...this.#header,
+      load_average_before: this.#loadBefore,
+      rows: this.rows,
+      failures: this.failures,
+    };
+    Deno.writeTextFileSync(this.#path, `${JSON.stringify(record, null, 1)}\n`);
+  }
+}
