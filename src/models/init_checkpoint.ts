@@ -3,11 +3,12 @@
  * @module
  */
 import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
+import { CheckpointWriter } from "./checkpoint_writer.ts";
 import type { JsonObject } from "./json_file.ts";
 import { parseModelConfig } from "./model_config.ts";
 import { type ParameterShape, parameterShapes } from "./parameter_shapes.ts";
 import { encodeWeights, RandomWeights } from "./random_weights.ts";
-import { type SafetensorsTensor, SafetensorsWriter } from "./safetensors_writer.ts";
+import type { SafetensorsTensor } from "./safetensors_writer.ts";
 
 /** Options of {@linkcode initCheckpoint}. */
 export interface InitCheckpointOptions {
@@ -57,7 +58,7 @@ const CHUNK_WEIGHTS = 1 << 18;
  * ```
  */
 export function initCheckpoint(options: InitCheckpointOptions): InitializedCheckpoint {
-  const { out, dtype, onProgress, maxShardBytes = 4e9 } = options;
+  const { out, dtype, onProgress, maxShardBytes } = options;
   const { dtype: _, ...config } = options.config;
   config.torch_dtype = TORCH_NAMES[dtype];
   const model = parseModelConfig(config, { source: "the given config" });
@@ -80,25 +81,15 @@ export function initCheckpoint(options: InitCheckpointOptions): InitializedCheck
   });
   prepareFolder(out);
 
-  const bytes = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const shards = splitShards(parameters, maxShardBytes);
-  const files = shards.map((_, index) => shardName(index, shards.length));
+  using writer = new CheckpointWriter(out, { tensors: parameters, maxShardBytes });
+  const { byteLength: bytes, files } = writer;
   let done = 0;
-  shards.forEach((shard, index) => {
-    using writer = new SafetensorsWriter(`${out}/${files[index]}`, {
-      tensors: shard,
-      metadata: { format: "pt" },
-    });
-    for (const parameter of shard) {
-      writeParameter(writer, parameter, random);
-      done += parameter.byteLength;
-      onProgress?.(done / bytes);
-    }
-    writer.finish();
-  });
-  if (shards.length > 1) {
-    writeIndex(`${out}/model.safetensors.index.json`, { shards, files, bytes });
+  for (const parameter of parameters) {
+    writeParameter(writer, parameter, random);
+    done += parameter.byteLength;
+    onProgress?.(done / bytes);
   }
+  writer.finish();
   // Last, so that an interrupted folder is not taken for a model.
   Deno.writeTextFileSync(`${out}/config.json`, `${JSON.stringify(config, null, 2)}\n`);
   return { parameters: bytes / dtypeBytes(dtype), bytes, files };
@@ -113,28 +104,8 @@ function prepareFolder(out: string): void {
   }
 }
 
-function splitShards(parameters: readonly Parameter[], maxShardBytes: number): Parameter[][] {
-  const shards: Parameter[][] = [];
-  let room = 0;
-  for (const parameter of parameters) {
-    if (shards.length === 0 || parameter.byteLength > room) {
-      shards.push([]);
-      room = maxShardBytes;
-    }
-    shards[shards.length - 1].push(parameter);
-    room -= parameter.byteLength;
-  }
-  return shards;
-}
-
-function shardName(index: number, count: number): string {
-  if (count === 1) return "model.safetensors";
-  const digits = (number: number) => String(number).padStart(5, "0");
-  return `model-${digits(index + 1)}-of-${digits(count)}.safetensors`;
-}
-
 function writeParameter(
-  writer: SafetensorsWriter,
+  writer: CheckpointWriter,
   parameter: Parameter,
   random: RandomWeights,
 ): void {
@@ -149,16 +120,4 @@ function writeParameter(
     if (parameter.kind !== "norm") stream.fill(chunk);
     writer.write(chunk.subarray(0, count - written));
   }
-}
-
-function writeIndex(
-  path: string,
-  options: { shards: readonly (readonly Parameter[])[]; files: readonly string[]; bytes: number },
-): void {
-  const { shards, files, bytes } = options;
-  const weightMap = Object.fromEntries(
-    shards.flatMap((shard, index) => shard.map(({ name }) => [name, files[index]])),
-  );
-  const index = { metadata: { total_size: bytes }, weight_map: weightMap };
-  Deno.writeTextFileSync(path, `${JSON.stringify(index, null, 2)}\n`);
 }
