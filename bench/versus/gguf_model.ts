@@ -38,6 +38,11 @@ export function writeGguf(
   writer.finish();
 }
 
+/** Bytes of all weights. */
+export function ggufBytes(config: ModelConfig, format: GgufFormat): number {
+  return ggufTensors(config, format).reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+}
+
 /** Bytes of the weights that one decoded token reads: all but an embedding that is no head. */
 export function ggufBytesPerToken(config: ModelConfig, format: GgufFormat): number {
   return ggufTensors(config, format)

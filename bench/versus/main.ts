@@ -7,6 +7,7 @@ import { UsageError } from "../../src/cli/parse_flags.ts";
 import { cacheFolder } from "../../src/native/cache.ts";
 import { alternate, type Sample, type Side, type SideResult } from "./alternate.ts";
 import { measureCeilings } from "./ceilings.ts";
+import { DISTURBING_CORES, FOREIGN_CORES, watched } from "./foreign_load.ts";
 import { LlamaCpp } from "./llama_cpp.ts";
 import { describeMachine } from "./machine.ts";
 import { Models } from "./models.ts";
@@ -24,9 +25,6 @@ import { Weft } from "./weft.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
-/** Load above which somebody else computes here. */
-const QUIET_LOAD = 0.5;
-
 const PARTS: Readonly<Record<PartName, Part>> = {
   single,
   batched,
@@ -41,10 +39,6 @@ const log = (line: string) => console.error(line);
 
 async function run(options: VersusOptions): Promise<RunRecord> {
   const { threads, runs } = options;
-  const [loadAverage] = Deno.loadavg();
-  if (loadAverage > QUIET_LOAD) {
-    log(`WARNING: others compute on this machine, which disturbs figures: load is ${loadAverage}`);
-  }
   const cache = `${cacheFolder()}/versus`;
   await Deno.mkdir(cache, { recursive: true });
   const failures: Failure[] = [];
@@ -131,12 +125,13 @@ async function runSides(
 ): Promise<SideResult[]> {
   const { sides, runs, record } = options;
   const onSample = (side: string, sample: Sample) => {
+    record.addSample({ measurement: label, side, sample });
     const figures = Object.entries(sample).map(([name, value]) =>
       `${name} ${value.toPrecision(4)}`
     );
     log(`  ${label}: ${side}: ${figures.join(", ")}`);
   };
-  const results = await alternate(sides, { runs, onSample });
+  const results = await alternate(sides.map(watched), { runs, onSample });
   results.forEach(({ failure }, index) => {
     if (failure === null) return;
     const what = `${label}: ${sides[index].name}`;
@@ -157,8 +152,15 @@ async function main(): Promise<number> {
       console.log(optionsHelp());
       return 0;
     }
-    const { rows, failures } = await run(options);
+    const { rows, samples, failures } = await run(options);
     console.log(formatTable(rows));
+    const disturbed = samples.filter(({ sample }) => sample[FOREIGN_CORES] > DISTURBING_CORES);
+    if (disturbed.length > 0) {
+      console.log(
+        `\nDISTURBED: in ${disturbed.length} of ${samples.length} runs others used more than ` +
+          `${DISTURBING_CORES} cores`,
+      );
+    }
     for (const { what, reason } of failures) {
       console.log(`\nNot measured: ${what}: ${reason.split("\n")[0]}`);
     }

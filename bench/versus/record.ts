@@ -1,8 +1,19 @@
 /** The JSON of a run: written again with each row, so that an interrupted run leaves what it has. */
+import type { Sample } from "./alternate.ts";
 import type { Ceilings } from "./ceilings.ts";
 import type { Machine } from "./machine.ts";
 import type { PeerDescription } from "./peer.ts";
 import type { Row } from "./row.ts";
+
+/** One run of one side. */
+export interface SampleRecord {
+  /** What was measured. */
+  readonly measurement: string;
+  /** Who was measured. */
+  readonly side: string;
+  /** Figures by name. */
+  readonly sample: Sample;
+}
 
 /** Something that was asked for and is not in the rows. */
 export interface Failure {
@@ -30,15 +41,16 @@ export interface Header {
   readonly peers: readonly PeerDescription[];
 }
 
-/** Collects rows and failures. */
+/** Collects rows, runs and failures. */
 export class RunRecord {
   /** Rows so far. */
   readonly rows: Row[] = [];
+  /** Every run so far, in the order in which they were made. */
+  readonly samples: SampleRecord[] = [];
   /** What is missing so far. */
   readonly failures: Failure[];
   readonly #path: string;
   readonly #header: Header;
-  readonly #loadBefore = Deno.loadavg()[0];
 
   /** Writes to the file at `path`; `failures` are those of the preparation. */
   constructor(
@@ -57,6 +69,12 @@ export class RunRecord {
     this.#write();
   }
 
+  /** Adds a run. */
+  addSample(sample: SampleRecord): void {
+    this.samples.push(sample);
+    this.#write();
+  }
+
   /** Adds a failure. */
   addFailure(failure: Failure): void {
     this.failures.push(failure);
@@ -66,8 +84,8 @@ export class RunRecord {
   #write(): void {
     const record = {
       ...this.#header,
-      load_average_before: this.#loadBefore,
       rows: this.rows,
+      samples: this.samples,
       failures: this.failures,
     };
     Deno.writeTextFileSync(this.#path, `${JSON.stringify(record, null, 1)}\n`);
