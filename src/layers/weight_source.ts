@@ -25,6 +25,8 @@ export interface HostTensor {
   readonly dtype: DType;
   /** Sizes, outermost first. */
   readonly shape: readonly number[];
+  /** Whether it lies in a mapped file (`HostMatrix.mapped`). */
+  readonly mapped?: boolean;
 }
 
 /** Size of a whole linear layer. */
@@ -33,6 +35,8 @@ export interface LinearSize {
   readonly inFeatures: number;
   /** Rows of the weight. */
   readonly outFeatures: number;
+  /** Whether a dense weight is stored as `[inFeatures, outFeatures]`. */
+  readonly transposed?: boolean;
 }
 
 /** Named tensors; a checkpoint is one, {@linkcode MemoryWeights} another. */
@@ -142,7 +146,8 @@ export function matrixSlice(
     ? firstColumn * rowStride + firstRow
     : firstRow * rowStride + firstColumn;
   const address = tensor.address + BigInt(first * dtypeBytes(tensor.dtype));
-  return { address, dtype: tensor.dtype, rows, columns, rowStride, transposed };
+  const { dtype, mapped } = tensor;
+  return { address, dtype, rows, columns, rowStride, transposed, mapped };
 }
 
 /** Elements `[start, start + count)` of a vector. */

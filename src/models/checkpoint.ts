@@ -108,7 +108,7 @@ export class Checkpoint implements WeightSource, Disposable {
   tensor(name: string, shape: readonly number[]): CheckpointTensor {
     const stored = this.#find(denseTensor(name, shape))!;
     const dtype = WEIGHT_DTYPES[stored.dtype];
-    return { address: this.#address(name, stored), dtype, shape: stored.shape };
+    return { ...this.#place(name, stored), dtype, shape: stored.shape };
   }
 
   /** Whether the linear layer `name` is stored quantised. */
@@ -131,7 +131,8 @@ export class Checkpoint implements WeightSource, Disposable {
     return quantizedMatrix(this.#quantization, layer, {
       find: (tensor) => {
         const stored = this.#find(tensor);
-        return stored && { address: this.#address(tensor.name, stored), dtype: stored.dtype };
+        if (stored === null) return null;
+        return { address: this.#place(tensor.name, stored).address, dtype: stored.dtype };
       },
       refuse: (tensor, reason) => refuse(this.#tensors.get(tensor.name)!, reason),
     });
@@ -219,12 +220,12 @@ export class Checkpoint implements WeightSource, Disposable {
     return stored;
   }
 
-  #address(name: string, stored: StoredTensor): bigint {
+  #place(name: string, stored: StoredTensor): { address: bigint; mapped: boolean } {
     const mapping = this.#map(stored);
     const address = mapping.address + BigInt(stored.byteOffset);
     const elements = stored.shape.reduce((product, size) => product * size, 1);
     const elementBytes = elements === 0 ? 1 : stored.byteLength / elements;
-    if (address % BigInt(elementBytes) === 0n) return address;
+    if (address % BigInt(elementBytes) === 0n) return { address, mapped: true };
     // Files of early writers have headers of any length; C code may assume aligned elements.
     let copy = this.#copies.get(name);
     if (!copy) {
@@ -233,7 +234,8 @@ export class Checkpoint implements WeightSource, Disposable {
       copy.set(mapping.bytes(stored.byteOffset, stored.byteLength));
       this.#copies.set(name, copy);
     }
-    return BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(copy)));
+    const copied = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(copy)));
+    return { address: copied, mapped: false };
   }
 
   #map(stored: StoredTensor): MappedFile {

@@ -109,9 +109,10 @@ function partBytes(
     return integerBytes(elements, part.dtype, Math.min(part.groupSize, GROUPS.int8));
   }
   const dense = elements * keptBytes(kind, dtypeBytes(part.dtype), format);
-  if (quantization === undefined) return dense;
-  // Rows that are looked up stay as they are.
-  return integerBytes(elements, quantization) + (use === "both" ? dense : 0);
+  // Rows that are looked up stay beside what the CPU packs for products.
+  const lookedUp = use === "both" ? dense : 0;
+  if (quantization !== undefined) return integerBytes(elements, quantization) + lookedUp;
+  return dense + (kind === "cpu" && format === "bf16" ? lookedUp : 0);
 }
 
 function formatOf(

@@ -30,7 +30,8 @@ export function panelLayout(
   { outFeatures, inFeatures }: { outFeatures: number; inFeatures: number },
   blockSize: number,
 ): PanelLayout {
-  const size = Math.max(1, blockSize === 0 ? inFeatures : Math.min(blockSize, inFeatures));
+  // A rank that has but a part of a block keeps the block's layout, and so its order of additions.
+  const size = Math.max(1, blockSize === 0 ? inFeatures : blockSize);
   const blocks = Math.max(1, Math.ceil(inFeatures / size));
   const pairs = Math.ceil(size / 2);
   const tiles = Math.ceil(pairs / TILE_PAIRS);
