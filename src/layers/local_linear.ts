@@ -38,7 +38,7 @@ export function weightPart(
   slice: WeightSlice,
 ): WeightPart {
   const { name, inFeatures, outFeatures, transposed } = config;
-  const quantized = context.weights.quantized?.(name, { inFeatures, outFeatures });
+  const quantized = context.weights.quantized?.(name, { inFeatures, outFeatures, transposed });
   // Quantised formats have one orientation for every layer.
   if (quantized) return { ...quantized, ...slice };
   const shape = transposed ? [inFeatures, outFeatures] : [outFeatures, inFeatures];

@@ -20,6 +20,8 @@ export interface ModelFamily {
   readConfig(reader: ConfigReader): FamilyConfig;
   /** How stored tensor names differ from those that `build` asks for. */
   naming(config: ModelConfig): TensorNaming;
+  /** What writes the inputs of the linear layers of decoder layer `index`, where a scale can pass. */
+  sharedInputs(config: ModelConfig, index: number): SharedInput[];
   /** Builds one rank's part. The tensors that this asks for are the family's parameters. */
   build(context: FamilyContext): ModelParts;
 }
@@ -33,6 +35,17 @@ export interface TensorNaming {
   canonical(stored: string): string;
   /** Whether a tensor (by its canonical name) may be there without being read. */
   isIgnorable(name: string): boolean;
+}
+
+/**
+ * Linear layers that read one input, and the norm or the linear layer that writes it. Dividing what the
+ * writer gives by a scale for each feature, and multiplying the readers' columns by it, changes nothing.
+ */
+export interface SharedInput {
+  /** Prefix of the norm's or the layer's tensors. */
+  readonly writer: string;
+  /** Names of the linear layers, of such too as stay dense. */
+  readonly readers: readonly string[];
 }
 
 /** The layers of one pipeline stage. */

@@ -29,6 +29,11 @@ export const GPT2: ModelFamily = {
     // Old checkpoints store the causal masks.
     isIgnorable: (name) => isTiedHead(name, config) || /\.h\.\d+\.attn\.(masked_)?bias$/.test(name),
   }),
+  // The second layer of each pair reads an activation, or values fused with queries and keys.
+  sharedInputs: (_config, index) => [
+    { writer: `transformer.h.${index}.ln_1`, readers: [`transformer.h.${index}.attn.c_attn`] },
+    { writer: `transformer.h.${index}.ln_2`, readers: [`transformer.h.${index}.mlp.c_fc`] },
+  ],
   build: buildGpt2,
 };
 

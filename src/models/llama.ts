@@ -11,8 +11,15 @@ import { RmsNorm } from "../layers/norm.ts";
 import { RotaryEmbedding } from "../layers/rotary_embedding.ts";
 import { ParallelLmHead, VocabParallelEmbedding } from "../layers/vocab_parallel.ts";
 import type { DecoderLayer, ModelParts } from "./causal_lm.ts";
-import { embeddingUse, type FamilyContext, isTiedHead, type ModelFamily } from "./family.ts";
+import {
+  embeddingUse,
+  type FamilyContext,
+  isTiedHead,
+  type ModelFamily,
+  type SharedInput,
+} from "./family.ts";
 import { llamaKeys, type LlamaShaped, readLlamaConfig } from "./llama_config.ts";
+import type { ModelConfig } from "./model_config.ts";
 
 /** The Llama-shaped families. */
 export const LLAMA_FAMILIES: readonly ModelFamily[] = [
@@ -34,6 +41,7 @@ function llamaShaped(modelType: LlamaShaped, architecture: string): ModelFamily 
       // Old checkpoints store the frequencies, which are computed.
       isIgnorable: (name) => isTiedHead(name, config) || /\.rotary_emb\.inv_freq$/.test(name),
     }),
+    sharedInputs: llamaSharedInputs,
     build: buildLlama,
   };
 }
@@ -120,28 +128,64 @@ function buildFeedForward(
   buffers: FeedForwardBuffers,
 ): FeedForward {
   const { hiddenSize, intermediateSize, mlpBias, experts } = context.config;
+  const names = feedForwardNames(context.config, prefix);
   if (!experts) {
-    return new GatedMlp(context, {
-      gate: `${prefix}.mlp.gate_proj`,
-      up: `${prefix}.mlp.up_proj`,
-      down: `${prefix}.mlp.down_proj`,
-      hiddenSize,
-      intermediateSize,
-      bias: mlpBias,
-    }, buffers);
+    const [mlp] = names.experts;
+    return new GatedMlp(
+      context,
+      { ...mlp, hiddenSize, intermediateSize, bias: mlpBias },
+      buffers,
+    );
   }
-  const moe = `${prefix}.block_sparse_moe`;
   return new SparseMoe(context, {
-    router: `${moe}.gate`,
-    expert: (index) => ({
-      gate: `${moe}.experts.${index}.w1`,
-      up: `${moe}.experts.${index}.w3`,
-      down: `${moe}.experts.${index}.w2`,
-    }),
+    router: names.router!,
+    expert: (index) => names.experts[index],
     ...experts,
     hiddenSize,
     intermediateSize,
   }, buffers);
+}
+
+function llamaSharedInputs(config: ModelConfig, index: number): SharedInput[] {
+  const prefix = `model.layers.${index}`;
+  const attention = `${prefix}.self_attn`;
+  const shared: SharedInput[] = [{
+    writer: `${prefix}.input_layernorm`,
+    readers: ["q_proj", "k_proj", "v_proj"].map((name) => `${attention}.${name}`),
+  }];
+  // Where query heads share a value head, so would the columns of the output projection.
+  if (config.numHeads === config.numKvHeads) {
+    shared.push({ writer: `${attention}.v_proj`, readers: [`${attention}.o_proj`] });
+  }
+  const { router, experts } = feedForwardNames(config, prefix);
+  shared.push({
+    writer: `${prefix}.post_attention_layernorm`,
+    readers: [
+      ...router ? [router] : [],
+      ...experts.flatMap(({ gate, up }) => [gate, up]),
+    ],
+  });
+  return [...shared, ...experts.map(({ up, down }) => ({ writer: up, readers: [down] }))];
+}
+
+/** Names of the feed-forward layer's projections: one set, or one for each expert of a router. */
+function feedForwardNames(
+  { experts }: ModelConfig,
+  prefix: string,
+): { router: string | null; experts: { gate: string; up: string; down: string }[] } {
+  if (!experts) {
+    const mlp = `${prefix}.mlp`;
+    const names = { gate: `${mlp}.gate_proj`, up: `${mlp}.up_proj`, down: `${mlp}.down_proj` };
+    return { router: null, experts: [names] };
+  }
+  const moe = `${prefix}.block_sparse_moe`;
+  return {
+    router: `${moe}.gate`,
+    experts: Array.from({ length: experts.numExperts }, (_, index) => {
+      const expert = `${moe}.experts.${index}`;
+      return { gate: `${expert}.w1`, up: `${expert}.w3`, down: `${expert}.w2` };
+    }),
+  };
 }
 
 function rmsNorm(context: FamilyContext, name: string): RmsNorm {
