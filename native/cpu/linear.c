@@ -7,6 +7,8 @@ int weft_linear_fuses(const weft_weight* weight, int64_t activation) {
   switch (weight->kind) {
     case WEFT_PANELS:
       return activation != WEFT_SILU_GATED || weight->out_features % 32 == 0;
+    case WEFT_QUANTIZED:
+      return activation != WEFT_SILU_GATED || weft_quantized_gates(weight);
     default:
       return activation == WEFT_IDENTITY;
   }
@@ -17,12 +19,16 @@ int64_t weft_linear_round(const weft_weight* weight, weft_token_scratch scratch)
 }
 
 void weft_linear_prepare(const weft_linear_job* job, int64_t begin, int64_t end) {
-  if (job->weight->kind == WEFT_PANELS) weft_panels_prepare(job, begin, end);
+  switch (job->weight->kind) {
+    case WEFT_PANELS: weft_panels_prepare(job, begin, end); break;
+    case WEFT_QUANTIZED: weft_quantized_prepare(job, begin, end); break;
+  }
 }
 
 static weft_linear_chunk chunk_of(const weft_linear_job* job, int64_t tokens, int threads) {
   switch (job->weight->kind) {
     case WEFT_PANELS: return weft_panels_chunk(job, tokens, threads);
+    case WEFT_QUANTIZED: return weft_quantized_chunk(job, tokens, threads);
     default: return weft_rows_chunk(job, tokens, threads);
   }
 }
@@ -56,6 +62,7 @@ void weft_linear_piece(const weft_linear_pieces* pieces, int64_t piece) {
   };
   switch (pieces->job.weight->kind) {
     case WEFT_PANELS: weft_panels_product(&pieces->job, range); break;
+    case WEFT_QUANTIZED: weft_quantized_product(&pieces->job, range); break;
     default: weft_rows_product(&pieces->job, range);
   }
 }

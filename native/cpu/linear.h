@@ -137,4 +137,13 @@ void weft_panels_prepare(const weft_linear_job* job, int64_t begin, int64_t end)
 weft_linear_chunk weft_panels_chunk(const weft_linear_job* job, int64_t tokens, int threads);
 void weft_panels_product(const weft_linear_job* job, weft_linear_range range);
 
+// WEFT_QUANTIZED: lanes along the outputs; activations are rounded to bytes by segment, or exact. Fuses
+// GELU, and SiLU where weft_quantized_gates.
+void weft_quantized_prepare(const weft_linear_job* job, int64_t begin, int64_t end);
+weft_linear_chunk weft_quantized_chunk(const weft_linear_job* job, int64_t tokens, int threads);
+void weft_quantized_product(const weft_linear_job* job, weft_linear_range range);
+
+// Whether both halves of the weight are whole panels of one section.
+int weft_quantized_gates(const weft_weight* weight);
+
 #endif

@@ -1,9 +1,6 @@
 // Copies stored rows into bf16 panels (linear_panels.h), once, while a weight is loaded.
-#define _DEFAULT_SOURCE  // madvise
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include "linear_panels.h"
+#include "mapped_pages.h"
 #include "pool.h"
 #include "simd.h"
 
@@ -80,15 +77,6 @@ static void pack_rows(const pack_context* c, int64_t row, int rows) {
   }
 }
 
-// Gives whole pages of [begin, end), part of a file mapping, back to the system: they are read from
-// the file again when somebody asks for them.
-static void give_back(const char* begin, const char* end) {
-  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-  const uintptr_t first = ((uintptr_t)begin + page - 1) / page * page;
-  const uintptr_t last = (uintptr_t)end / page * page;
-  if (first < last) madvise((void*)first, last - first, MADV_DONTNEED);
-}
-
 // Item i is the i-th panel that the part touches.
 static void pack_task(void* argument, int64_t begin, int64_t end) {
   const pack_context* c = argument;
@@ -105,7 +93,7 @@ static void pack_task(void* argument, int64_t begin, int64_t end) {
     row += rows;
   }
   if (c->mapped && c->column_stride == 1) {
-    give_back(source, c->source + last * c->row_stride * element_bytes(c->format));
+    weft_give_back(source, c->source + last * c->row_stride * element_bytes(c->format));
   }
 }
 

@@ -18,6 +18,7 @@ import embeddingC from "../../native/cpu/embedding.c" with { type: "text" };
 import expertsC from "../../native/cpu/experts.c" with { type: "text" };
 import gumbelC from "../../native/cpu/gumbel.c" with { type: "text" };
 import identityC from "../../native/cpu/identity.c" with { type: "text" };
+import integerDotH from "../../native/cpu/integer_dot.h" with { type: "text" };
 import kvCacheC from "../../native/cpu/kv_cache.c" with { type: "text" };
 import kvCacheH from "../../native/cpu/kv_cache.h" with { type: "text" };
 import linearC from "../../native/cpu/linear.c" with { type: "text" };
@@ -27,6 +28,7 @@ import linearPanelsH from "../../native/cpu/linear_panels.h" with { type: "text"
 import linearRowsC from "../../native/cpu/linear_rows.c" with { type: "text" };
 import logSumExpC from "../../native/cpu/log_sum_exp.c" with { type: "text" };
 import logitHistogramC from "../../native/cpu/logit_histogram.c" with { type: "text" };
+import mappedPagesH from "../../native/cpu/mapped_pages.h" with { type: "text" };
 import memoryC from "../../native/cpu/memory.c" with { type: "text" };
 import memoryMapC from "../../native/cpu/memory_map.c" with { type: "text" };
 import normC from "../../native/cpu/norm.c" with { type: "text" };
@@ -38,6 +40,16 @@ import pauseH from "../../native/cpu/pause.h" with { type: "text" };
 import philoxH from "../../native/cpu/philox.h" with { type: "text" };
 import poolC from "../../native/cpu/pool.c" with { type: "text" };
 import poolH from "../../native/cpu/pool.h" with { type: "text" };
+import quantizedH from "../../native/cpu/quantized.h" with { type: "text" };
+import quantizedAmxC from "../../native/cpu/quantized_amx.c" with { type: "text" };
+import quantizedExactC from "../../native/cpu/quantized_exact.c" with { type: "text" };
+import quantizedImportC from "../../native/cpu/quantized_import.c" with { type: "text" };
+import quantizedInputC from "../../native/cpu/quantized_input.c" with { type: "text" };
+import quantizedIntegerC from "../../native/cpu/quantized_integer.c" with { type: "text" };
+import quantizedLinearC from "../../native/cpu/quantized_linear.c" with { type: "text" };
+import quantizedPackC from "../../native/cpu/quantized_pack.c" with { type: "text" };
+import quantizedTileH from "../../native/cpu/quantized_tile.h" with { type: "text" };
+import quantizedTokenH from "../../native/cpu/quantized_token.h" with { type: "text" };
 import ropeC from "../../native/cpu/rope.c" with { type: "text" };
 import sharedMemoryC from "../../native/cpu/shared_memory.c" with { type: "text" };
 import sharedMemoryH from "../../native/cpu/shared_memory.h" with { type: "text" };
@@ -79,6 +91,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "experts.c", text: expertsC },
   { name: "gumbel.c", text: gumbelC },
   { name: "identity.c", text: identityC },
+  { name: "integer_dot.h", text: integerDotH },
   { name: "kv_cache.c", text: kvCacheC },
   { name: "kv_cache.h", text: kvCacheH },
   { name: "linear.c", text: linearC },
@@ -88,6 +101,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "linear_rows.c", text: linearRowsC },
   { name: "log_sum_exp.c", text: logSumExpC },
   { name: "logit_histogram.c", text: logitHistogramC },
+  { name: "mapped_pages.h", text: mappedPagesH },
   { name: "memory.c", text: memoryC },
   { name: "memory_map.c", text: memoryMapC },
   { name: "norm.c", text: normC },
@@ -99,6 +113,16 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "philox.h", text: philoxH },
   { name: "pool.c", text: poolC },
   { name: "pool.h", text: poolH },
+  { name: "quantized.h", text: quantizedH },
+  { name: "quantized_amx.c", text: quantizedAmxC },
+  { name: "quantized_exact.c", text: quantizedExactC },
+  { name: "quantized_import.c", text: quantizedImportC },
+  { name: "quantized_input.c", text: quantizedInputC },
+  { name: "quantized_integer.c", text: quantizedIntegerC },
+  { name: "quantized_linear.c", text: quantizedLinearC },
+  { name: "quantized_pack.c", text: quantizedPackC },
+  { name: "quantized_tile.h", text: quantizedTileH },
+  { name: "quantized_token.h", text: quantizedTokenH },
   { name: "rope.c", text: ropeC },
   { name: "shared_memory.c", text: sharedMemoryC },
   { name: "shared_memory.h", text: sharedMemoryH },

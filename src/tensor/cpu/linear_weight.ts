@@ -4,6 +4,7 @@
  */
 import type { CpuContext } from "./context.ts";
 import { CPU_PANEL_SYMBOLS, type PackedWeight, packPanels } from "./panels.ts";
+import { CPU_QUANTIZED_SYMBOLS, importParts, quantizeParts } from "./quantized_weight.ts";
 import { CPU_STORED_ROWS_SYMBOLS, type Segment, storedRows } from "./stored_rows.ts";
 import type { WeightDType } from "../dtype.ts";
 import {
@@ -19,13 +20,15 @@ import {
 export const CPU_WEIGHT_SYMBOLS = {
   ...CPU_STORED_ROWS_SYMBOLS,
   ...CPU_PANEL_SYMBOLS,
+  ...CPU_QUANTIZED_SYMBOLS,
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** How the kernels multiply: kinds of native/cpu/linear.h. */
-const KINDS = { rows: 0n, panels: 1n } as const;
+const KINDS = { rows: 0n, panels: 1n, quantized: 2n } as const;
 
 /** What a weight is made of. */
 interface Storage {
+  readonly format: WeightFormat;
   readonly kind: keyof typeof KINDS;
   readonly segments: readonly Segment[];
   readonly packed: PackedWeight | null;
@@ -38,8 +41,8 @@ interface Shape {
 }
 
 /**
- * A weight as rows that stay where they are stored (f32 and f16, and tables), as bf16 panels, or as both.
- * Mapped parts that stay must outlive the weight.
+ * A weight as rows that stay where they are stored (f32 and f16, and tables), as bf16 or quantised panels,
+ * or as both. Mapped parts that stay must outlive the weight.
  */
 export class CpuLinearWeight implements LinearWeight {
   readonly format: WeightFormat;
@@ -86,7 +89,7 @@ export class CpuLinearWeight implements LinearWeight {
       if (packed !== null) scratch.reserve(packed.tokenBytes);
       const descriptor = writeDescriptor(context, storage, shape);
       owned.push(descriptor);
-      return new CpuLinearWeight(format, shape, { descriptor, free });
+      return new CpuLinearWeight(storage.format, shape, { descriptor, free });
     } catch (error) {
       free();
       throw error;
@@ -115,17 +118,27 @@ function store(
   owned: bigint[],
 ): Storage {
   const { quantization, use = "product", blockSize = 0 } = options;
-  if (quantization !== undefined || parts.some(isQuantized)) {
-    throw new TypeError("Cannot make a quantised weight as the CPU kernels have none yet");
+  const product = { blockSize, exact: format === "f32" };
+  const quantized = parts.filter(isQuantized);
+  if (quantized.length > 0) {
+    if (use !== "product") {
+      throw new TypeError("Cannot look up rows of a weight as it is stored quantised");
+    }
+    const packed = importParts(context, quantized, product);
+    return { format: quantized[0].dtype, kind: "quantized", segments: [], packed };
   }
   const dense = parts as readonly HostMatrix[];
-  const isPacked = format === "bf16" && use !== "table";
+  const isPacked = (format === "bf16" || quantization !== undefined) && use !== "table";
   const keepsRows = !isPacked || use === "both";
   const segments = keepsRows ? dense.map((part) => storedRows(context, part, format, owned)) : [];
-  const packed = isPacked
-    ? packPanels(context, dense, { blockSize, keepsSource: keepsRows })
-    : null;
-  return { kind: isPacked ? "panels" : "rows", segments, packed };
+  if (!isPacked) return { format, kind: "rows", segments, packed: null };
+  const keepsSource = keepsRows;
+  if (quantization === undefined) {
+    const packed = packPanels(context, dense, { blockSize, keepsSource });
+    return { format, kind: "panels", segments, packed };
+  }
+  const packed = quantizeParts(context, dense, quantization, { ...product, keepsSource });
+  return { format: quantization, kind: "quantized", segments, packed };
 }
 
 // A weft_weight, what it packs, and its weft_segments: fields of 8 bytes each.

@@ -1,0 +1,85 @@
+// Weights of 8 or 4 bits.
+//
+// Inputs are cut into segments: runs of at most 256 that lie in one block of the sum and in one group of
+// the checkpoint. A weight is (q - zero) * scale with unsigned q, and a zero and a scale for each output
+// and segment.
+//
+// Sixteen outputs make a panel, which holds the segments' units of 64 bytes: a unit has, for output o, in
+// bytes 4 o to 4 o + 3 the four inputs of a quad (8 bits), or those of two quads in the low and in the
+// high nibbles (4 bits). Rows past the last, and inputs past the end of a segment, hold zeros.
+#ifndef WEFT_QUANTIZED_H
+#define WEFT_QUANTIZED_H
+
+#include <stdint.h>
+#include <string.h>
+
+// Sums of so many products of bytes are exact in f32.
+enum { WEFT_SEGMENT_INPUTS = 256 };
+
+enum { WEFT_UNIT_BYTES = 64, WEFT_PANEL_ROWS = 16 };
+
+// Units of a segment are read in tiles of up to 16 quads: so much may be read past the last panel.
+enum { WEFT_PANEL_SLACK = 1024 };
+
+typedef struct {
+  int32_t first;       // position of its first input
+  int32_t length;      // inputs
+  int32_t place;       // of its first input in a token's bytes: a multiple of tile_inputs
+  int32_t ends_block;  // 1 where a block of the sum ends with it
+} weft_quantized_segment;
+
+// Outputs whose inputs are ordered and cut alike.
+typedef struct {
+  uint8_t* panels;       // [ceil(rows / 16)][units][64]
+  void* scales;          // [ceil(rows / 16)][num_segments][16], of scale_format
+  void* zeros;           // the same shape, int16 (8 bits) or uint8 (4 bits); NULL: `zero` everywhere
+  const int32_t* order;  // the input at each position; NULL: as they come
+  const weft_quantized_segment* segments;
+  int64_t num_segments;
+  int64_t rows;
+  int64_t blocks;        // of the sum
+  int64_t units;         // of a panel
+  int64_t tile_inputs;   // inputs of a matrix tile: a multiple of 4, at most 64
+  int64_t places;        // a token's bytes: whole tiles for each segment
+  int64_t token_offset;  // of the section in a prepared token, in bytes
+  int64_t bits;
+  int64_t scale_format;  // WEFT_F32, WEFT_F16 or WEFT_BF16
+  int64_t zero;
+} weft_quantized_section;
+
+// What a weft_weight of kind WEFT_QUANTIZED packs: sections, one below the other.
+typedef struct {
+  const weft_quantized_section* sections;
+  int64_t num_sections;
+  int64_t exact;  // 1: activations stay f32, weights are widened
+} weft_quantized;
+
+static inline int64_t weft_segment_units(const weft_quantized_section* section, int64_t segment) {
+  const int64_t inputs = 32 / section->bits;
+  return (section->segments[segment].length + inputs - 1) / inputs;
+}
+
+static inline int64_t weft_section_panels(const weft_quantized_section* section) {
+  return (section->rows + WEFT_PANEL_ROWS - 1) / WEFT_PANEL_ROWS;
+}
+
+// Puts an output's weights into its lane of a segment's units, which hold zeros there. q holds zeros from
+// `count` on to the end of a unit.
+static inline void weft_store_lane(uint8_t* units, int lane, const uint8_t* q, int count,
+                                   int64_t bits) {
+  const int inputs = (int)(32 / bits);
+  for (int i = 0; i < count; i += inputs, units += WEFT_UNIT_BYTES) {
+    uint32_t quad, second = 0;
+    memcpy(&quad, q + i, 4);
+    if (bits == 4) memcpy(&second, q + i + 4, 4);
+    quad |= second << 4;
+    memcpy(units + lane * 4, &quad, 4);
+  }
+}
+
+// out[i] = x[i] / scale, rounded to the nearest integer, ties to even; the largest magnitude becomes 127.
+// Returns the scale: 0 where all are (nearly) zero, NaN where one is not finite; out is zero then. Writes
+// whole sixteens: out and x have room for them, and x holds zeros past `count`.
+float weft_quantize_run(int8_t* out, const float* x, int64_t count);
+
+#endif
