@@ -11,6 +11,7 @@ import { DISTURBING_CORES, FOREIGN_CORES, watched } from "./foreign_load.ts";
 import { LlamaCpp } from "./llama_cpp.ts";
 import { describeMachine } from "./machine.ts";
 import { Models } from "./models.ts";
+import { OnnxRuntime } from "./onnx_runtime.ts";
 import { optionsHelp, readOptions, type VersusOptions } from "./options.ts";
 import { type Bench, caseName, type Part, type PartName, selectCases } from "./part.ts";
 import { batched } from "./parts/batched.ts";
@@ -19,6 +20,7 @@ import { http } from "./parts/http.ts";
 import { pipelineParallel, tensorParallel } from "./parts/layouts.ts";
 import { load } from "./parts/load.ts";
 import { single } from "./parts/single.ts";
+import type { PeerName } from "./peer.ts";
 import { type Failure, RunRecord } from "./record.ts";
 import { formatRow, formatTable } from "./table.ts";
 import { Weft } from "./weft.ts";
@@ -42,7 +44,16 @@ async function run(options: VersusOptions): Promise<RunRecord> {
   const cache = `${cacheFolder()}/versus`;
   await Deno.mkdir(cache, { recursive: true });
   const failures: Failure[] = [];
-  const llamaCpp = await openLlamaCpp(options, cache, failures);
+  const llamaCpp = await openPeer(
+    "llama.cpp",
+    (folder) => LlamaCpp.open({ folder, cache, threads, log }),
+    { options, failures },
+  );
+  const onnxRuntime = await openPeer(
+    "onnxruntime-node",
+    (folder) => OnnxRuntime.open({ folder, cache, threads }),
+    { options, failures },
+  );
   const weft = new Weft(ROOT);
   const ceilings = await measureCeilings(threads);
   log(`limits of ${threads} threads: ${JSON.stringify(ceilings)}`);
@@ -54,13 +65,14 @@ async function run(options: VersusOptions): Promise<RunRecord> {
       threads,
       machine: await describeMachine(ROOT),
       ceilings,
-      peers: llamaCpp ? [llamaCpp.description] : [],
+      peers: [llamaCpp, onnxRuntime].flatMap((peer) => peer ? [peer.description] : []),
     },
     failures,
   });
   const bench: Bench = {
     weft,
     llamaCpp,
+    onnxRuntime,
     models: new Models(`${cache}/models`, { weft, log }),
     ceilings,
     threads,
@@ -70,19 +82,20 @@ async function run(options: VersusOptions): Promise<RunRecord> {
   return record;
 }
 
-async function openLlamaCpp(
-  options: VersusOptions,
-  cache: string,
-  failures: Failure[],
-): Promise<LlamaCpp | null> {
-  if (options.without.has("llama.cpp")) return null;
+/** A peer, unless it is left out or cannot be had, which is said. */
+async function openPeer<Peer>(
+  name: PeerName,
+  open: (folder: string | null) => Promise<Peer>,
+  context: { readonly options: VersusOptions; readonly failures: Failure[] },
+): Promise<Peer | null> {
+  const { options, failures } = context;
+  if (options.without.has(name)) return null;
   try {
-    const folder = options.peerFolders.get("llama.cpp") ?? null;
-    return await LlamaCpp.open({ folder, cache, threads: options.threads, log });
+    return await open(options.peerFolders.get(name) ?? null);
   } catch (error) {
     const reason = messageOf(error);
-    log(`NOT MEASURED: llama.cpp, whose rows are left out: ${reason}`);
-    failures.push({ what: "llama.cpp", reason });
+    log(`NOT MEASURED: ${name}, which is left out: ${reason}`);
+    failures.push({ what: name, reason });
     return null;
   }
 }

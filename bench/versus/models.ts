@@ -1,9 +1,10 @@
 /** Checkpoints with random weights, made once and kept in a cache. */
 import { writeGguf } from "./gguf_model.ts";
+import { ONNX_FILE, type OnnxFormat, writeOnnx } from "./onnx_model.ts";
 import { configOf, type FormatName, FORMATS, presetOf, type ShapeName } from "./shapes.ts";
 import type { Weft } from "./weft.ts";
 
-/** The folder of checkpoints and GGUF files. */
+/** The folder of checkpoints and of the peers' files. */
 export class Models {
   readonly #folder: string;
   readonly #weft: Weft;
@@ -30,6 +31,18 @@ export class Models {
     writeGguf(`${path}.part`, { config: configOf(shape), format: type });
     Deno.renameSync(`${path}.part`, path);
     return path;
+  }
+
+  /** Path of the ONNX model. */
+  onnx(shape: ShapeName, format: OnnxFormat): string {
+    const folder = `${this.#folder}/${presetOf(shape)}-${format}-onnx`;
+    if (!exists(folder)) {
+      this.#log(`writing ${folder}`);
+      const work = Deno.makeTempDirSync({ dir: this.#folder, prefix: "build-" });
+      writeOnnx(work, { config: configOf(shape), format });
+      Deno.renameSync(work, folder);
+    }
+    return `${folder}/${ONNX_FILE}`;
   }
 
   /** Folder of weft's checkpoint of a model. */

@@ -2,6 +2,7 @@
 import type { Ceilings } from "./ceilings.ts";
 import type { LlamaCpp } from "./llama_cpp.ts";
 import type { Models } from "./models.ts";
+import type { OnnxRuntime } from "./onnx_runtime.ts";
 import type { Row } from "./row.ts";
 import type { Side, SideResult } from "./alternate.ts";
 import type { FormatName, ShapeName } from "./shapes.ts";
@@ -27,6 +28,8 @@ export interface Bench {
   readonly weft: Weft;
   /** llama.cpp; null when it is not there. */
   readonly llamaCpp: LlamaCpp | null;
+  /** onnxruntime-node; null when it is not there. */
+  readonly onnxRuntime: OnnxRuntime | null;
   /** Checkpoints and files with random weights. */
   readonly models: Models;
   /** Limits of the machine. */

@@ -1,10 +1,10 @@
 /** The programs that weft is compared with. */
 
 /** Name of a peer on the command line. */
-export type PeerName = "llama.cpp";
+export type PeerName = "llama.cpp" | "onnxruntime-node";
 
 /** All peers. */
-export const PEER_NAMES: readonly PeerName[] = ["llama.cpp"];
+export const PEER_NAMES: readonly PeerName[] = ["llama.cpp", "onnxruntime-node"];
 
 /** What a peer is, for the JSON. */
 export interface PeerDescription {

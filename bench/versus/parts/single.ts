@@ -4,6 +4,7 @@ import { figuresOf } from "../alternate.ts";
 import { type Ceilings, decodeLimit, type Limit, prefillLimit } from "../ceilings.ts";
 import { ggufBytesPerToken } from "../gguf_model.ts";
 import type { LlamaCpp } from "../llama_cpp.ts";
+import type { OnnxRuntime } from "../onnx_runtime.ts";
 import { type Bench, type Case, caseName, casesOf, type Part } from "../part.ts";
 import { makeRow, type Roof, type Row, type Target } from "../row.ts";
 import { configOf, FORMATS } from "../shapes.ts";
@@ -11,6 +12,7 @@ import type { ModelConfig } from "../../../src/models/model_config.ts";
 
 const PROMPT_TOKENS = 512;
 const DECODE_TOKENS = 128;
+const LLAMA_CPP = "llama.cpp";
 
 /** Bytes of an element of llama.cpp's cache, which is f16. */
 const PEER_KV_BYTES = 2;
@@ -28,20 +30,30 @@ async function measure(bench: Bench, testCase: Case): Promise<Row[]> {
   const { shape, format } = testCase;
   const config = configOf(shape);
   const sides = [await weftSide(bench, testCase)];
-  if (bench.llamaCpp) sides.push(peerSide(bench.llamaCpp, bench.models.gguf(shape, format)));
-  const [weft, peer] = await bench.alternate(`single, ${caseName(testCase)}`, sides);
-  const row = (figure: Figure) =>
-    makeRow({
+  if (bench.llamaCpp) sides.push(llamaCppSide(bench.llamaCpp, bench.models.gguf(shape, format)));
+  if (bench.onnxRuntime && shape === "135m" && format !== "bf16") {
+    const model = bench.models.onnx(shape, format);
+    sides.push(onnxSide(bench.onnxRuntime, { model, config }));
+  }
+  const [weft, ...peers] = await bench.alternate(`single, ${caseName(testCase)}`, sides);
+  const row = (figure: Figure, peer?: { readonly name: string; readonly result: SideResult }) => {
+    const isLlamaCpp = peer?.name === LLAMA_CPP;
+    return makeRow({
       part: "single",
       model: caseName(testCase),
       work: WORK[figure],
       unit: "tok/s",
       subject: { name: "weft", samples: figuresOf(weft, figure) },
-      baseline: peer && { name: "llama.cpp", samples: figuresOf(peer, figure) },
-      roof: roofOf(figure, { bench, testCase, config, weft, hasPeer: peer !== undefined }),
-      targets: TARGETS[figure](testCase),
+      baseline: peer && { name: peer.name, samples: figuresOf(peer.result, figure) },
+      roof: roofOf(figure, { bench, testCase, config, weft, hasPeer: isLlamaCpp }),
+      targets: isLlamaCpp ? TARGETS[figure](testCase) : [],
     });
-  return [row("prefill"), row("decode"), row("decodeDeep")];
+  };
+  const figures: readonly Figure[] = ["prefill", "decode", "decodeDeep"];
+  if (peers.length === 0) return figures.map((figure) => row(figure));
+  return peers.flatMap((result, index) =>
+    figures.map((figure) => row(figure, { name: sides[1 + index].name, result }))
+  );
 }
 
 type Figure = "prefill" | "decode" | "decodeDeep";
@@ -93,14 +105,29 @@ async function weftSide({ weft, models, threads }: Bench, { shape, format }: Cas
   };
 }
 
-function peerSide(llamaCpp: LlamaCpp, model: string): Side {
+function llamaCppSide(llamaCpp: LlamaCpp, model: string): Side {
   const common = { model, decodeTokens: DECODE_TOKENS };
   return {
-    name: "llama.cpp",
+    name: LLAMA_CPP,
     run: async () => {
       const empty = await llamaCpp.bench({ ...common, promptTokens: PROMPT_TOKENS, depth: 0 });
       const deep = await llamaCpp.bench({ ...common, promptTokens: 0, depth: PROMPT_TOKENS });
       return { prefill: empty.prefill!, decode: empty.decode!, decodeDeep: deep.decode! };
+    },
+  };
+}
+
+function onnxSide(
+  onnxRuntime: OnnxRuntime,
+  { model, config }: { readonly model: string; readonly config: ModelConfig },
+): Side {
+  const common = { model, config, promptTokens: PROMPT_TOKENS, decodeTokens: DECODE_TOKENS };
+  return {
+    name: "onnxruntime-node",
+    run: async () => {
+      const { prefill, decode } = await onnxRuntime.bench({ ...common, depth: 0 });
+      const deep = await onnxRuntime.bench({ ...common, depth: PROMPT_TOKENS });
+      return { prefill, decode, decodeDeep: deep.decode };
     },
   };
 }
