@@ -3,11 +3,15 @@
 // Both factors pass through shared memory in steps of 128 bytes of each row, some steps ahead. Blocks
 // that follow each other share the outputs, so that an expert's part of the weight is read from memory
 // once however many rows the expert has.
+#include "expert_tiles.cuh"
 #include "mma.cuh"
 #include "ptx.cuh"
 #include "rows.cuh"
 
 namespace weft_grouped_linear {
+
+using weft_expert_tiles::find_tile;
+using weft_expert_tiles::Tile;
 
 constexpr int kWarps = 4;
 constexpr int kThreads = 32 * kWarps;
@@ -25,45 +29,6 @@ constexpr int kCopiedRows = kThreads / kRowVectors;
 
 template <int kRows>
 constexpr int kStageVectors = (kRows + kOutputs) * kRowVectors;
-
-// Sorted rows [first, end) of one expert; none when there is no such tile.
-struct Tile {
-  int expert;
-  int first;
-  int end;
-};
-
-// Tile `tile` of all experts' tiles. Whole warps call it.
-template <int kRows>
-__device__ __forceinline__ Tile find_tile(const int* offsets, int experts, int tile) {
-  const int lane = threadIdx.x % 32;
-  for (int base = 0; base < experts; base += 32) {
-    const int expert = base + lane;
-    int first = 0;
-    int end = 0;
-    if (expert < experts) {
-      first = offsets[expert];
-      end = offsets[expert + 1];
-    }
-    const int tiles = (end - first + kRows - 1) / kRows;
-    int reached = tiles;  // tiles of this and the earlier experts
-#pragma unroll
-    for (int distance = 1; distance < 32; distance *= 2) {
-      const int other = __shfl_up_sync(0xffffffffu, reached, distance);
-      if (lane >= distance) reached += other;
-    }
-    const unsigned behind = __ballot_sync(0xffffffffu, reached > tile);
-    if (behind != 0) {
-      const int owner = __ffs(behind) - 1;
-      const int skipped = (tile - __shfl_sync(0xffffffffu, reached - tiles, owner)) * kRows;
-      first = __shfl_sync(0xffffffffu, first, owner) + skipped;
-      end = __shfl_sync(0xffffffffu, end, owner);
-      return {base + owner, first, min(end, first + kRows)};
-    }
-    tile -= __shfl_sync(0xffffffffu, reached, 31);
-  }
-  return {0, 0, 0};
-}
 
 // Where vector `vector` of a row stands: vectors are exchanged inside a row so that those of eight
 // rows lie on different banks.

@@ -14,6 +14,7 @@
 //   as it lies: a product may take its columns in any order if both factors take the same.
 // A sum is cut by columns alone, so its bits depend neither on the other rows nor on the grid.
 #include "activations.cuh"
+#include "linear_block.cuh"
 #include "linear_tile.cuh"
 #include "ptx.cuh"
 
@@ -32,21 +33,6 @@ constexpr int kPrefetchBytes = 128 << 10;
 // Outputs of a tile: 16 weight rows, or 8 of the gate and 8 of the up projection.
 template <bool kGated>
 constexpr int kTileOutputs = kGated ? kGroupRows : kTileRows;
-
-// Outputs [first, last) of a block.
-struct OutputRange {
-  int first;
-  int last;
-};
-
-__device__ __forceinline__ OutputRange outputs_of_block(int outputs) {
-  const int blocks = gridDim.x;
-  const int block = blockIdx.x;
-  const int share = outputs / blocks;
-  const int rest = outputs % blocks;
-  const int first = block * share + (block < rest ? block : rest);
-  return {first, first + share + (block < rest ? 1 : 0)};
-}
 
 // A lane's vectors of the weight on their way through its part of the ring, tile by tile.
 template <class T, bool kGated>
@@ -121,33 +107,6 @@ class WeightStream {
   unsigned taken_ = 0;
 };
 
-// Copies x to shared memory, where its rows begin 64 bytes off each other modulo 128: eight lanes
-// that read at once find two rows in different banks. Everything waits for this, so a thread has many
-// loads under way.
-template <class T>
-__device__ __forceinline__ InputRows<T> copy_to_shared(const InputRows<T>& x) {
-  constexpr int kLoads = 8;
-  const int row_vectors = x.columns / kVectorSize<T>;
-  const int vectors = x.rows * row_vectors;
-  const int stride = (row_vectors + 7) / 8 * 8 + 4;
-  uint4* copy = reinterpret_cast<uint4*>(shared_memory() + kInputOffset);
-  for (int first = threadIdx.x; first < vectors; first += kLoads * kThreads) {
-    uint4 loaded[kLoads];
-#pragma unroll
-    for (int i = 0; i < kLoads; i++) {
-      const int index = first + i * kThreads;
-      loaded[i] = x.vector(index / row_vectors, index % row_vectors * kVectorSize<T>);
-    }
-#pragma unroll
-    for (int i = 0; i < kLoads; i++) {
-      const int index = first + i * kThreads;
-      if (index < vectors) copy[index / row_vectors * stride + index % row_vectors] = loaded[i];
-    }
-  }
-  __syncthreads();
-  return {reinterpret_cast<const T*>(copy), stride * kVectorSize<T>, x.rows, x.columns};
-}
-
 // Lets the caches fetch what the ring has no room for.
 template <class T, bool kGated>
 __device__ __forceinline__ void prefetch(const T* weight, OutputRange own, int outputs,
@@ -164,16 +123,6 @@ __device__ __forceinline__ void prefetch(const T* weight, OutputRange own, int o
   }
 }
 
-// Sum over warps, in their order.
-__device__ __forceinline__ float sum_of_warps(const float* partials, int row, int tile_row) {
-  float sum = 0.0f;
-#pragma unroll
-  for (int warp = 0; warp < kWarps; warp++) {
-    sum += partials[(warp * kMaxRows + row) * kTileRows + tile_row];
-  }
-  return sum;
-}
-
 template <class T, class Out, bool kGated>
 __device__ __forceinline__ void multiply(Out* out, int out_stride, const T* x, int x_stride,
                                          int x_in_shared, const T* weight, const float* bias,
@@ -186,7 +135,7 @@ __device__ __forceinline__ void multiply(Out* out, int out_stride, const T* x, i
 
   pdl_wait();
   InputRows<T> input = {x, x_stride, rows, columns};
-  if (x_in_shared) input = copy_to_shared(input);
+  if (x_in_shared) input = copy_to_shared(input, kInputOffset);
 
   float* partials = reinterpret_cast<float*>(shared_memory() + kRingBytes);
   int other_buffer = kPartialSums;

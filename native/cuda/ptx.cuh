@@ -75,6 +75,20 @@ __device__ __forceinline__ unsigned f32x2_to_f16x2(float low, float high) {
   return bits;
 }
 
+// a * b + c of each half, two bfloat16 a register, rounded once.
+__device__ __forceinline__ unsigned fma_bf16x2(unsigned a, unsigned b, unsigned c) {
+  unsigned bits;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(bits) : "r"(a), "r"(b), "r"(c));
+  return bits;
+}
+
+// a + b of each half, two halves a register, rounded once.
+__device__ __forceinline__ unsigned add_f16x2(unsigned a, unsigned b) {
+  unsigned bits;
+  asm("add.rn.f16x2 %0, %1, %2;" : "=r"(bits) : "r"(a), "r"(b));
+  return bits;
+}
+
 // 2^value to 2 ulp, subnormal results as zero.
 __device__ __forceinline__ float fast_exp2(float value) {
   float power;
@@ -105,6 +119,13 @@ __device__ __forceinline__ void cp_async16_or_zero(void* shared, const void* glo
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(
                    shared_address(shared)),
                "l"(global), "r"(in_range ? 16 : 0)
+               : "memory");
+}
+
+// The same for 4 bytes, both sides aligned to 4.
+__device__ __forceinline__ void cp_async4_or_zero(void* shared, const void* global, bool in_range) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(shared)),
+               "l"(global), "r"(in_range ? 4 : 0)
                : "memory");
 }
 

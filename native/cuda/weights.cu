@@ -40,8 +40,8 @@ __device__ __forceinline__ void embedding(float* out, int out_stride, const int*
 
 template <class Out>
 __device__ __forceinline__ void finish_linear(Out* out, int out_stride, const float* sums,
-                                              int sums_stride, const float* bias, int apply_gelu,
-                                              int size) {
+                                              int sums_stride, int parts, const float* bias,
+                                              int apply_gelu, int size) {
   constexpr int N = kVectorSize<float>;
   pdl_launch_dependents();
   const int column = column_of_thread() * N;
@@ -51,6 +51,13 @@ __device__ __forceinline__ void finish_linear(Out* out, int out_stride, const fl
   pdl_wait();
   float values[N];
   load_part<N>(row_of(sums, blockIdx.x, sums_stride) + column, count, values);
+  for (int part = 1; part < parts; part++) {
+    float more[N];
+    const int row = part * gridDim.x + blockIdx.x;
+    load_part<N>(row_of(sums, row, sums_stride) + column, count, more);
+#pragma unroll
+    for (int i = 0; i < N; i++) values[i] += more[i];
+  }
 #pragma unroll
   for (int i = 0; i < N; i++) {
     values[i] += biases[i];
@@ -74,7 +81,8 @@ __device__ __forceinline__ void finish_linear(Out* out, int out_stride, const fl
 // embedding: out[t] = table[ids[t] - first_id], zeros where the table has no such row.
 //
 // finish_linear: out[t][i] = sums[t][i], + bias[i] if there is one, then GELU if `gelu`; out may be
-// sums. Both: a thread has four elements.
+// sums. `parts` of sums, each with as many rows as the grid, lie behind each other and are added in
+// order. Both: a thread has four elements.
 #define WEFT_WEIGHT_KERNELS(suffix, T)                                                           \
   WEFT_CONVERT_KERNEL(suffix, T, f32, float)                                                     \
   WEFT_CONVERT_KERNEL(suffix, T, bf16, bf16)                                                     \
@@ -86,9 +94,9 @@ __device__ __forceinline__ void finish_linear(Out* out, int out_stride, const fl
                             size);                                                               \
   }                                                                                              \
   extern "C" __global__ void finish_linear_##suffix(T* out, int out_stride, const float* sums,   \
-                                                    int sums_stride, const float* bias,          \
-                                                    int gelu, int size) {                        \
-    weft_weights::finish_linear(out, out_stride, sums, sums_stride, bias, gelu, size);           \
+                                                    int sums_stride, int parts,                  \
+                                                    const float* bias, int gelu, int size) {     \
+    weft_weights::finish_linear(out, out_stride, sums, sums_stride, parts, bias, gelu, size);    \
   }
 
 WEFT_WEIGHT_KERNELS(f32, float)

@@ -11,15 +11,22 @@ import attentionRowsCu from "../../native/cuda/attention_rows.cu" with { type: "
 import attentionTaskCuh from "../../native/cuda/attention_task.cuh" with { type: "text" };
 import attentionTileCuh from "../../native/cuda/attention_tile.cuh" with { type: "text" };
 import elementwiseCu from "../../native/cuda/elementwise.cu" with { type: "text" };
+import expertTilesCuh from "../../native/cuda/expert_tiles.cuh" with { type: "text" };
 import expertsCu from "../../native/cuda/experts.cu" with { type: "text" };
 import groupedLinearCu from "../../native/cuda/grouped_linear.cu" with { type: "text" };
 import linearCu from "../../native/cuda/linear.cu" with { type: "text" };
+import linearBlockCuh from "../../native/cuda/linear_block.cuh" with { type: "text" };
 import linearTileCuh from "../../native/cuda/linear_tile.cuh" with { type: "text" };
 import mmaCuh from "../../native/cuda/mma.cuh" with { type: "text" };
 import normCu from "../../native/cuda/norm.cu" with { type: "text" };
 import numbersCuh from "../../native/cuda/numbers.cuh" with { type: "text" };
 import philoxCuh from "../../native/cuda/philox.cuh" with { type: "text" };
 import ptxCuh from "../../native/cuda/ptx.cuh" with { type: "text" };
+import quantizeCu from "../../native/cuda/quantize.cu" with { type: "text" };
+import quantizedCuh from "../../native/cuda/quantized.cuh" with { type: "text" };
+import quantizedLinearCu from "../../native/cuda/quantized_linear.cu" with { type: "text" };
+import quantizedMatrixCu from "../../native/cuda/quantized_matrix.cu" with { type: "text" };
+import quantizedTileCuh from "../../native/cuda/quantized_tile.cuh" with { type: "text" };
 import reduceCuh from "../../native/cuda/reduce.cuh" with { type: "text" };
 import rotateAndCacheCu from "../../native/cuda/rotate_and_cache.cu" with { type: "text" };
 import rowsCuh from "../../native/cuda/rows.cuh" with { type: "text" };
@@ -41,15 +48,22 @@ export const CUDA_SOURCES: readonly NativeSource[] = [
   { name: "attention_task.cuh", text: attentionTaskCuh },
   { name: "attention_tile.cuh", text: attentionTileCuh },
   { name: "elementwise.cu", text: elementwiseCu },
+  { name: "expert_tiles.cuh", text: expertTilesCuh },
   { name: "experts.cu", text: expertsCu },
   { name: "grouped_linear.cu", text: groupedLinearCu },
   { name: "linear.cu", text: linearCu },
+  { name: "linear_block.cuh", text: linearBlockCuh },
   { name: "linear_tile.cuh", text: linearTileCuh },
   { name: "mma.cuh", text: mmaCuh },
   { name: "norm.cu", text: normCu },
   { name: "numbers.cuh", text: numbersCuh },
   { name: "philox.cuh", text: philoxCuh },
   { name: "ptx.cuh", text: ptxCuh },
+  { name: "quantize.cu", text: quantizeCu },
+  { name: "quantized.cuh", text: quantizedCuh },
+  { name: "quantized_linear.cu", text: quantizedLinearCu },
+  { name: "quantized_matrix.cu", text: quantizedMatrixCu },
+  { name: "quantized_tile.cuh", text: quantizedTileCuh },
   { name: "reduce.cuh", text: reduceCuh },
   { name: "rotate_and_cache.cu", text: rotateAndCacheCu },
   { name: "rows.cuh", text: rowsCuh },

@@ -6,9 +6,12 @@ import type { ExpertKernels } from "../expert_kernels.ts";
 import type { LinearWeight } from "../linear_kernels.ts";
 import type { CudaContext } from "./context.ts";
 import { cudaConvert } from "./convert.ts";
-import { checkOutputDtype, kernelsByOutput } from "./kernels_by_output.ts";
-import { cudaWeight } from "./linear_weight.ts";
+import { kernelsByPair } from "./kernels_by_pair.ts";
+import type { CudaLinearWeight } from "./linear_weight.ts";
 import { productInput, productInputBytes } from "./product_input.ts";
+import { cudaQuantizedGroupedLinear } from "./quantized_grouped_linear.ts";
+import { CudaQuantizedWeight } from "./quantized_weight.ts";
+import { checkOutputDtype, cudaWeight, denseRows } from "./weight.ts";
 
 // kThreads, kOutputs and kStages of grouped_linear.cu, and the bytes of a row in a stage.
 const THREADS = 128;
@@ -26,9 +29,10 @@ const TILE_ROWS = [16, 64] as const;
 export function cudaGroupedLinear(context: CudaContext): ExpertKernels["groupedLinear"] {
   const { memory } = context;
   const convert = cudaConvert(context);
+  const quantized = cudaQuantizedGroupedLinear(context, convert);
   const [few, many] = TILE_ROWS.map((rows) => {
     const sharedBytes = STAGES * (rows + OUTPUTS) * ROW_BYTES;
-    const kernel = kernelsByOutput(context, `grouped_linear${rows}`, [
+    const kernel = kernelsByPair(context, `grouped_linear${rows}`, [
       ...["pointer", "i32"] as const, // out
       ...["pointer", "i32"] as const, // x
       ...["pointer", "pointer", "pointer"] as const, // weights, order, offsets
@@ -39,12 +43,12 @@ export function cudaGroupedLinear(context: CudaContext): ExpertKernels["groupedL
   // Weights do not change while a model lives: their addresses are uploaded once a layer.
   const addressTables = new WeakMap<readonly LinearWeight[], bigint>();
 
-  function addressTable(weights: readonly LinearWeight[]): bigint {
+  function addressTable(weights: readonly LinearWeight[], first: CudaLinearWeight): bigint {
     const known = addressTables.get(weights);
     if (known !== undefined) return known;
-    const addresses = BigUint64Array.from(weights, (weight) => cudaWeight(weight).address);
+    const addresses = BigUint64Array.from(weights, (weight) => denseRows(weight).address);
     const table = memory.allocate(addresses.byteLength);
-    cudaWeight(weights[0]).own(table);
+    first.own(table);
     memory.upload(table, addresses);
     addressTables.set(weights, table);
     return table;
@@ -53,7 +57,10 @@ export function cudaGroupedLinear(context: CudaContext): ExpertKernels["groupedL
   return (out, x, weights, order, offsets, { pairs, inputDivisor }) => {
     if (pairs === 0) return;
     const weight = cudaWeight(weights[0]);
-    checkOutputDtype("groupedLinear", out.dtype, weight.format);
+    checkOutputDtype("groupedLinear", out.dtype, weight);
+    if (weight instanceof CudaQuantizedWeight) {
+      return quantized(out, x, weights, order, offsets, { pairs, inputDivisor });
+    }
     const sources = inputDivisor === 0 ? pairs : Math.ceil(pairs / inputDivisor);
     const workspace = context.workspace(productInputBytes(x, weight, sources));
     const input = productInput(convert, x, weight, sources, workspace);
@@ -68,7 +75,7 @@ export function cudaGroupedLinear(context: CudaContext): ExpertKernels["groupedL
       out.rowStride,
       input.address,
       input.rowStride,
-      addressTable(weights),
+      addressTable(weights, weight),
       order.address,
       offsets.address,
       weights.length,

@@ -1,20 +1,31 @@
 /**
- * Weights on a GPU, and products with them: `native/cuda/linear.cu` for few rows, cuBLAS for more.
+ * Weights on a GPU, and products with them: `native/cuda/linear.cu` for few rows, cuBLAS for more;
+ * `quantized_linear.ts` for weights of 4 and 8 bits.
  * @module
  */
 import { dtypeBytes } from "../dtype.ts";
 import type { ElementwiseKernels } from "../elementwise_kernels.ts";
-import { type HostVector, type LinearKernels, weightDtype } from "../linear_kernels.ts";
+import {
+  type HostMatrix,
+  type HostVector,
+  isQuantized,
+  type LinearKernels,
+  type LinearOptions,
+  weightDtype,
+} from "../linear_kernels.ts";
 import { Tensor } from "../tensor.ts";
 import type { CudaContext } from "./context.ts";
 import { cudaConvert } from "./convert.ts";
 import { partsShape } from "./elementwise_kernels.ts";
+import { cudaFinishLinear } from "./finish_linear.ts";
 import { kernelsByDtype } from "./kernels_by_dtype.ts";
-import { checkOutputDtype } from "./kernels_by_output.ts";
-import { CudaLinearWeight, cudaWeight } from "./linear_weight.ts";
+import { CudaLinearWeight } from "./linear_weight.ts";
 import { cudaMatrixProduct, type ProductOutput } from "./matrix_product.ts";
 import { productInput, productInputBytes } from "./product_input.ts";
+import { cudaQuantizedLinear } from "./quantized_linear.ts";
+import { CudaQuantizedWeight } from "./quantized_weight.ts";
 import { cudaSkinnyLinear, MAX_SKINNY_ROWS } from "./skinny_linear.ts";
+import { checkOutputDtype, cudaWeight, denseRows } from "./weight.ts";
 
 /**
  * Weights, and products with them. `blockSize` has no effect: here results are promised up to rounding,
@@ -28,19 +39,21 @@ export function cudaLinearKernels(
   const convert = cudaConvert(context);
   const skinny = cudaSkinnyLinear(context);
   const matrixProduct = cudaMatrixProduct(context);
+  const quantized = cudaQuantizedLinear(context, convert);
+  const finishLinear = cudaFinishLinear(context);
   const embedding = kernelsByDtype(context, "embedding", [
     ...["pointer", "i32", "pointer"] as const, // out, ids
     ...["pointer", "i32", "i32", "i32", "i32"] as const, // table
   ]);
-  const finish = kernelsByDtype(context, "finish_linear", [
-    ...["pointer", "i32"] as const, // out
-    ...["pointer", "i32"] as const, // sums
-    ...["pointer", "i32", "i32"] as const,
-  ]);
 
   /** A product of many rows: the sum by cuBLAS, the rest in a pass behind it. */
-  const denseLinear: LinearKernels["linear"] = (out, x, weight, rows, options) => {
-    const matrix = cudaWeight(weight);
+  const denseLinear = (
+    out: Tensor,
+    x: Tensor,
+    matrix: CudaLinearWeight,
+    rows: number,
+    options?: LinearOptions,
+  ) => {
     const { bias, activation } = options ?? {};
     const hasPass = bias !== undefined || activation !== undefined;
     // Sums are rounded to the type of `out` once, behind the pass.
@@ -58,32 +71,35 @@ export function cudaLinearKernels(
       };
     matrixProduct(sums, input, matrix, rows);
     if (hasPass) {
-      finish(out.dtype).launch(partsShape(rows, matrix.outFeatures), [
-        out.address,
-        out.rowStride,
-        sums.address,
-        sums.rowStride,
-        bias?.address ?? 0n,
-        activation === "gelu" ? 1 : 0,
-        matrix.outFeatures,
-      ]);
+      const shape = { rows, columns: matrix.outFeatures };
+      const gelu = activation === "gelu";
+      finishLinear(out, sums, shape, { bias: bias?.address ?? 0n, gelu });
     }
   };
 
   const linear: LinearKernels["linear"] = (out, x, weight, rows, options) => {
-    checkOutputDtype("linear", out.dtype, cudaWeight(weight).format);
-    if (rows === 0) return;
-    if (rows > MAX_SKINNY_ROWS) return denseLinear(out, x, weight, rows, options);
     const matrix = cudaWeight(weight);
-    const workspace = context.workspace(productInputBytes(x, matrix, rows));
+    checkOutputDtype("linear", out.dtype, matrix);
+    if (rows === 0) return;
     const gelu = options?.activation === "gelu";
+    if (matrix instanceof CudaQuantizedWeight) {
+      return quantized.linear(out, x, matrix, rows, { bias: options?.bias, gelu });
+    }
+    if (rows > MAX_SKINNY_ROWS) return denseLinear(out, x, matrix, rows, options);
+    const workspace = context.workspace(productInputBytes(x, matrix, rows));
     const input = productInput(convert, x, matrix, rows, workspace);
     skinny.linear(out, input, matrix, rows, { bias: options?.bias, gelu });
   };
 
   return {
-    linearWeight: (parts, format, options) =>
-      CudaLinearWeight.from({ context, convert }, parts, format, options),
+    linearWeight(parts, format, options = {}) {
+      if (
+        parts.some(isQuantized) || options.quantization !== undefined && options.use !== "table"
+      ) {
+        return CudaQuantizedWeight.from({ context, convert }, parts, format, options);
+      }
+      return CudaLinearWeight.from({ context, convert }, parts as readonly HostMatrix[], format);
+    },
 
     vector(source) {
       const tensor = Tensor.allocate(memory, { shape: [source.length] });
@@ -97,7 +113,7 @@ export function cudaLinearKernels(
     },
 
     embedding(out, ids, table, rows, firstId) {
-      const { format, address, rowStride, outFeatures, inFeatures } = cudaWeight(table);
+      const { format, address, rowStride, outFeatures, inFeatures } = denseRows(table);
       embedding(format).launch(partsShape(rows, inFeatures), [
         out.address,
         out.rowStride,
@@ -113,22 +129,21 @@ export function cudaLinearKernels(
     linear,
 
     gatedLinear(out, x, weight, rows, { bias, scratch }) {
-      checkOutputDtype("gatedLinear", out.dtype, cudaWeight(weight).format);
-      if (rows === 0) return;
-      if (rows > MAX_SKINNY_ROWS) {
-        denseLinear(scratch, x, weight, rows, { bias });
-        activations.siluAndMul(out, scratch, rows, weight.outFeatures / 2);
-        return;
-      }
       const matrix = cudaWeight(weight);
-      const workspace = context.workspace(productInputBytes(x, matrix, rows));
-      skinny.gatedLinear(
-        out,
-        productInput(convert, x, matrix, rows, workspace),
-        matrix,
-        rows,
-        bias,
-      );
+      checkOutputDtype("gatedLinear", out.dtype, matrix);
+      if (rows === 0) return;
+      if (matrix instanceof CudaQuantizedWeight) {
+        if (quantized.gatedLinear(out, x, matrix, rows, bias)) return;
+        quantized.linear(scratch, x, matrix, rows, { bias });
+        activations.siluAndMul(out, scratch, rows, weight.outFeatures / 2);
+      } else if (rows > MAX_SKINNY_ROWS) {
+        denseLinear(scratch, x, matrix, rows, { bias });
+        activations.siluAndMul(out, scratch, rows, weight.outFeatures / 2);
+      } else {
+        const workspace = context.workspace(productInputBytes(x, matrix, rows));
+        const input = productInput(convert, x, matrix, rows, workspace);
+        skinny.gatedLinear(out, input, matrix, rows, bias);
+      }
     },
   };
 

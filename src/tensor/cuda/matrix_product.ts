@@ -25,11 +25,17 @@ export interface ProductOutput {
   readonly rowStride: number;
 }
 
+/** A dense matrix, of which a row may have more than its `inFeatures`. */
+export type DenseMatrix = Pick<
+  CudaLinearWeight,
+  "format" | "address" | "outFeatures" | "inFeatures" | "rowStride"
+>;
+
 /** Queues `out = x weight^T`. */
 export type MatrixProduct = (
   out: ProductOutput,
   x: ProductInput,
-  weight: CudaLinearWeight,
+  weight: DenseMatrix,
   rows: number,
 ) => void;
 

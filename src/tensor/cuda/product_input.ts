@@ -8,7 +8,7 @@ import type { Convert } from "./convert.ts";
 import { type CudaLinearWeight, VECTOR_BYTES } from "./linear_weight.ts";
 
 /** Parts of the workspace begin at multiples of it. */
-const ALIGNMENT = 256;
+export const WORKSPACE_ALIGNMENT: number = 256;
 
 /** Rows that a product can read. */
 export interface ProductInput {
@@ -22,7 +22,7 @@ export interface ProductInput {
 export function productInputBytes(x: Tensor, weight: CudaLinearWeight, rows: number): number {
   if (isProductInput(x, weight)) return 0;
   const bytes = rows * weight.rowStride * dtypeBytes(weight.format);
-  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+  return Math.ceil(bytes / WORKSPACE_ALIGNMENT) * WORKSPACE_ALIGNMENT;
 }
 
 /** `x` for a product with `weight`: as it is, or converted and padded with zeros in `workspace`. */

@@ -5,7 +5,7 @@
 import { dtypeBytes } from "../dtype.ts";
 import type { Tensor } from "../tensor.ts";
 import type { CudaContext } from "./context.ts";
-import { kernelsByOutput } from "./kernels_by_output.ts";
+import { kernelsByPair } from "./kernels_by_pair.ts";
 import type { CudaLinearWeight } from "./linear_weight.ts";
 import type { ProductInput } from "./product_input.ts";
 
@@ -42,13 +42,13 @@ export interface SkinnyLinear {
 /** The kernels for few rows. */
 export function cudaSkinnyLinear(context: CudaContext): SkinnyLinear {
   const { multiprocessors, maxSharedBytes } = context.properties;
-  const linear = kernelsByOutput(context, "skinny_linear", [
+  const linear = kernelsByPair(context, "skinny_linear", [
     ...["pointer", "i32"] as const, // out
     ...["pointer", "i32", "i32"] as const, // x
     ...["pointer", "pointer", "i32"] as const, // weight, bias, gelu
     ...["i32", "i32", "i32"] as const,
   ], maxSharedBytes);
-  const gatedLinear = kernelsByOutput(context, "skinny_gated_linear", [
+  const gatedLinear = kernelsByPair(context, "skinny_gated_linear", [
     ...["pointer", "i32"] as const,
     ...["pointer", "i32", "i32"] as const,
     ...["pointer", "pointer"] as const,

@@ -10,37 +10,35 @@ namespace cuda_emulator {
 
 namespace {
 
-constexpr std::size_t kCopyBytes = 16;
-
 void finish_copy(Block& block, const AsyncCopy& copy) {
   auto* destination = reinterpret_cast<void*>(copy.shared);
   const Stamp stamp(block.now(), block.current().index);
   if (copy.global == nullptr) {
-    std::memset(destination, 0, kCopyBytes);
-    block.shared().end_copy(copy.shared, kCopyBytes, nullptr, stamp);
+    std::memset(destination, 0, copy.bytes);
+    block.shared().end_copy(copy.shared, copy.bytes, nullptr, stamp);
     return;
   }
-  std::memcpy(destination, copy.global, kCopyBytes);
+  std::memcpy(destination, copy.global, copy.bytes);
   const auto source = reinterpret_cast<std::uintptr_t>(copy.global);
   const Arena& arena = Arena::instance();
-  block.shared().end_copy(copy.shared, kCopyBytes,
+  block.shared().end_copy(copy.shared, copy.bytes,
                           arena.contains(source) ? arena.shadow_of(source) : nullptr, stamp);
 }
 
 }  // namespace
 
-void copy_async(void* shared, const void* global, bool in_range) {
+void copy_async(void* shared, const void* global, unsigned bytes, bool in_range) {
   const void* code = __builtin_return_address(0);
   Block& block = Block::running();
-  check_alignment(shared, kCopyBytes, code);
+  check_alignment(shared, bytes, code);
   if (in_range) {
-    check_alignment(global, kCopyBytes, code);
-    check_source(global, kCopyBytes, code);
+    check_alignment(global, bytes, code);
+    check_source(global, bytes, code);
   }
   const auto destination = reinterpret_cast<std::uintptr_t>(shared);
-  block.shared().begin_copy(destination, kCopyBytes, code);
+  block.shared().begin_copy(destination, bytes, code);
   Thread& thread = block.current();
-  thread.copies.push_back({destination, in_range ? global : nullptr, thread.open_group});
+  thread.copies.push_back({destination, bytes, in_range ? global : nullptr, thread.open_group});
 }
 
 void commit_copies() { Block::running().current().open_group++; }

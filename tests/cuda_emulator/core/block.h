@@ -24,6 +24,7 @@ constexpr unsigned kWarpSize = 32;
 // A cp.async that has been started and not yet waited for.
 struct AsyncCopy {
   std::uintptr_t shared;
+  unsigned bytes;
   const void* global;  // null: zeros
   unsigned group;
 };

@@ -37,7 +37,7 @@ unsigned long long atomic(AtomicKind kind, void* address, unsigned bytes,
                           unsigned long long operand, unsigned long long expected);
 
 // Asynchronous copies (async_copy.cpp).
-void copy_async(void* shared, const void* global, bool in_range);
+void copy_async(void* shared, const void* global, unsigned bytes, bool in_range);
 void commit_copies();
 void wait_for_copies(unsigned newest_under_way);
 

@@ -32,6 +32,30 @@ inline unsigned f32x2_to_f16x2(float low, float high) {
   return f32_to_f16(low) | static_cast<unsigned>(f32_to_f16(high)) << 16;
 }
 
+// Rounded once where f32 holds the exact sum, as it does for small integers.
+inline unsigned fma_bf16x2(unsigned a, unsigned b, unsigned c) {
+  unsigned bits = 0;
+  for (int shift = 0; shift < 32; shift += 16) {
+    const auto value = [shift](unsigned pair) -> double {
+      return bf16_to_f32(static_cast<unsigned short>(pair >> shift));
+    };
+    const float sum = static_cast<float>(value(a) * value(b) + value(c));
+    bits |= static_cast<unsigned>(f32_to_bf16(sum)) << shift;
+  }
+  return bits;
+}
+
+// Rounded once where f32 holds the exact sum.
+inline unsigned add_f16x2(unsigned a, unsigned b) {
+  unsigned bits = 0;
+  for (int shift = 0; shift < 32; shift += 16) {
+    const float sum = f16_to_f32(static_cast<unsigned short>(a >> shift)) +
+                      f16_to_f32(static_cast<unsigned short>(b >> shift));
+    bits |= static_cast<unsigned>(f32_to_f16(sum)) << shift;
+  }
+  return bits;
+}
+
 // The exact function, but for the subnormal results that the instruction flushes.
 inline float fast_exp2(float value) {
   const float power = exp2f(value);
@@ -41,7 +65,11 @@ inline float fast_exp2(float value) {
 inline void prefetch_l2(const void*, unsigned) {}
 
 inline void cp_async16_or_zero(void* shared, const void* global, bool in_range) {
-  ::cuda_emulator::copy_async(shared, global, in_range);
+  ::cuda_emulator::copy_async(shared, global, 16, in_range);
+}
+
+inline void cp_async4_or_zero(void* shared, const void* global, bool in_range) {
+  ::cuda_emulator::copy_async(shared, global, 4, in_range);
 }
 
 inline void cp_async_commit() { ::cuda_emulator::commit_copies(); }

@@ -45,3 +45,24 @@ Deno.test("groups of asynchronous copies end in the order in which they were clo
   });
   assertEquals([...kernels.download(output, new Float32Array(THREADS))], sums);
 });
+
+Deno.test("copies of 4 bytes arrive where they were asked for, and nowhere else", async () => {
+  using kernels = await EmulatedKernels.load(`
+    #include "ptx.cuh"
+    extern "C" __global__ void reverse(unsigned* out, const unsigned* in, int count) {
+      pdl_wait();
+      unsigned* buffer = (unsigned*)shared_memory();
+      const int i = threadIdx.x;
+      cp_async4_or_zero(buffer + i, in + i, i < count);
+      cp_async_commit();
+      cp_async_wait<0>();
+      __syncthreads();
+      out[i] = buffer[31 - i];
+    }`);
+  const input = Uint32Array.from({ length: 30 }, (_, i) => i + 1);
+  const output = kernels.allocate(4 * 32);
+  const shape = { threads: 32, sharedBytes: 128 };
+  kernels.run("reverse", shape, output, kernels.upload(input), input.length);
+  const want = Array.from({ length: 32 }, (_, i) => i < 2 ? 0 : 32 - i);
+  assertEquals([...kernels.download(output, new Uint32Array(32))], want);
+});
