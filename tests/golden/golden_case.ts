@@ -80,6 +80,27 @@ export function assertGolden(
   assertEquals(actual.greedy.slice(0, certain), golden.greedy_ids.slice(0, certain));
 }
 
+/** Compares the log-probabilities of two answers: each to `tolerance`, or all in the mean to `mean`. */
+export function assertAlike(
+  actual: Pick<Answer, "prompt" | "vocabulary">,
+  expected: Pick<Answer, "prompt" | "vocabulary">,
+  { tolerance = Infinity, mean = Infinity }: {
+    readonly tolerance?: number;
+    readonly mean?: number;
+  },
+): void {
+  for (const kind of ["prompt", "vocabulary"] as const) {
+    assertClose(actual[kind], expected[kind], tolerance);
+    const sum = actual[kind].reduce((sum, x, i) => sum + Math.abs(x - expected[kind][i]), 0);
+    assertLess(sum / actual[kind].length, mean);
+  }
+}
+
+/** The log-probabilities of a case. */
+export function goldenLogprobs(golden: GoldenCase): Pick<Answer, "prompt" | "vocabulary"> {
+  return { prompt: golden.prompt_logprobs, vocabulary: logSoftmax(golden.logits_last) };
+}
+
 interface Collected {
   readonly tokenIds: number[];
   readonly logprobs: TokenLogprob[];
