@@ -41,6 +41,16 @@ export async function measureCeilings(threads: number): Promise<Ceilings> {
   };
 }
 
+/** The higher of each limit: what disturbs a measurement only lowers it. */
+export function higherCeilings(a: Ceilings, b: Ceilings): Ceilings {
+  const names = Object.keys({ ...a.peaks, ...b.peaks }) as PeakName[];
+  const higher = (name: PeakName) => Math.max(a.peaks[name] ?? 0, b.peaks[name] ?? 0);
+  return {
+    readBandwidth: Math.max(a.readBandwidth, b.readBandwidth),
+    peaks: Object.fromEntries(names.map((name) => [name, higher(name)])),
+  };
+}
+
 async function measurePeaks(threads: number): Promise<Ceilings["peaks"]> {
   const folder = await Deno.makeTempDir();
   try {

@@ -1,6 +1,6 @@
 /** Random weights of a Llama's shape as an ONNX model, for onnxruntime. */
 import type { ModelConfig } from "../../src/models/model_config.ts";
-import { RandomWeights, WeightStream } from "../../src/models/random_weights.ts";
+import { OnnxWeights, STANDARD_DEVIATION } from "./onnx_weights.ts";
 import { encodeOnnx, type OnnxConstant, type OnnxNode, type OnnxValue } from "./onnx_writer.ts";
 
 /** Formats of weights that onnxruntime multiplies on the CPU. */
@@ -10,12 +10,7 @@ export type OnnxFormat = "f32" | "int8" | "int4";
 export const ONNX_FILE = "model.onnx";
 const DATA_FILE = "model.onnx.data";
 
-const STANDARD_DEVIATION = 0.02;
 const BLOCK = 32;
-const CHUNK_WORDS = 1 << 18;
-
-/** Where constants may begin in the file of weights. */
-const ALIGNMENT = 4096;
 
 /** `accuracy_level` of MatMulNBits that rounds activations to int8, the fastest. */
 const INT8_ACTIVATIONS = 4;
@@ -29,74 +24,21 @@ export function writeOnnx(
   options: { readonly config: ModelConfig; readonly format: OnnxFormat },
 ): void {
   Deno.mkdirSync(folder, { recursive: true });
-  using weights = new WeightFile(`${folder}/${DATA_FILE}`);
+  using weights = new OnnxWeights(folder, DATA_FILE);
   const graph = new GraphBuilder(options.config, { format: options.format, weights });
   Deno.writeFileSync(`${folder}/${ONNX_FILE}`, graph.build());
-}
-
-/** The file of weights. */
-class WeightFile implements Disposable {
-  readonly #file: Deno.FsFile;
-  readonly #normal = new RandomWeights("f32", { seed: 0n, standardDeviation: STANDARD_DEVIATION })
-    .stream("onnx");
-  readonly #bits = new WeightStream(
-    Uint16Array.from({ length: 65536 }, (_, i) => i),
-    Uint32Array.of(1, 2, 3, 4),
-  );
-  #length = 0;
-
-  constructor(path: string) {
-    this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
-  }
-
-  /** f32 values from `value`, or normally distributed ones. */
-  floats(count: number, value?: (index: number) => number): OnnxConstant["data"] {
-    return this.#append(4 * count, (words, start) => {
-      if (!value) return this.#normal.fill(words);
-      const floats = new Float32Array(words.buffer);
-      for (let i = 0; i < floats.length; i++) floats[i] = value(start + i);
-    });
-  }
-
-  /** Random bytes. */
-  bytes(count: number): OnnxConstant["data"] {
-    return this.#append(count, (words) => this.#bits.fill(new Uint16Array(words.buffer)));
-  }
-
-  #append(
-    bytes: number,
-    fill: (words: Uint32Array<ArrayBuffer>, start: number) => void,
-  ): OnnxConstant["data"] {
-    const offset = this.#length;
-    const chunk = new Uint32Array(CHUNK_WORDS);
-    for (let done = 0; done < bytes; done += chunk.byteLength) {
-      fill(chunk, done / 4);
-      this.#write(new Uint8Array(chunk.buffer, 0, Math.min(chunk.byteLength, bytes - done)));
-    }
-    this.#write(new Uint8Array((ALIGNMENT - this.#length % ALIGNMENT) % ALIGNMENT));
-    return { file: DATA_FILE, offset, bytes };
-  }
-
-  #write(bytes: Uint8Array): void {
-    for (let done = 0; done < bytes.length;) done += this.#file.writeSync(bytes.subarray(done));
-    this.#length += bytes.length;
-  }
-
-  [Symbol.dispose](): void {
-    this.#file.close();
-  }
 }
 
 class GraphBuilder {
   readonly #config: ModelConfig;
   readonly #format: OnnxFormat;
-  readonly #weights: WeightFile;
+  readonly #weights: OnnxWeights;
   readonly #nodes: OnnxNode[] = [];
   readonly #constants: OnnxConstant[] = [];
 
   constructor(
     config: ModelConfig,
-    options: { readonly format: OnnxFormat; readonly weights: WeightFile },
+    options: { readonly format: OnnxFormat; readonly weights: OnnxWeights },
   ) {
     this.#config = config;
     this.#format = options.format;

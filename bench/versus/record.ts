@@ -35,8 +35,6 @@ export interface Header {
   readonly threads: number;
   /** The machine. */
   readonly machine: Machine;
-  /** Its limits. */
-  readonly ceilings: Ceilings;
   /** Peers that took part. */
   readonly peers: readonly PeerDescription[];
 }
@@ -49,6 +47,7 @@ export class RunRecord {
   readonly samples: SampleRecord[] = [];
   /** What is missing so far. */
   readonly failures: Failure[];
+  #ceilings: Ceilings | null = null;
   readonly #path: string;
   readonly #header: Header;
 
@@ -60,6 +59,12 @@ export class RunRecord {
     this.#path = path;
     this.#header = options.header;
     this.failures = [...options.failures];
+    this.#write();
+  }
+
+  /** The limits of the machine as far as they are known. */
+  set ceilings(ceilings: Ceilings) {
+    this.#ceilings = ceilings;
     this.#write();
   }
 
@@ -84,6 +89,7 @@ export class RunRecord {
   #write(): void {
     const record = {
       ...this.#header,
+      ceilings: this.#ceilings,
       rows: this.rows,
       samples: this.samples,
       failures: this.failures,

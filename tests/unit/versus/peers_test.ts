@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { peakFlags } from "../../../bench/versus/ceilings.ts";
+import { higherCeilings, peakFlags } from "../../../bench/versus/ceilings.ts";
 import { foreignCores, parseCpuTimes } from "../../../bench/versus/foreign_load.ts";
 import { burst, serverSentEvents } from "../../../bench/versus/http_clients.ts";
 import { readBatchedBench, readLlamaBench } from "../../../bench/versus/llama_cpp.ts";
@@ -37,6 +37,15 @@ Deno.test("peaks are compiled for what the processor has", () => {
     "-mfma",
     "-mavx512vnni",
   ]);
+});
+
+Deno.test("of limits that were measured twice the higher one counts", () => {
+  const disturbed = { readBandwidth: 10, peaks: { fma: 5, int8Dot: 1 } };
+  const calm = { readBandwidth: 30, peaks: { fma: 4, amxInt8: 2 } };
+  assertEquals(higherCeilings(disturbed, calm), {
+    readBandwidth: 30,
+    peaks: { fma: 5, int8Dot: 1, amxInt8: 2 },
+  });
 });
 
 Deno.test("speeds are read from each tool's own JSON", () => {
