@@ -3,7 +3,7 @@
  * that one rank computes.
  * @module
  */
-import type { LinearWeight, WeightPart } from "../tensor/linear_kernels.ts";
+import { isQuantized, type LinearWeight, type WeightPart } from "../tensor/linear_kernels.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import {
   type HostTensor,
@@ -60,27 +60,35 @@ export interface RowSlice {
   readonly count: number;
 }
 
-/** A weight stacked of row slices, with its bias: what a column-parallel layer computes on one rank. */
+/** Rows that are one weight. */
+interface Piece {
+  /** First column of the output. */
+  readonly start: number;
+  readonly weight: LinearWeight;
+  readonly options: { readonly bias?: Tensor; readonly activation?: "gelu" };
+}
+
+/**
+ * Weights stacked of row slices, with their bias: what a column-parallel layer computes on one rank. They
+ * are one weight, unless a checkpoint has some of the layers quantised and some not.
+ */
 export class LocalLinear implements Disposable {
   readonly #context: LayerContext;
-  readonly #weight: LinearWeight;
-  readonly #options: { readonly bias?: Tensor; readonly activation?: "gelu" };
+  readonly #pieces: readonly Piece[];
+  readonly #bias: Tensor | undefined;
+  readonly #outFeatures: number;
+  // The same outputs arrive with every step: their column views are made once.
+  readonly #views = new WeakMap<Tensor, readonly Tensor[]>();
 
-  private constructor(
-    context: LayerContext,
-    weight: LinearWeight,
-    options: { readonly bias?: Tensor; readonly activation?: "gelu" },
-  ) {
+  private constructor(context: LayerContext, pieces: readonly Piece[], bias: Tensor | undefined) {
     this.#context = context;
-    this.#weight = weight;
-    this.#options = options;
+    this.#pieces = pieces;
+    this.#bias = bias;
+    this.#outFeatures = pieces.reduce((sum, { weight }) => sum + weight.outFeatures, 0);
   }
 
   /** Reads and stacks `slices`, in their order. */
   static stack(context: LayerContext, slices: readonly RowSlice[]): LocalLinear {
-    const parts = slices.map(({ config, start, count }) =>
-      weightPart(context, config, { firstRow: start, rows: count })
-    );
     const bias = slices[0].config.bias
       ? loadVector(
         context,
@@ -91,13 +99,30 @@ export class LocalLinear implements Disposable {
       : undefined;
     const { activation } = slices[0].config;
     const { quantization } = context;
-    const weight = loadLinear(context, parts, { quantization });
-    return new LocalLinear(context, weight, { bias, activation });
+    const parts = slices.map(({ config, start, count }) =>
+      weightPart(context, config, { firstRow: start, rows: count })
+    );
+    let start = 0;
+    const pieces = runsOf(parts, isQuantized).map((run): Piece => {
+      const weight = loadLinear(context, run, { quantization });
+      const own = bias && run.length < parts.length
+        ? bias.columns(start, weight.outFeatures)
+        : bias;
+      const piece = { start, weight, options: { bias: own, activation } };
+      start += weight.outFeatures;
+      return piece;
+    });
+    return new LocalLinear(context, pieces, bias);
   }
 
   /** `out` `[rows, sum of the slices]`, `x` `[rows, inFeatures]`. */
   forward(out: Tensor, x: Tensor, rows: number): void {
-    this.#context.device.linear(out, x, this.#weight, rows, this.#options);
+    const { device } = this.#context;
+    const pieces = this.#pieces;
+    const views = this.#viewsOf(out);
+    for (let i = 0; i < pieces.length; i++) {
+      device.linear(views[i], x, pieces[i].weight, rows, pieces[i].options);
+    }
   }
 
   /**
@@ -105,13 +130,40 @@ export class LocalLinear implements Disposable {
    * `scratch` `[rows, 2 * size]`.
    */
   forwardGated(out: Tensor, x: Tensor, rows: number, scratch: Tensor): void {
-    const { bias } = this.#options;
-    this.#context.device.gatedLinear(out, x, this.#weight, rows, { bias, scratch });
+    const { device } = this.#context;
+    if (this.#pieces.length === 1) {
+      const [{ weight, options: { bias } }] = this.#pieces;
+      return device.gatedLinear(out, x, weight, rows, { bias, scratch });
+    }
+    this.forward(scratch, x, rows);
+    device.siluAndMul(out, scratch, rows, this.#outFeatures / 2);
   }
 
-  /** Frees weight and bias. */
-  [Symbol.dispose](): void {
-    this.#weight[Symbol.dispose]();
-    this.#options.bias?.[Symbol.dispose]();
+  #viewsOf(out: Tensor): readonly Tensor[] {
+    let views = this.#views.get(out);
+    if (!views) {
+      views = this.#pieces.length === 1
+        ? [out]
+        : this.#pieces.map(({ start, weight }) => out.columns(start, weight.outFeatures));
+      this.#views.set(out, views);
+    }
+    return views;
   }
+
+  /** Frees weights and bias. */
+  [Symbol.dispose](): void {
+    for (const { weight } of this.#pieces) weight[Symbol.dispose]();
+    this.#bias?.[Symbol.dispose]();
+  }
+}
+
+/** Consecutive items of which `kind` says the same. */
+function runsOf<T>(items: readonly T[], kind: (item: T) => boolean): T[][] {
+  const runs: T[][] = [];
+  for (const item of items) {
+    const last = runs.at(-1);
+    if (last && kind(last[0]) === kind(item)) last.push(item);
+    else runs.push([item]);
+  }
+  return runs;
 }

@@ -8,6 +8,7 @@ import type { Device, DeviceKind } from "../tensor/device.ts";
 import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
 import {
   isQuantized,
+  type QuantizedMatrix,
   type WeightFormat,
   type WeightOptions,
   type WeightPart,
@@ -30,20 +31,30 @@ export function placeInGroup(rank: number, size: number): Communicator {
   return communicator as Communicator;
 }
 
-/** Input features that share a scale where a device chooses: about so many of 8 bits, and of 4. */
-const GROUPS = { int8: 256, int4: 32 } as const;
+/** Input features that share a scale where weights are quantised on loading, and the scale's bytes. */
+const GROUPS = { int8: { size: 256, bytes: 4 }, int4: { size: 32, bytes: 3 } } as const;
 
-/** Bytes of a scale and a zero. */
-const GROUP_BYTES = 8;
+/** Input features over which a device sums integers at most, and keeps one scale. */
+const SEGMENT = 256;
 
-/** Bytes that a device keeps for a matrix of integers, whose groups have `groupSize` input features. */
-export function integerBytes(
-  elements: number,
-  format: "int8" | "int4",
-  groupSize: number = GROUPS[format],
+/** Bytes that a device keeps for a matrix that it quantises. */
+export function integerBytes(elements: number, format: "int8" | "int4"): number {
+  const { size, bytes } = GROUPS[format];
+  return elements * (elementBytes(format) + bytes / size);
+}
+
+/** Bytes that a device keeps for a matrix that is stored quantised. */
+function quantizedBytes(
+  { dtype, rows, columns, groupSize, scales, zeros }: QuantizedMatrix,
 ): number {
-  const width = format === "int8" ? 1 : 0.5;
-  return elements * width + elements / groupSize * GROUP_BYTES;
+  // A zero takes twice the bytes of an element.
+  const each = dtypeBytes(scales.dtype) + (zeros === null ? 0 : 2 * elementBytes(dtype));
+  const groups = columns / Math.min(groupSize, SEGMENT);
+  return rows * (columns * elementBytes(dtype) + groups * each);
+}
+
+function elementBytes(format: "int8" | "int4"): number {
+  return format === "int8" ? 1 : 0.5;
 }
 
 /**
@@ -104,10 +115,7 @@ function partBytes(
   { quantization, use }: WeightOptions,
 ): number {
   const elements = part.rows * part.columns;
-  if (isQuantized(part)) {
-    // Groups are cut where a device has room for sums of so many products at most.
-    return integerBytes(elements, part.dtype, Math.min(part.groupSize, GROUPS.int8));
-  }
+  if (isQuantized(part)) return quantizedBytes(part);
   const dense = elements * keptBytes(kind, dtypeBytes(part.dtype), format);
   // Rows that are looked up stay beside what the CPU packs for products.
   const lookedUp = use === "both" ? dense : 0;

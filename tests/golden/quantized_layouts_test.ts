@@ -60,6 +60,7 @@ for (const family of ["llama-awq", "llama-gptq"]) {
 const MADE: Readonly<Record<string, Scheme & { readonly family: string }>> = {
   "GPTQ with groups in any order, and biases": {
     ...{ family: "qwen2", method: "gptq", bits: 4, groupSize: 16, actOrder: true },
+    dense: ["v_proj"],
   },
   "GPTQ of 8 bits without zeros": {
     ...{ family: "mistral", method: "gptq", bits: 8, groupSize: -1, symmetric: true },
@@ -71,7 +72,7 @@ const MADE: Readonly<Record<string, Scheme & { readonly family: string }>> = {
   },
   "AWQ with a short last group, layers left dense, in several files": {
     ...{ family: "llama31", method: "awq", bits: 4, groupSize: 64 },
-    dense: ["layers.2.self_attn", "down_proj"],
+    dense: ["layers.2.self_attn", "k_proj", "gate_proj", "layers.3.mlp.down_proj"],
     shards: 3,
   },
   "AWQ of experts": { family: "mixtral", method: "awq", bits: 4, groupSize: 32 },

@@ -79,7 +79,7 @@ Deno.test("quantised while loading, layers take their bits and scales, and the h
   const norms = elements(weights.filter(({ name }) => name.endsWith("norm.weight")));
   assertAlmostEquals(
     bytesReadPerToken(config, weights, { ...STEP, quantization: "int4" }),
-    head * (1 + 8 / 256) + layers * (0.5 + 8 / 32) + 2 * norms,
+    head * (1 + 4 / 256) + layers * (0.5 + 3 / 32) + 2 * norms,
   );
 });
 

@@ -134,9 +134,9 @@ Deno.test("quantised while loading, layers take their bits and scales, and the h
   const norms = (2 * model.numLayers + 1) * model.hiddenSize;
   const table = model.vocabSize * model.hiddenSize;
   const layers = parameterCount(model) - norms - 2 * table;
-  for (const [quantization, each] of [["int8", 1 + 8 / 256], ["int4", 0.5 + 8 / 32]] as const) {
+  for (const [quantization, each] of [["int8", 1 + 4 / 256], ["int4", 0.5 + 3 / 32]] as const) {
     const [{ weightBytes }] = footprints(model, {}, { quantization });
-    assertEquals(weightBytes, 4 * (norms + table) + table * (1 + 8 / 256) + layers * each);
+    assertEquals(weightBytes, 4 * (norms + table) + table * (1 + 4 / 256) + layers * each);
   }
 });
 
@@ -148,7 +148,7 @@ Deno.test("ranks divide the integers of a quantised checkpoint", () => {
     const ranks = footprints(model, { tp }, { quantized: true });
     const bytes = sum(ranks.map(({ weightBytes }) => weightBytes));
     const table = model.vocabSize * model.hiddenSize;
-    const integers = (parameterCount(model) - norms - table) * (0.5 + 8 / 32);
+    const integers = (parameterCount(model) - norms - table) * (0.5 + 5 / 32);
     assertEquals(bytes, 4 * (table + tp * norms) + integers);
   }
 });
