@@ -97,19 +97,24 @@ static void multiply_pieces(void* context, int64_t begin, int64_t end) {
   }
 }
 
+// Addresses have 64 bits on every machine, as whoever calls writes them.
+static const weft_weight* weight_at(const uint64_t* weights, int expert) {
+  return (const weft_weight*)(uintptr_t)weights[expert];
+}
+
 static int32_t min(int32_t a, int32_t b) { return a < b ? a : b; }
 static int32_t max(int32_t a, int32_t b) { return a > b ? a : b; }
 
 // out[i] = x[source(i)] weights[e]^T for i in [offsets[e], offsets[e + 1]), where source(i) is
 // order[i] / input_divisor, or i when input_divisor is 0. The weights are kept in one way.
 void weft_grouped_linear(weft_pool* pool, float* out, int32_t out_stride, const float* x,
-                         int32_t x_stride, const weft_weight* const* weights, const int32_t* order,
+                         int32_t x_stride, const uint64_t* weights, const int32_t* order,
                          const int32_t* offsets, int32_t num_experts, int32_t input_divisor,
                          void* scratch, int64_t scratch_bytes) {
   expert_product products[MAX_EXPERTS + 1];
   const int32_t pairs = offsets[num_experts];
-  const int64_t token_bytes = weights[0]->token_bytes;
-  const int64_t fitting = weft_linear_round(weights[0], (weft_token_scratch){scratch, scratch_bytes});
+  const int64_t token_bytes = weight_at(weights, 0)->token_bytes;
+  const int64_t fitting = weft_linear_round(weight_at(weights, 0), (weft_token_scratch){scratch, scratch_bytes});
   const int32_t round = fitting < pairs ? (int32_t)fitting : pairs;
   for (int32_t begin = 0; begin < pairs; begin += round) {
     const int32_t end = pairs - begin < round ? pairs : begin + round;
@@ -125,7 +130,7 @@ void weft_grouped_linear(weft_pool* pool, float* out, int32_t out_stride, const 
           .x_stride = x_stride,
           .x_rows = input_divisor > 0 ? order + first : NULL,
           .x_divisor = input_divisor,
-          .weight = weights[e],
+          .weight = weight_at(weights, e),
           .activation = WEFT_IDENTITY,
           .prepared = (char*)scratch + (first - begin) * token_bytes,
       };

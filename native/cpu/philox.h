@@ -17,6 +17,13 @@ enum { PHILOX_WORDS = 64, PHILOX_COUNTERS = 16, PHILOX_VECTORS = 2 };
 typedef uint32_t u32x8 __attribute__((vector_size(32)));
 typedef int32_t i32x8 __attribute__((vector_size(32)));
 
+// Elements of two vectors by number; clang has no __builtin_shuffle, older gcc nothing else.
+#if defined(__clang__)
+#define PHILOX_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define PHILOX_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (i32x8){__VA_ARGS__})
+#endif
+
 // High and low halves of the 64-bit products.
 static inline void philox_multiply(const u32x8* a, uint32_t factor, u32x8* high, u32x8* low) {
 #if defined(__AVX2__)
@@ -58,21 +65,21 @@ static inline void philox_words(uint32_t first, uint32_t c1, uint32_t c2, uint32
     key0 += 0x9e3779b9u;
     key1 += 0xbb67ae85u;
   }
-  const i32x8 low_pairs = {0, 8, 1, 9, 4, 12, 5, 13}, high_pairs = {2, 10, 3, 11, 6, 14, 7, 15};
-  const i32x8 low_halves = {0, 1, 8, 9, 4, 5, 12, 13}, high_halves = {2, 3, 10, 11, 6, 7, 14, 15};
   for (int v = 0; v < PHILOX_VECTORS; v++) {
-    const u32x8 a = __builtin_shuffle(x[v][0], x[v][1], low_pairs);
-    const u32x8 b = __builtin_shuffle(x[v][2], x[v][3], low_pairs);
-    const u32x8 c = __builtin_shuffle(x[v][0], x[v][1], high_pairs);
-    const u32x8 d = __builtin_shuffle(x[v][2], x[v][3], high_pairs);
+    const u32x8 a = PHILOX_SHUFFLE(x[v][0], x[v][1], 0, 8, 1, 9, 4, 12, 5, 13);
+    const u32x8 b = PHILOX_SHUFFLE(x[v][2], x[v][3], 0, 8, 1, 9, 4, 12, 5, 13);
+    const u32x8 c = PHILOX_SHUFFLE(x[v][0], x[v][1], 2, 10, 3, 11, 6, 14, 7, 15);
+    const u32x8 d = PHILOX_SHUFFLE(x[v][2], x[v][3], 2, 10, 3, 11, 6, 14, 7, 15);
     const u32x8 rows[4] = {
-        __builtin_shuffle(a, b, low_halves),
-        __builtin_shuffle(a, b, high_halves),
-        __builtin_shuffle(c, d, low_halves),
-        __builtin_shuffle(c, d, high_halves),
+        PHILOX_SHUFFLE(a, b, 0, 1, 8, 9, 4, 5, 12, 13),
+        PHILOX_SHUFFLE(a, b, 2, 3, 10, 11, 6, 7, 14, 15),
+        PHILOX_SHUFFLE(c, d, 0, 1, 8, 9, 4, 5, 12, 13),
+        PHILOX_SHUFFLE(c, d, 2, 3, 10, 11, 6, 7, 14, 15),
     };
     memcpy(words + 32 * v, rows, sizeof rows);
   }
 }
+
+#undef PHILOX_SHUFFLE
 
 #endif

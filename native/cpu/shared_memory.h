@@ -15,14 +15,14 @@ enum { WEFT_LINE = 64, WEFT_ABORT_TEXT = 4080 };
 
 // A number that only grows (modulo 2^32), alone in its cache line, on which others wait.
 typedef struct {
-  _Atomic uint32_t value;
-  _Atomic uint32_t sleepers;
+  uint32_t value;
+  uint32_t sleepers;
   uint8_t padding[WEFT_LINE - 8];
 } weft_event;
 
 // Why a group ended. The first to raise the flag writes the reason; a page, at the start of a region.
 typedef struct {
-  _Atomic uint32_t state;  // WEFT_RUNNING, then WEFT_RAISING while the text is written, then WEFT_ABORTED
+  uint32_t state;  // WEFT_RUNNING, then WEFT_RAISING while the text is written, then WEFT_ABORTED
   int32_t rank;            // who raised it; -1 when no rank did
   uint32_t length;
   uint32_t padding;

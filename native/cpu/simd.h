@@ -1,5 +1,5 @@
 // A vector of 16 floats, with the same operations, in the same order, and therefore the same bits,
-// on AVX-512 (one register), AVX2 with FMA (two), NEON (four) and plain C (an array).
+// on AVX-512 (one register), AVX2 with FMA (two), NEON and WebAssembly (four) and plain C (an array).
 //
 // Rules that keep the bits equal: products are fused only through f32x16_fma / f32x16_fnma, sums
 // over lanes only through f32x16_sum, and nothing uses an approximate instruction (rcp, rsqrt).
@@ -19,6 +19,8 @@
 #elif defined(__aarch64__) && !defined(WEFT_PORTABLE)
 #define WEFT_NEON 1
 #include "simd_neon.h"
+#elif defined(__wasm_simd128__)
+#include "simd_wasm.h"
 #else
 #include "simd_portable.h"
 #endif

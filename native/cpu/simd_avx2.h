@@ -79,9 +79,8 @@ static inline void f32x16_store_bf16_n(uint16_t* p, f32x16 a, int n) {
   memcpy(p, all, (size_t)n * 2);
 }
 static inline void f32x16_store_f16(uint16_t* p, f32x16 a) {
-  const int mode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-  _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph(a.lo, mode));
-  _mm_storeu_si128((__m128i*)(p + 8), _mm256_cvtps_ph(a.hi, mode));
+  _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT));
+  _mm_storeu_si128((__m128i*)(p + 8), _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT));
 }
 static inline void f32x16_store_f16_n(uint16_t* p, f32x16 a, int n) {
   uint16_t all[16];

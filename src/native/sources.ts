@@ -53,12 +53,14 @@ import quantizedTokenH from "../../native/cpu/quantized_token.h" with { type: "t
 import ropeC from "../../native/cpu/rope.c" with { type: "text" };
 import sharedMemoryC from "../../native/cpu/shared_memory.c" with { type: "text" };
 import sharedMemoryH from "../../native/cpu/shared_memory.h" with { type: "text" };
+import sharedRegionC from "../../native/cpu/shared_region.c" with { type: "text" };
 import simdH from "../../native/cpu/simd.h" with { type: "text" };
 import simdAvx2H from "../../native/cpu/simd_avx2.h" with { type: "text" };
 import simdAvx512H from "../../native/cpu/simd_avx512.h" with { type: "text" };
 import simdMathH from "../../native/cpu/simd_math.h" with { type: "text" };
 import simdNeonH from "../../native/cpu/simd_neon.h" with { type: "text" };
 import simdPortableH from "../../native/cpu/simd_portable.h" with { type: "text" };
+import simdWasmH from "../../native/cpu/simd_wasm.h" with { type: "text" };
 import slotTokensC from "../../native/cpu/slot_tokens.c" with { type: "text" };
 import softmaxC from "../../native/cpu/softmax.c" with { type: "text" };
 import softmaxH from "../../native/cpu/softmax.h" with { type: "text" };
@@ -126,12 +128,14 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "rope.c", text: ropeC },
   { name: "shared_memory.c", text: sharedMemoryC },
   { name: "shared_memory.h", text: sharedMemoryH },
+  { name: "shared_region.c", text: sharedRegionC },
   { name: "simd.h", text: simdH },
   { name: "simd_avx2.h", text: simdAvx2H },
   { name: "simd_avx512.h", text: simdAvx512H },
   { name: "simd_math.h", text: simdMathH },
   { name: "simd_neon.h", text: simdNeonH },
   { name: "simd_portable.h", text: simdPortableH },
+  { name: "simd_wasm.h", text: simdWasmH },
   { name: "slot_tokens.c", text: slotTokensC },
   { name: "softmax.c", text: softmaxC },
   { name: "softmax.h", text: softmaxH },

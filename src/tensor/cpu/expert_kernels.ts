@@ -23,7 +23,7 @@ export const CPU_EXPERT_SYMBOLS = {
     result: "i32",
   },
   // void weft_grouped_linear(weft_pool* pool, float* out, int32_t out_stride, const float* x,
-  //     int32_t x_stride, const weft_weight* const* weights, const int32_t* order,
+  //     int32_t x_stride, const uint64_t* weights, const int32_t* order,
   //     const int32_t* offsets, int32_t num_experts, int32_t input_divisor, void* scratch,
   //     int64_t scratch_bytes)
   weft_grouped_linear: {
