@@ -5,14 +5,22 @@
  * computes: GFLOP/s counts the products of the keys that causality leaves.
  * @module
  */
+import { cpuKvBlockBytes } from "../src/tensor/cpu/kv_cache.ts";
 import { openCpuDevice } from "../src/tensor/cpu/device.ts";
-import { KV_BLOCK_SIZE, type KvCacheLayer } from "../src/tensor/attention_kernels.ts";
+import {
+  KV_BLOCK_SIZE,
+  type KvCacheLayer,
+  type KvCacheShape,
+} from "../src/tensor/attention_kernels.ts";
 import type { Device } from "../src/tensor/device.ts";
+import { dtypeBytes, type KvDType } from "../src/tensor/dtype.ts";
 import { Tensor } from "../src/tensor/tensor.ts";
 import { measure } from "./_measure.ts";
 
 /** Bytes of keys and values to go round in, more than any cache holds. */
 const ROUND_BYTES = 256 * 2 ** 20;
+
+const DTYPES = ["f32", "bf16", "int8"] as const;
 
 const MODELS = [
   { model: "135M", numHeads: 9, numKvHeads: 3, headDim: 64 },
@@ -41,16 +49,18 @@ function integers(device: Device, values: ArrayLike<number>, shape = [values.len
 }
 
 /** A layer's cache with contents; layers share the values, not the memory. */
-function cacheLike(device: Device, first: KvCacheLayer | null, shape: {
-  numBlocks: number;
-  numKvHeads: number;
-  headDim: number;
-}): KvCacheLayer {
-  const cache = device.kvCache(shape.numBlocks, { ...shape, dtype: "f32" });
+function cacheLike(
+  device: Device,
+  first: KvCacheLayer | null,
+  { numBlocks, ...shape }: KvCacheShape & { readonly numBlocks: number },
+): KvCacheLayer {
+  const cache = device.kvCache(numBlocks, shape);
   for (const part of ["keys", "values"] as const) {
-    const { address, size } = cache[part];
-    if (first) device.copy(address, first[part].address, size * 4);
-    else cache[part].upload(Float32Array.from({ length: size }, (_, i) => Math.sin(i)));
+    const { address, size, dtype } = cache[part];
+    const bytes = size * dtypeBytes(dtype);
+    if (first) device.copy(address, first[part].address, bytes);
+    // A byte of 60 to 63 makes numbers of moderate size of any type, and scales.
+    else cache[part].upload(Uint8Array.from({ length: bytes }, (_, i) => 60 + (i * 7 >> 2) % 4));
   }
   return cache;
 }
@@ -59,17 +69,18 @@ function benchAttention(
   threads: number,
   model: typeof MODELS[number],
   step: typeof STEPS[number],
+  dtype: KvDType,
 ): void {
   using device = openCpuDevice({ threads });
   const { numHeads, numKvHeads, headDim } = model;
   const { context, tokens } = step;
   const length = context + tokens;
   const numBlocks = Math.ceil(length / KV_BLOCK_SIZE);
-  const bytes = length * numKvHeads * headDim * 2 * 4;
+  const bytes = 2 * cpuKvBlockBytes({ numKvHeads, headDim, dtype }) * length / KV_BLOCK_SIZE;
   const layers = tokens === 1 ? Math.ceil(ROUND_BYTES / bytes) : 1;
   const caches: KvCacheLayer[] = [];
   for (let layer = 0; layer < layers; layer++) {
-    caches.push(cacheLike(device, caches[0] ?? null, { numBlocks, numKvHeads, headDim }));
+    caches.push(cacheLike(device, caches[0] ?? null, { numBlocks, numKvHeads, headDim, dtype }));
   }
   const queries = filled(device, [tokens, numHeads * headDim]);
   const out = filled(device, [tokens, numHeads * headDim]);
@@ -96,7 +107,7 @@ function benchAttention(
   const pairs = tokens * context + tokens * (tokens + 1) / 2;
   let call = 0;
   measure(
-    `attention ${model.model}, ${step.name}, ${threads} threads`,
+    `${dtype} ${model.model}, ${step.name}, ${threads} threads`,
     { bytes, flops: 4 * pairs * numHeads * headDim },
     () => {
       const cache = caches[call++ % layers];
@@ -107,6 +118,8 @@ function benchAttention(
 
 for (const threads of new Set([1, navigator.hardwareConcurrency])) {
   for (const model of MODELS) {
-    for (const step of STEPS) benchAttention(threads, model, step);
+    for (const step of STEPS) {
+      for (const dtype of DTYPES) benchAttention(threads, model, step, dtype);
+    }
   }
 }

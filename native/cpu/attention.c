@@ -7,8 +7,10 @@
 // as a product with zero, so whatever lies there cannot show. How queries are grouped, and which thread
 // works on which, changes how often a key is loaded and nothing else.
 #include "attention_partition.h"
-#include "kv_cache.h"
 #include "pool.h"
+
+// Scores are kept in bits: weights are powers of two.
+#define LOG2_E 1.44269504f
 
 // With fewer tiles a thread, the partitions of a tile become work items of their own.
 enum { SPLIT_TILES_PER_THREAD = 8 };
@@ -30,8 +32,9 @@ typedef struct {
   int64_t out_stride;
   const float* queries;
   int64_t query_stride;
-  const float* keys;
-  const float* values;
+  const char* keys;
+  const char* values;
+  int32_t type;
   const int32_t* query_starts;
   const int32_t* context_starts;
   const int32_t* table_rows;
@@ -76,6 +79,7 @@ static kv_view kv_of(const attention* a, const tile* t) {
       .keys = a->keys,
       .values = a->values,
       .block_table = table_of(a, t->sequence),
+      .type = a->type,
       .kv_head = t->kv_head,
       .num_kv_heads = a->num_kv_heads,
       .head_dim = a->head_dim,
@@ -210,8 +214,8 @@ static int place_partials(attention* a, char* scratch, const char* scratch_end) 
 // sequence whose tokens or blocks are out of range, or -2 when kv_head_of_head is: then nothing was
 // computed.
 int32_t weft_paged_attention(weft_pool* pool, float* out, int32_t out_stride, const float* queries,
-                             int32_t query_stride, const float* keys, const float* values,
-                             int32_t num_blocks, const int32_t* query_starts,
+                             int32_t query_stride, const char* keys, const char* values,
+                             int32_t type, int32_t num_blocks, const int32_t* query_starts,
                              const int32_t* context_starts, const int32_t* table_rows,
                              const int32_t* block_tables, int32_t num_tables,
                              int32_t max_blocks, int32_t tokens, int32_t sequences,
@@ -227,6 +231,7 @@ int32_t weft_paged_attention(weft_pool* pool, float* out, int32_t out_stride, co
       .query_stride = query_stride,
       .keys = keys,
       .values = values,
+      .type = type,
       .query_starts = query_starts,
       .context_starts = context_starts,
       .table_rows = table_rows,
@@ -234,7 +239,7 @@ int32_t weft_paged_attention(weft_pool* pool, float* out, int32_t out_stride, co
       .max_blocks = max_blocks,
       .num_kv_heads = num_kv_heads,
       .head_dim = head_dim,
-      .scale = scale,
+      .scale = scale * LOG2_E,
       .window = sliding_window,
       .heads = heads,
       .head_starts = head_starts,

@@ -4,17 +4,19 @@
 
 #include <stdint.h>
 
+#include "kv_cache.h"
+
 enum {
   PARTITION = 256,     // keys that are summed before their sums are merged
   TILE_ROWS = 16,      // queries of one work item
-  MAX_HEAD_DIM = 512,  // elements of a head, checked by the caller
 };
 
 // The blocks that a sequence's head reads.
 typedef struct {
-  const float* keys;
-  const float* values;
+  const char* keys;
+  const char* values;
   const int32_t* block_table;
+  int32_t type;
   int32_t kv_head;
   int32_t num_kv_heads;
   int32_t head_dim;
@@ -29,15 +31,22 @@ typedef struct {
 } query_row;
 
 // A partial result is o padded to whole vectors, then m and l in a vector of their own; l = 0 says that
-// no key was seen.
+// no key was seen. Weights are powers of two: o and l are sums of 2^(score - m), with scores in bits.
 enum { MAX_PARTIAL_SIZE = MAX_HEAD_DIM + 16 };
-static inline int padded_dim(int head_dim) { return (head_dim + 15) / 16 * 16; }
-static inline int64_t partial_size(int head_dim) { return padded_dim(head_dim) + 16; }
+static inline int64_t partial_size(int head_dim) { return kv_padded_dim(head_dim) + 16; }
 
 // Partial results of `count` rows over the keys that each sees in the partition, to
-// `partials` [count][partial_size].
+// `partials` [count][partial_size]. `scale` turns products into bits.
 void weft_attend_partition(const kv_view* kv, const query_row* rows, int count, int partition,
                            float scale, float* partials);
+
+// The same for one type of keys and values each.
+void weft_attend_partition_f32(const kv_view* kv, const query_row* rows, int count, int partition,
+                               float scale, float* partials);
+void weft_attend_partition_bf16(const kv_view* kv, const query_row* rows, int count, int partition,
+                                float scale, float* partials);
+void weft_attend_partition_int8(const kv_view* kv, const query_row* rows, int count, int partition,
+                                float scale, float* partials);
 
 // Appends a later partition's result to `total`.
 void weft_merge_partial(float* total, const float* partial, int head_dim);

@@ -31,6 +31,7 @@ static inline i32x16 i32x16_load_i16(const int16_t* p) {
   return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i*)p));
 }
 static inline i32x16 i32x16_load(const int32_t* p) { return _mm512_loadu_si512(p); }
+static inline void i32x16_store(int32_t* p, i32x16 a) { _mm512_storeu_si512(p, a); }
 
 static inline weight_quad weight_quad_8(const uint8_t* p) {
   return (weight_quad){_mm512_loadu_si512(p)};
@@ -114,6 +115,10 @@ static inline i32x16 i32x16_load_i16(const int16_t* p) {
 static inline i32x16 i32x16_load(const int32_t* p) {
   return (i32x16){_mm256_loadu_si256((const __m256i*)p), _mm256_loadu_si256((const __m256i*)(p + 8))};
 }
+static inline void i32x16_store(int32_t* p, i32x16 a) {
+  _mm256_storeu_si256((__m256i*)p, a.lo);
+  _mm256_storeu_si256((__m256i*)(p + 8), a.hi);
+}
 
 static inline weight_quad weight_quad_8(const uint8_t* p) {
   return (weight_quad){_mm256_loadu_si256((const __m256i*)p),
@@ -190,6 +195,9 @@ static inline i32x16 i32x16_mul(i32x16 a, i32x16 b) {
 }
 static inline i32x16 i32x16_load(const int32_t* p) {
   WEFT_INTEGER_QUARTERS(i32x16, vld1q_s32(p + 4 * i));
+}
+static inline void i32x16_store(int32_t* p, i32x16 a) {
+  for (int i = 0; i < 4; i++) vst1q_s32(p + 4 * i, a.q[i]);
 }
 static inline i32x16 i32x16_load_i16(const int16_t* p) {
   WEFT_INTEGER_QUARTERS(i32x16, vmovl_s16(vld1_s16(p + 4 * i)));
@@ -300,6 +308,7 @@ static inline i32x16 i32x16_load(const int32_t* p) {
   memcpy(&r, p, sizeof r);
   return r;
 }
+static inline void i32x16_store(int32_t* p, i32x16 a) { memcpy(p, &a, sizeof a); }
 
 static inline weight_quad weight_quad_8(const uint8_t* p) {
   weight_quad quad;

@@ -1,55 +1,98 @@
-// Writes the keys and values of a step into the paged cache.
+// Writes keys and values into the blocks of the paged cache.
 #include "kv_cache.h"
 
-#include <string.h>
+#include "integer_dot.h"
+#include "simd.h"
 
-#include "pool.h"
+enum { LARGEST_INT8 = 127 };
 
-// Below this many tokens waking the pool costs more than it saves.
-enum { PARALLEL_ROWS = 32 };
+static inline int tail(int d, int head_dim) { return head_dim - d < 16 ? head_dim - d : 16; }
 
-typedef struct {
-  float* key_cache;
-  float* value_cache;
-  const float* keys;
-  int64_t key_stride;
-  const float* values;
-  int64_t value_stride;
-  const int32_t* slots;
-  int rows;
-  int num_kv_heads;
-  int head_dim;
-} kv_write;
+// Rounds x to int8 at the scale that is returned, and adds 128; where a number isn't finite, neither is
+// the scale.
+static float quantize(uint8_t* out, const float* x, int head_dim) {
+  f32x16 largest = f32x16_zero(), poison = f32x16_zero();
+  for (int d = 0; d < head_dim; d += 16) {
+    const f32x16 value = f32x16_load_n(x + d, tail(d, head_dim));
+    largest = f32x16_max(largest, f32x16_abs(value));
+    poison = f32x16_fma(value, f32x16_zero(), poison);
+  }
+  const float not_finite = f32x16_sum(poison);
+  const float scale = f32x16_hmax(largest) / LARGEST_INT8;
+  // Below, the inverse would overflow.
+  const int zero = not_finite != 0 || scale < 0x1p-120f;
+  const f32x16 inverse = f32x16_set1(zero ? 0.0f : 1.0f / scale);
+  for (int d = 0; d < head_dim; d += 16) {
+    const f32x16 value = f32x16_load_n(x + d, not_finite != 0 ? 0 : tail(d, head_dim));
+    int8_t rounded[16];
+    f32x16_store_i8(rounded, f32x16_mul(value, inverse));
+    for (int i = 0; i < 16; i++) out[d + i] = (uint8_t)(rounded[i] + 128);
+  }
+  return scale + not_finite;
+}
 
-// Work is cut by heads: tokens of one block share cache lines of the transposed keys.
-static void write_heads(void* context, int64_t begin, int64_t end) {
-  const kv_write* w = context;
-  const int dim = w->head_dim;
-  for (int head = (int)begin; head < end; head++) {
-    for (int row = 0; row < w->rows; row++) {
-      const int slot = w->slots[row], lane = slot % KV_BLOCK;
-      const int64_t base = kv_offset(slot / KV_BLOCK, head, w->num_kv_heads, dim);
-      const float* key = w->keys + row * w->key_stride + head * dim;
-      float* key_lane = w->key_cache + base + lane;
-      for (int d = 0; d < dim; d++) key_lane[d * KV_BLOCK] = key[d];
-      memcpy(w->value_cache + base + lane * dim, w->values + row * w->value_stride + head * dim,
-             (size_t)dim * sizeof(float));
-    }
+static void narrow(uint16_t* out, const float* x, int head_dim) {
+  for (int d = 0; d < head_dim; d += 16) {
+    const int n = tail(d, head_dim);
+    f32x16_store_bf16_n(out + d, f32x16_load_n(x + d, n), n);
   }
 }
 
-// Stores `rows` keys and values, [rows, num_kv_heads * head_dim] with their strides, at `slots`
-// (block * 16 + offset). Returns -1, or the first row whose slot lies outside the cache: then nothing
-// was written.
-int32_t weft_write_kv_cache(weft_pool* pool, float* key_cache, float* value_cache, const float* keys,
-                            int32_t key_stride, const float* values, int32_t value_stride,
-                            const int32_t* slots, int32_t rows, int32_t num_blocks,
-                            int32_t num_kv_heads, int32_t head_dim) {
-  for (int row = 0; row < rows; row++) {
-    if (slots[row] < 0 || slots[row] / KV_BLOCK >= num_blocks) return row;
+static void store_key_f32(kv_place place, const float* key, int head_dim) {
+  float* out = (float*)place.keys + place.lane;
+  for (int d = 0; d < head_dim; d++) out[d * KV_BLOCK] = key[d];
+}
+
+static void store_key_bf16(kv_place place, const float* key, int head_dim) {
+  uint16_t rounded[MAX_HEAD_DIM + 1];
+  narrow(rounded, key, head_dim);
+  rounded[head_dim] = 0;  // multiplied with a query's zero
+  char* out = place.keys + place.lane * 4;
+  for (int d = 0; d < head_dim; d += 2) memcpy(out + d * 2 * KV_BLOCK, rounded + d, 4);
+}
+
+static void store_key_int8(kv_place place, const float* key, int head_dim) {
+  uint8_t rounded[MAX_HEAD_DIM];
+  const float scale = quantize(rounded, key, head_dim);
+  char* out = place.keys + place.lane * 4;
+  for (int d = 0; d < head_dim; d += 4) memcpy(out + d * KV_BLOCK, rounded + d, 4);
+  memcpy(place.keys + kv_scales_offset(head_dim) + place.lane * 4, &scale, 4);
+}
+
+static void store_value_f32(kv_place place, const float* value, int head_dim) {
+  float* out = (float*)place.values + (int64_t)place.lane * kv_padded_dim(head_dim);
+  memcpy(out, value, (size_t)head_dim * sizeof(float));
+}
+
+static void store_value_bf16(kv_place place, const float* value, int head_dim) {
+  uint16_t rounded[MAX_HEAD_DIM];
+  narrow(rounded, value, head_dim);
+  const int pair = place.lane / 2, which = place.lane % 2;
+  uint16_t* out = (uint16_t*)place.values + (int64_t)pair * kv_padded_dim(head_dim) * 2 + which;
+  for (int d = 0; d < head_dim; d++) out[d * 2] = rounded[d];
+}
+
+static void store_value_int8(kv_place place, const float* value, int head_dim) {
+  uint8_t rounded[MAX_HEAD_DIM];
+  const float scale = quantize(rounded, value, head_dim);
+  const int quad = place.lane / 4, which = place.lane % 4;
+  char* out = place.values + (int64_t)quad * kv_padded_dim(head_dim) * 4 + which;
+  for (int d = 0; d < head_dim; d++) out[d * 4] = (char)rounded[d];
+  memcpy(place.values + kv_scales_offset(head_dim) + place.lane * 4, &scale, 4);
+}
+
+void weft_store_key(int type, kv_place place, const float* key, int head_dim) {
+  switch (type) {
+    case KV_BF16: store_key_bf16(place, key, head_dim); return;
+    case KV_INT8: store_key_int8(place, key, head_dim); return;
+    default: store_key_f32(place, key, head_dim);
   }
-  kv_write w = {key_cache,    value_cache, keys, key_stride,   values,
-                value_stride, slots,       rows, num_kv_heads, head_dim};
-  weft_pool_run(pool, write_heads, &w, num_kv_heads, rows < PARALLEL_ROWS ? num_kv_heads : 1);
-  return -1;
+}
+
+void weft_store_value(int type, kv_place place, const float* value, int head_dim) {
+  switch (type) {
+    case KV_BF16: store_value_bf16(place, value, head_dim); return;
+    case KV_INT8: store_value_int8(place, value, head_dim); return;
+    default: store_value_f32(place, value, head_dim);
+  }
 }

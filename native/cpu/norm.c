@@ -1,5 +1,7 @@
-// RMSNorm, with the residual addition before it or per head, and LayerNorm. One thread reduces a
+// RMSNorm and LayerNorm, with the residual addition before them. One thread reduces a
 // row: sixteen interleaved partial sums, then f32x16_sum.
+#include "norm.h"
+
 #include <math.h>
 
 #include "pool.h"
@@ -15,7 +17,6 @@ typedef struct {
   const float* weight;
   const float* bias;  // LayerNorm only
   int64_t size;
-  int64_t heads;  // headwise RMSNorm only
   float epsilon;
 } norm_context;
 
@@ -30,8 +31,8 @@ static void add_into(float* residual, const float* x, int64_t size) {
   }
 }
 
-static void rms_norm_row(float* out, const float* x, const float* weight, int64_t size,
-                         float epsilon) {
+void weft_rms_norm_row(float* out, const float* x, const float* weight, int64_t size,
+                       float epsilon) {
   f32x16 squares = f32x16_zero();
   for (int64_t i = 0; i < size; i += 16) {
     const f32x16 value = f32x16_load_n(x + i, tail(i, size));
@@ -81,17 +82,7 @@ static const float* norm_input(const norm_context* c, int64_t row) {
 static void rms_norm_task(void* argument, int64_t begin, int64_t end) {
   const norm_context* c = argument;
   for (int64_t row = begin; row < end; row++) {
-    rms_norm_row(c->out + row * c->out_stride, norm_input(c, row), c->weight, c->size, c->epsilon);
-  }
-}
-
-static void head_rms_norm_task(void* argument, int64_t begin, int64_t end) {
-  const norm_context* c = argument;
-  for (int64_t row = begin; row < end; row++) {
-    for (int64_t head = 0; head < c->heads; head++) {
-      float* x = c->out + row * c->out_stride + head * c->size;
-      rms_norm_row(x, x, c->weight, c->size, c->epsilon);
-    }
+    weft_rms_norm_row(c->out + row * c->out_stride, norm_input(c, row), c->weight, c->size, c->epsilon);
   }
 }
 
@@ -114,14 +105,6 @@ void weft_rms_norm(weft_pool* pool, float* out, int32_t out_stride, const float*
                           .residual = residual, .residual_stride = residual_stride,
                           .weight = weight, .size = size, .epsilon = epsilon};
   weft_pool_run(pool, rms_norm_task, &context, rows, norm_grain(size));
-}
-
-// RMSNorm in place of each of `heads` heads of `head_size` elements.
-void weft_head_rms_norm(weft_pool* pool, float* x, int32_t x_stride, const float* weight,
-                        int32_t rows, int32_t heads, int32_t head_size, float epsilon) {
-  norm_context context = {.out = x, .out_stride = x_stride, .weight = weight, .size = head_size,
-                          .heads = heads, .epsilon = epsilon};
-  weft_pool_run(pool, head_rms_norm_task, &context, rows, norm_grain((int64_t)heads * head_size));
 }
 
 // out = (x - mean) / sqrt(variance + epsilon) * weight + bias; residual as in weft_rms_norm.

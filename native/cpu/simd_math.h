@@ -21,6 +21,22 @@ static inline f32x16 f32x16_exp(f32x16 x) {
   return f32x16_scale(f32x16_add(f32x16_set1(1.0f), p), n);
 }
 
+// 2^x for x <= 0: one rounding of the exponent instead of two of a product, for attention, which keeps its
+// scores in bits. The polynomial leaves 1e-8. 2^0 = 1 and 2^-inf = 0 exactly.
+static inline f32x16 f32x16_exp2(f32x16 x) {
+  x = f32x16_max(f32x16_set1(-160.0f), x);
+  const f32x16 n = f32x16_round(x);
+  const f32x16 r = f32x16_sub(x, n);
+  f32x16 p = f32x16_set1(0x1.44138ap-13f);
+  p = f32x16_fma(p, r, f32x16_set1(0x1.5f089p-10f));
+  p = f32x16_fma(p, r, f32x16_set1(0x1.3b2a54p-7f));
+  p = f32x16_fma(p, r, f32x16_set1(0x1.c6af6cp-5f));
+  p = f32x16_fma(p, r, f32x16_set1(0x1.ebfbep-3f));
+  p = f32x16_fma(p, r, f32x16_set1(0x1.62e43p-1f));
+  p = f32x16_fma(p, r, f32x16_set1(1.0f));
+  return f32x16_scale(p, n);
+}
+
 // ln x = exponent ln 2 + ln(1 + f), the latter by the series of artanh in s = f / (2 + f), |s| <=
 // 1/5. ln 0 = -inf, ln of a negative number is NaN.
 static inline f32x16 f32x16_log(f32x16 x) {

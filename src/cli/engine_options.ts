@@ -25,6 +25,7 @@ export function engineOptions(values: EngineFlagValues, model: string): EngineOp
     device: values.device,
     dtype: values.dtype,
     quantization: values.quantization,
+    kvCacheDtype: values["kv-cache-dtype"],
     loadFormat: values["load-format"],
     launcher: values.launcher,
     enforceEager: values["enforce-eager"],

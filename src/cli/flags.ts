@@ -88,6 +88,11 @@ export const ENGINE_FLAGS = {
     shownDefault: "as the checkpoint is",
     help: "Quantise the linear layers of a dense checkpoint while it is loaded",
   }),
+  "kv-cache-dtype": choice({
+    values: { auto: "auto", ...DTYPES, int8: "int8" },
+    fallback: "auto",
+    help: "Type of keys and values; auto is bf16, f32 where products are exact, on GPUs theirs",
+  }),
   "load-format": choice({
     values: { safetensors: "safetensors", dummy: "dummy" },
     fallback: "safetensors",

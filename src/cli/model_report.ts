@@ -32,6 +32,8 @@ export interface ModelReport {
   readonly quantization: string;
   /** Bytes of tensors by stored type. */
   readonly bytes_by_dtype: Readonly<Record<string, number>>;
+  /** Type in which keys and values are kept. */
+  readonly kv_cache_dtype: string;
   /** Bytes of keys and values of one token, over all ranks. */
   readonly kv_bytes_per_token: number;
   /** Blocks of the KV cache of a replica; on GPUs at most, where the ranks settle it. */
@@ -86,6 +88,7 @@ export function describeModel(options: EngineOptions): ModelReport {
     max_model_len: engine.maxModelLen,
     quantization: describeQuantization(engine),
     bytes_by_dtype: bytes,
+    kv_cache_dtype: engine.kvCacheDtype,
     kv_bytes_per_token: footprints.reduce((sum, rank) => sum + rank.kvBytesPerToken, 0),
     kv_blocks: kvBlocks,
     memory: describeMemory(engine),

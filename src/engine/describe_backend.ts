@@ -19,6 +19,7 @@ export function describeBackend(
     instructionSetChoice: instructionSetReason,
     kernels: kernelHash,
     activations: config.activationDtype,
+    kvCache: config.kvCacheDtype,
     layout: `${config.tensorParallelSize} tensor x ${config.pipelineParallelSize} pipeline`,
     communicator: report.communicator,
     launcher: config.launcher,

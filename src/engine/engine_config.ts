@@ -10,7 +10,7 @@ import { kvBytesPerBlock } from "../models/rank_footprint.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { GpuDescription } from "../tensor/cuda/list_gpus.ts";
 import type { DeviceKind } from "../tensor/device.ts";
-import type { WeightDType } from "../tensor/dtype.ts";
+import type { KvDType, WeightDType } from "../tensor/dtype.ts";
 import { activationDtypeOf } from "../tensor/open_device.ts";
 import {
   chooseDevice,
@@ -21,6 +21,7 @@ import {
 import { engineFootprints } from "./engine_memory.ts";
 import { availableCores, availableMemory } from "./host_resources.ts";
 import { blocksInBytes } from "./kv_cache_size.ts";
+import { kvCacheDtype } from "./kv_cache_dtype.ts";
 import { positive } from "./positive.ts";
 import { type StepLimits, stepLimits } from "./step_limits.ts";
 import type { EngineOptions } from "./types.ts";
@@ -65,8 +66,10 @@ export interface EngineConfig extends StepLimits {
   readonly format: WeightDType | null;
   /** Quantises linear weights while they are loaded. */
   readonly quantization: EngineOptions["quantization"];
-  /** Type of the activations, and of keys and values. */
+  /** Type of the activations. */
   readonly activationDtype: WeightDType;
+  /** How keys and values are kept. */
+  readonly kvCacheDtype: KvDType;
   /** Where weights come from. */
   readonly loadFormat: "safetensors" | "dummy";
   /** Threads of each rank. */
@@ -166,16 +169,31 @@ function verifyQuantization(
 
 /** A GPU multiplies all weights in one type, that of most of the checkpoint when nothing is said. */
 function typesOf(
-  { model, dtype = "auto", loadFormat }: EngineOptions,
+  options: EngineOptions,
   modelConfig: ModelConfig,
   device: DeviceKind,
-): Pick<EngineConfig, "format" | "activationDtype"> {
-  if (device === "cpu") {
-    return { format: dtype === "auto" ? null : dtype, activationDtype: "f32" };
-  }
-  const stored = loadFormat === "dummy" ? modelConfig.dtype : majorityType(model, modelConfig);
-  const format = dtype === "auto" ? stored : dtype;
-  return { format, activationDtype: activationDtypeOf(device, format) };
+): Pick<EngineConfig, "format" | "activationDtype" | "kvCacheDtype"> {
+  const { dtype = "auto" } = options;
+  const format = dtype === "auto" ? storedType(options, modelConfig) : dtype;
+  const activationDtype = activationDtypeOf(device, format);
+  // Products with quantised weights round more than a cache of bf16 does.
+  const isQuantized = options.quantization !== undefined || modelConfig.quantization !== null;
+  return {
+    format: device === "cpu" && dtype === "auto" ? null : format,
+    activationDtype,
+    kvCacheDtype: kvCacheDtype(options.kvCacheDtype ?? "auto", {
+      device,
+      computeDtype: isQuantized && dtype === "auto" ? "bf16" : format,
+      activationDtype,
+    }),
+  };
+}
+
+function storedType(
+  { model, loadFormat }: EngineOptions,
+  modelConfig: ModelConfig,
+): WeightDType {
+  return loadFormat === "dummy" ? modelConfig.dtype : majorityType(model, modelConfig);
 }
 
 function majorityType(model: string, modelConfig: ModelConfig): WeightDType {

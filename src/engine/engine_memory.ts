@@ -26,6 +26,7 @@ export type FootprintConfig = Pick<
   | "format"
   | "quantization"
   | "activationDtype"
+  | "kvCacheDtype"
   | "maxNumBatchedTokens"
   | "maxLogitRows"
 >;

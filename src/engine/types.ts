@@ -173,6 +173,11 @@ export interface EngineOptions {
    * either way. Activations are rounded to 8 bits too, unless `dtype` is `f32`.
    */
   readonly quantization?: "int8" | "int4";
+  /**
+   * How keys and values are kept. `auto` on a CPU: bf16, or f32 where products are exact (`dtype` f32 or
+   * f16). GPUs keep them as they keep activations.
+   */
+  readonly kvCacheDtype?: "auto" | "f32" | "bf16" | "f16" | "int8";
   /** How ranks are started. Default `thread` on a CPU, `process` on GPUs. */
   readonly launcher?: "thread" | "process";
   /** Where it computes on GPUs: the first of them; each rank takes the next. Default 0. */

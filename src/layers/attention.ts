@@ -119,9 +119,12 @@ export class Attention implements Disposable {
 
   /** Allocates the layer's KV cache; one that it had before is freed. */
   allocateCache(numBlocks: number): void {
-    const { device, activationDtype: dtype = "f32" } = this.#context;
+    const { device, activationDtype = "f32", kvCacheDtype } = this.#context;
     this.#freeCache();
-    this.#cache = device.kvCache(numBlocks, { ...this.#shape, dtype });
+    this.#cache = device.kvCache(numBlocks, {
+      ...this.#shape,
+      dtype: kvCacheDtype ?? activationDtype,
+    });
   }
 
   /** `out = attention(x)`, both `[tokens, hiddenSize]`. */

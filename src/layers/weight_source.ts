@@ -14,7 +14,7 @@ import {
   type WeightOptions,
   type WeightPart,
 } from "../tensor/linear_kernels.ts";
-import { type DType, dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
+import { type DType, dtypeBytes, type KvDType, type WeightDType } from "../tensor/dtype.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
 /** A named tensor in host memory, row-major and contiguous. */
@@ -66,6 +66,8 @@ export interface LayerContext {
   readonly quantization?: WeightOptions["quantization"];
   /** Type of what `Device.activationDtype` says is kept in it; `f32` when left out. */
   readonly activationDtype?: WeightDType;
+  /** How keys and values are kept; as activations are when left out. */
+  readonly kvCacheDtype?: KvDType;
   /** Largest number of rows (tokens) of a step. */
   readonly maxRows: number;
 }

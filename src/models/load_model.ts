@@ -5,7 +5,7 @@
 import type { DeviceMesh } from "../distributed/device_mesh.ts";
 import type { WeightSource } from "../layers/weight_source.ts";
 import type { Device } from "../tensor/device.ts";
-import type { WeightDType } from "../tensor/dtype.ts";
+import type { KvDType, WeightDType } from "../tensor/dtype.ts";
 import type { WeightOptions } from "../tensor/linear_kernels.ts";
 import { CausalLm } from "./causal_lm.ts";
 import type { ModelConfig } from "./model_config.ts";
@@ -28,6 +28,8 @@ export interface LoadModelOptions {
   readonly quantization?: WeightOptions["quantization"];
   /** Type of the activations, as the device says; `f32` when left out. */
   readonly activationDtype?: WeightDType;
+  /** How keys and values are kept; as activations are when left out. */
+  readonly kvCacheDtype?: KvDType;
   /** Positions that a sequence may take. */
   readonly maxModelLen: number;
   /** Tokens of the largest step. */
@@ -51,6 +53,7 @@ export function loadModel(options: LoadModelOptions): CausalLm {
     format: options.format,
     quantization: options.quantization,
     activationDtype,
+    kvCacheDtype: options.kvCacheDtype,
     maxRows,
     config,
     stage,

@@ -4,6 +4,7 @@
  */
 import type { Communicator } from "../distributed/communicator.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
+import { cpuKvBlockBytes } from "../tensor/cpu/kv_cache.ts";
 import type { Device, DeviceKind } from "../tensor/device.ts";
 import { dtypeBytes, type WeightDType } from "../tensor/dtype.ts";
 import {
@@ -99,10 +100,12 @@ export function measuringDevice(
       return Tensor.view(device as Device, 0n, { shape: [source.length] });
     },
     kvCache(numBlocks, { numKvHeads, headDim, dtype }) {
-      const shape = [numBlocks, KV_BLOCK_SIZE, numKvHeads, headDim];
-      const cache = Tensor.view(device as Device, 0n, { shape, dtype });
-      total.kvBytes += 2 * cache.size * dtypeBytes(dtype);
-      return { keys: cache, values: cache };
+      const blockBytes = kind === "cpu"
+        ? cpuKvBlockBytes({ numKvHeads, headDim, dtype })
+        : KV_BLOCK_SIZE * numKvHeads * headDim * dtypeBytes(dtype === "int8" ? "u8" : dtype);
+      total.kvBytes += 2 * numBlocks * blockBytes;
+      const part = Tensor.view(device as Device, 0n, { shape: [0] });
+      return { keys: part, values: part, dtype };
     },
   };
   return device as Device;

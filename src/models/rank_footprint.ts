@@ -6,7 +6,7 @@
 import type { DeviceMesh } from "../distributed/device_mesh.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { DeviceKind } from "../tensor/device.ts";
-import type { WeightDType } from "../tensor/dtype.ts";
+import type { KvDType, WeightDType } from "../tensor/dtype.ts";
 import type { WeightOptions } from "../tensor/linear_kernels.ts";
 import { loadModel } from "./load_model.ts";
 import { measuringDevice, placeInGroup } from "./measuring_device.ts";
@@ -40,8 +40,10 @@ export interface RankFootprintOptions {
   readonly device: DeviceKind;
   /** Storage of linear weights; null keeps the checkpoint's. */
   readonly format: WeightDType | null;
-  /** Type of the activations, and of keys and values. */
+  /** Type of the activations. */
   readonly activationDtype: WeightDType;
+  /** How keys and values are kept; as activations are when left out. */
+  readonly kvCacheDtype?: KvDType;
   /** Quantises linear weights while they are loaded. */
   readonly quantization: WeightOptions["quantization"];
   /** How the checkpoint's tensors are stored. */
@@ -122,6 +124,7 @@ function measureRank(
     format: options.format,
     quantization: options.quantization,
     activationDtype: options.activationDtype,
+    kvCacheDtype: options.kvCacheDtype,
     maxModelLen: 1,
     maxRows: options.maxRows,
     maxLogitRows: options.maxLogitRows,

@@ -7,6 +7,11 @@ import activationC from "../../native/cpu/activation.c" with { type: "text" };
 import activationH from "../../native/cpu/activation.h" with { type: "text" };
 import amxH from "../../native/cpu/amx.h" with { type: "text" };
 import attentionC from "../../native/cpu/attention.c" with { type: "text" };
+import attentionBf16C from "../../native/cpu/attention_bf16.c" with { type: "text" };
+import attentionBlocksH from "../../native/cpu/attention_blocks.h" with { type: "text" };
+import attentionF32C from "../../native/cpu/attention_f32.c" with { type: "text" };
+import attentionGroupH from "../../native/cpu/attention_group.h" with { type: "text" };
+import attentionInt8C from "../../native/cpu/attention_int8.c" with { type: "text" };
 import attentionPartitionC from "../../native/cpu/attention_partition.c" with { type: "text" };
 import attentionPartitionH from "../../native/cpu/attention_partition.h" with { type: "text" };
 import bandwidthC from "../../native/cpu/bandwidth.c" with { type: "text" };
@@ -32,6 +37,7 @@ import mappedPagesH from "../../native/cpu/mapped_pages.h" with { type: "text" }
 import memoryC from "../../native/cpu/memory.c" with { type: "text" };
 import memoryMapC from "../../native/cpu/memory_map.c" with { type: "text" };
 import normC from "../../native/cpu/norm.c" with { type: "text" };
+import normH from "../../native/cpu/norm.h" with { type: "text" };
 import orderedKeyH from "../../native/cpu/ordered_key.h" with { type: "text" };
 import panelMemoryC from "../../native/cpu/panel_memory.c" with { type: "text" };
 import panelPackC from "../../native/cpu/panel_pack.c" with { type: "text" };
@@ -50,7 +56,7 @@ import quantizedLinearC from "../../native/cpu/quantized_linear.c" with { type: 
 import quantizedPackC from "../../native/cpu/quantized_pack.c" with { type: "text" };
 import quantizedTileH from "../../native/cpu/quantized_tile.h" with { type: "text" };
 import quantizedTokenH from "../../native/cpu/quantized_token.h" with { type: "text" };
-import ropeC from "../../native/cpu/rope.c" with { type: "text" };
+import rotateAndCacheC from "../../native/cpu/rotate_and_cache.c" with { type: "text" };
 import sharedMemoryC from "../../native/cpu/shared_memory.c" with { type: "text" };
 import sharedMemoryH from "../../native/cpu/shared_memory.h" with { type: "text" };
 import sharedRegionC from "../../native/cpu/shared_region.c" with { type: "text" };
@@ -82,6 +88,11 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "activation.h", text: activationH },
   { name: "amx.h", text: amxH },
   { name: "attention.c", text: attentionC },
+  { name: "attention_bf16.c", text: attentionBf16C },
+  { name: "attention_blocks.h", text: attentionBlocksH },
+  { name: "attention_f32.c", text: attentionF32C },
+  { name: "attention_group.h", text: attentionGroupH },
+  { name: "attention_int8.c", text: attentionInt8C },
   { name: "attention_partition.c", text: attentionPartitionC },
   { name: "attention_partition.h", text: attentionPartitionH },
   { name: "bandwidth.c", text: bandwidthC },
@@ -107,6 +118,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "memory.c", text: memoryC },
   { name: "memory_map.c", text: memoryMapC },
   { name: "norm.c", text: normC },
+  { name: "norm.h", text: normH },
   { name: "ordered_key.h", text: orderedKeyH },
   { name: "panel_memory.c", text: panelMemoryC },
   { name: "panel_pack.c", text: panelPackC },
@@ -125,7 +137,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "quantized_pack.c", text: quantizedPackC },
   { name: "quantized_tile.h", text: quantizedTileH },
   { name: "quantized_token.h", text: quantizedTokenH },
-  { name: "rope.c", text: ropeC },
+  { name: "rotate_and_cache.c", text: rotateAndCacheC },
   { name: "shared_memory.c", text: sharedMemoryC },
   { name: "shared_memory.h", text: sharedMemoryH },
   { name: "shared_region.c", text: sharedRegionC },

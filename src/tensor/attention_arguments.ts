@@ -7,11 +7,9 @@ import {
   type AttentionShape,
   type BatchTensors,
   KV_BLOCK_SIZE,
-  type KvCacheLayer,
   type QueryKeyTransform,
 } from "./attention_kernels.ts";
 import { checkActivations, checkCount, checkMatrix, checkVector } from "./kernel_arguments.ts";
-import type { Tensor } from "./tensor.ts";
 
 /** `kernels` behind checks of their arguments, which throw RangeError. */
 export function checkedAttentionKernels(kernels: AttentionKernels): AttentionKernels {
@@ -30,7 +28,6 @@ export function checkedAttentionKernels(kernels: AttentionKernels): AttentionKer
       checkActivations(kernel, "queries", queries, rows, numHeads * headDim);
       checkMatrix(kernel, "keys", keys, rows, numKvHeads * headDim, queries.dtype);
       checkMatrix(kernel, "values", values, rows, numKvHeads * headDim, queries.dtype);
-      checkCacheDtype(kernel, cache, queries);
       checkVector(kernel, "positions", batch.positions, rows, "i32");
       checkVector(kernel, "slotMapping", batch.slotMapping, rows, "i32");
       checkTransform(kernel, transform, headDim);
@@ -43,7 +40,6 @@ export function checkedAttentionKernels(kernels: AttentionKernels): AttentionKer
       const kernel = "pagedAttention";
       checkActivations(kernel, "queries", queries, tokens, numHeads * headDim);
       checkMatrix(kernel, "out", out, tokens, numHeads * headDim, queries.dtype);
-      checkCacheDtype(kernel, cache, queries);
       checkBatch(kernel, batch, counts.sequences);
       checkShape(kernel, shape);
       checkCount(kernel, "tokens * numHeads", tokens * numHeads);
@@ -88,14 +84,6 @@ function checkShape(kernel: string, shape: AttentionShape): void {
   if (!(shape.scale > 0 && shape.scale < Infinity)) {
     throw new RangeError(
       `Cannot run ${kernel} as scale must be positive: current value is ${shape.scale}`,
-    );
-  }
-}
-
-function checkCacheDtype(kernel: string, cache: KvCacheLayer, queries: Tensor): void {
-  if (cache.keys.dtype !== queries.dtype || cache.values.dtype !== queries.dtype) {
-    throw new RangeError(
-      `Cannot run ${kernel} as the KV cache must be ${queries.dtype} as the queries are: it is ${cache.keys.dtype}`,
     );
   }
 }

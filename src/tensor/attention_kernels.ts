@@ -2,7 +2,7 @@
  * The paged KV cache, and the kernels of attention over it.
  * @module
  */
-import type { WeightDType } from "./dtype.ts";
+import type { KvDType } from "./dtype.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Number of tokens in one block of the KV cache. */
@@ -24,12 +24,24 @@ export interface AttentionShape {
   readonly slidingWindow: number;
 }
 
+/** Heads of a layer's cache. */
+export interface KvCacheShape {
+  /** Key/value heads held by this rank. */
+  readonly numKvHeads: number;
+  /** Elements per head. */
+  readonly headDim: number;
+  /** How elements are kept. */
+  readonly dtype: KvDType;
+}
+
 /** The cached keys and values of one layer; their layout is private to the device. */
 export interface KvCacheLayer {
   /** Key blocks. */
   readonly keys: Tensor;
   /** Value blocks. */
   readonly values: Tensor;
+  /** How their elements are kept. */
+  readonly dtype: KvDType;
 }
 
 /**
@@ -66,11 +78,11 @@ export interface QueryKeyTransform {
 
 /** Positions, the KV cache, and attention over it. */
 export interface AttentionKernels {
-  /** Allocates (untouched) key and value blocks for one layer, in the activations' type. */
-  kvCache(
-    numBlocks: number,
-    shape: { numKvHeads: number; headDim: number; dtype: WeightDType },
-  ): KvCacheLayer;
+  /**
+   * Allocates (untouched) key and value blocks for one layer. Keys and values are rounded to `dtype` when
+   * they are stored. Throws RangeError when the device can't keep them in it.
+   */
+  kvCache(numBlocks: number, shape: KvCacheShape): KvCacheLayer;
 
   /**
    * Norms and rotates queries and keys, and stores keys and values at `slotMapping`. Queries

@@ -9,6 +9,9 @@ export type DType = "f64" | "f32" | "f16" | "bf16" | "i64" | "i32" | "u8";
 /** Element types in which weights can be stored and multiplied. */
 export type WeightDType = "f32" | "f16" | "bf16";
 
+/** Types in which keys and values can be kept; `int8` has a scale for each token and head. */
+export type KvDType = WeightDType | "int8";
+
 const BYTES: Readonly<Record<DType, number>> = {
   f64: 8,
   f32: 4,

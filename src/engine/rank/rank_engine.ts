@@ -114,6 +114,7 @@ function loadRankModel(
     format: config.format,
     quantization: config.quantization,
     activationDtype: config.activationDtype,
+    kvCacheDtype: config.kvCacheDtype,
     maxModelLen: config.maxModelLen,
     maxRows: config.maxNumBatchedTokens,
     maxLogitRows: config.maxLogitRows,

@@ -2,19 +2,21 @@
  * The kernels of `native/cpu/attention.c`: checks, then the call.
  * @module
  */
-import { type AttentionKernels, type AttentionShape, KV_BLOCK_SIZE } from "../attention_kernels.ts";
+import type { AttentionKernels, AttentionShape } from "../attention_kernels.ts";
+import { checkCpuActivations } from "./arguments.ts";
 import type { CpuContext } from "./context.ts";
-import { checkCache, type CpuHeadKernels } from "./head_kernels.ts";
-import { Tensor } from "../tensor.ts";
+import { checkCache, cpuKvCache, kvTypeCode } from "./kv_cache.ts";
+import { CPU_ROTATE_SYMBOLS, cpuRotateAndCache } from "./rotate_kernels.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_ATTENTION_SYMBOLS = {
+  ...CPU_ROTATE_SYMBOLS,
   // int64_t weft_attention_scratch_bytes(int32_t tokens, int32_t sequences, int32_t num_heads,
   //     int32_t num_kv_heads)
   weft_attention_scratch_bytes: { parameters: ["i32", "i32", "i32", "i32"], result: "i64" },
   // int32_t weft_paged_attention(weft_pool* pool, float* out, int32_t out_stride,
-  //     const float* queries, int32_t query_stride, const float* keys, const float* values,
-  //     int32_t num_blocks, const int32_t* query_starts, const int32_t* context_starts,
+  //     const float* queries, int32_t query_stride, const char* keys, const char* values,
+  //     int32_t type, int32_t num_blocks, const int32_t* query_starts, const int32_t* context_starts,
   //     const int32_t* table_rows, const int32_t* block_tables, int32_t num_tables,
   //     int32_t max_blocks, int32_t tokens, int32_t sequences,
   //     const int32_t* kv_head_of_head, int32_t num_heads, int32_t num_kv_heads, int32_t head_dim,
@@ -28,6 +30,7 @@ export const CPU_ATTENTION_SYMBOLS = {
       "i32",
       "usize",
       "usize",
+      "i32",
       "i32",
       "usize",
       "usize",
@@ -50,8 +53,6 @@ export const CPU_ATTENTION_SYMBOLS = {
   },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-const MAX_HEAD_DIM = 512;
-
 /**
  * Room for the results of single partitions, when a step has too few sequences and heads to occupy
  * all threads. 16 MiB serve one sequence of 128k tokens with 32 heads of 128; beyond, partitions of a
@@ -59,14 +60,11 @@ const MAX_HEAD_DIM = 512;
  */
 const PARTITION_BYTES = 16 * 1024 * 1024;
 
-/**
- * Attention and its cache, built on the kernels of `heads`: keys `[blocks, heads, headDim, 16]`, values `[blocks, heads, 16, headDim]`,
- * f32. Scratch memory is kept between steps, until the memory of the context is disposed.
- */
+/** Attention and its cache. Scratch memory is kept between steps, until the context's memory is disposed. */
 export function cpuAttentionKernels(
-  { kernels, memory, pool }: CpuContext<typeof CPU_ATTENTION_SYMBOLS>,
-  heads: CpuHeadKernels,
+  context: CpuContext<typeof CPU_ATTENTION_SYMBOLS>,
 ): AttentionKernels {
+  const { kernels, memory, pool } = context;
   let scratch = 0n;
   let scratchBytes = 0;
 
@@ -82,46 +80,14 @@ export function cpuAttentionKernels(
   }
 
   return {
-    kvCache(numBlocks, shape) {
-      const { numKvHeads, headDim } = shape;
-      if (headDim < 1 || headDim > MAX_HEAD_DIM) {
-        throw new RangeError(
-          `Cannot make a KV cache as headDim must be from 1 to ${MAX_HEAD_DIM}: current value is ${headDim}`,
-        );
-      }
-      const keys = Tensor.allocate(memory, {
-        shape: [numBlocks, numKvHeads, headDim, KV_BLOCK_SIZE],
-      });
-      try {
-        const values = Tensor.allocate(memory, {
-          shape: [numBlocks, numKvHeads, KV_BLOCK_SIZE, headDim],
-        });
-        return { keys, values };
-      } catch (error) {
-        keys[Symbol.dispose]();
-        throw error;
-      }
-    },
+    kvCache: (numBlocks, shape) => cpuKvCache(memory, numBlocks, shape),
 
-    rotateAndCache(cache, { queries, keys, values }, batch, rows, shape, { headNorms, rotary }) {
-      const { numHeads, numKvHeads, headDim } = shape;
-      if (headNorms) {
-        const { query, key, epsilon } = headNorms;
-        heads.headRmsNorm(queries, query, rows, { epsilon, numHeads, headDim });
-        heads.headRmsNorm(keys, key, rows, { epsilon, numHeads: numKvHeads, headDim });
-      }
-      if (rotary) {
-        const { table, rotaryDim } = rotary;
-        const { positions } = batch;
-        heads.rope(queries, positions, table, rows, { numHeads, headDim, rotaryDim });
-        heads.rope(keys, positions, table, rows, { numHeads: numKvHeads, headDim, rotaryDim });
-      }
-      heads.writeKvCache(cache, keys, values, batch.slotMapping, rows, shape);
-    },
+    rotateAndCache: cpuRotateAndCache(context),
 
     pagedAttention(out, queries, cache, batch, counts, shape) {
       const { tokens, sequences } = counts;
       const { numHeads, numKvHeads, headDim } = shape;
+      checkCpuActivations("pagedAttention", queries);
       const numBlocks = checkCache(cache, numKvHeads, headDim);
       const [numTables] = batch.blockTables.shape;
       const maxBlocks = batch.blockTables.rowStride;
@@ -134,6 +100,7 @@ export function cpuAttentionKernels(
         queries.rowStride,
         cache.keys.address,
         cache.values.address,
+        kvTypeCode(cache),
         numBlocks,
         batch.queryStarts.address,
         batch.contextStarts.address,

@@ -19,7 +19,6 @@ import { checkedExpertKernels } from "../expert_kernels.ts";
 import { checkedLinearKernels } from "../linear_kernels.ts";
 import { checkedNormKernels } from "../norm_kernels.ts";
 import { checkedSamplingKernels } from "../sampling_arguments.ts";
-import { CPU_HEAD_SYMBOLS, type CpuHeadKernels, cpuHeadKernels } from "./head_kernels.ts";
 
 /** Most threads of one device. */
 const MAX_THREADS = 1024;
@@ -37,7 +36,6 @@ const SYMBOLS = {
   ...CPU_MEMORY_SYMBOLS,
   ...CPU_LINEAR_SYMBOLS,
   ...CPU_NORM_SYMBOLS,
-  ...CPU_HEAD_SYMBOLS,
   ...CPU_ELEMENTWISE_SYMBOLS,
   ...CPU_ATTENTION_SYMBOLS,
   ...CPU_EXPERT_SYMBOLS,
@@ -52,15 +50,12 @@ export interface CpuDeviceOptions {
   readonly libraryPath?: string;
 }
 
-/** The CPU device, with the kernels that its larger ones are made of. */
-export type CpuDevice = Device & CpuHeadKernels;
-
 /**
  * Opens the CPU device: opens the kernels (compiling them at first use) and starts the threads.
  * Results are the same bits for any number of threads. Used by one thread at a time; disposing it
  * stops its threads and frees its memory.
  */
-export function openCpuDevice(options: CpuDeviceOptions = {}): CpuDevice {
+export function openCpuDevice(options: CpuDeviceOptions = {}): Device {
   const { threads = navigator.hardwareConcurrency } = options;
   if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
     throw new RangeError(
@@ -84,7 +79,6 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): CpuDevice {
   }
   const memory = new CpuMemory(kernels);
   const context = { kernels, memory, pool, scratch: new TokenScratch(memory) };
-  const heads = cpuHeadKernels(context);
   const elementwise = cpuElementwiseKernels(context);
   let disposed = false;
 
@@ -121,8 +115,7 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): CpuDevice {
     ...checkedLinearKernels(cpuLinearKernels(context)),
     ...checkedNormKernels(cpuNormKernels(context)),
     ...checkedElementwiseKernels(elementwise),
-    ...heads,
-    ...checkedAttentionKernels(cpuAttentionKernels(context, heads)),
+    ...checkedAttentionKernels(cpuAttentionKernels(context)),
     ...checkedExpertKernels(cpuExpertKernels(context)),
     ...checkedSamplingKernels(cpuSamplingKernels(context)),
 

@@ -112,10 +112,15 @@ export function cudaAttentionKernels(context: CudaContext): AttentionKernels {
           `Cannot make a KV cache as headDim must be from 1 to ${MAX_HEAD_DIM} on a GPU: current value is ${headDim}`,
         );
       }
+      if (dtype === "int8") {
+        throw new RangeError(
+          "Cannot make a KV cache as a GPU keeps keys and values in the activations' type: dtype is int8",
+        );
+      }
       const options = { shape: [numBlocks, numKvHeads, KV_BLOCK_SIZE, headDim], dtype };
       const keys = Tensor.allocate(memory, options);
       try {
-        return { keys, values: Tensor.allocate(memory, options) };
+        return { keys, values: Tensor.allocate(memory, options), dtype };
       } catch (error) {
         keys[Symbol.dispose]();
         throw error;
@@ -188,7 +193,7 @@ function attentionArguments(
     queries.rowStride,
     cache.keys.address,
     cache.values.address,
-    cacheBlocks(cache, shape),
+    cacheBlocks(cache, queries.dtype, shape),
     batch.queryStarts.address,
     batch.contextStarts.address,
     batch.tableRows.address,

@@ -3,7 +3,7 @@
  * @module
  */
 import type { AttentionKernels, KvCacheLayer } from "../attention_kernels.ts";
-import { dtypeBytes } from "../dtype.ts";
+import { type DType, dtypeBytes } from "../dtype.ts";
 import type { Tensor } from "../tensor.ts";
 import type { CudaContext } from "./context.ts";
 import type { KernelParameter } from "./kernel.ts";
@@ -48,7 +48,7 @@ export function cudaRotateAndCache(context: CudaContext): AttentionKernels["rota
       values.rowStride,
       cache.keys.address,
       cache.values.address,
-      cacheBlocks(cache, shape),
+      cacheBlocks(cache, queries.dtype, shape),
       batch.positions.address,
       batch.slotMapping.address,
       headNorms?.query.address ?? 0n,
@@ -67,9 +67,15 @@ export function cudaRotateAndCache(context: CudaContext): AttentionKernels["rota
 
 /** Number of blocks of a cache; throws RangeError when it is not one of `shape`. */
 export function cacheBlocks(
-  { keys }: KvCacheLayer,
+  { keys, dtype }: KvCacheLayer,
+  activations: DType,
   { numKvHeads, headDim }: { readonly numKvHeads: number; readonly headDim: number },
 ): number {
+  if (dtype !== activations) {
+    throw new RangeError(
+      `Cannot use the KV cache as a GPU keeps keys and values in the activations' type: it is ${dtype}, not ${activations}`,
+    );
+  }
   const [numBlocks, heads, , dim] = keys.shape;
   if (numBlocks === 0 || heads !== numKvHeads || dim !== headDim) {
     throw new RangeError(

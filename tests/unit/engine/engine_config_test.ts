@@ -66,6 +66,28 @@ Deno.test("GPUs compute in one type, by processes, and size the cache when they 
   assertEquals(blocks("bf16"), 2 * blocks("f32")!);
 });
 
+Deno.test("keys and values are kept as products round, or as asked", () => {
+  const kept = (options: Partial<EngineOptions>, choice = CPU) =>
+    resolve(options, choice).kvCacheDtype;
+  assertEquals(kept({}), "f32");
+  assertEquals(kept({ dtype: "bf16" }), "bf16");
+  assertEquals(kept({ dtype: "f16" }), "f32");
+  assertEquals(kept({ quantization: "int8" }), "bf16");
+  assertEquals(kept({ quantization: "int8", dtype: "f32" }), "f32");
+  assertEquals(kept({ kvCacheDtype: "int8", dtype: "f32" }), "int8");
+  assertEquals(kept({ dtype: "bf16" }, gpus(1)), "bf16");
+  assertEquals(kept({ dtype: "f16", kvCacheDtype: "f16" }, gpus(1)), "f16");
+  assertThrows(() => kept({ kvCacheDtype: "f16" }), RangeError, "f32, bf16 or int8");
+  assertThrows(
+    () => kept({ kvCacheDtype: "int8", dtype: "bf16" }, gpus(1)),
+    RangeError,
+    "the activations' type bf16: current value is int8",
+  );
+  const blocks = (kvCacheDtype: "f32" | "bf16") =>
+    resolve({ kvCacheDtype, kvCacheMemory: 2 ** 20 }).numBlocks;
+  assertEquals(blocks("bf16"), 2 * blocks("f32")!);
+});
+
 Deno.test("options that a device has no use for are refused", () => {
   const refused = (options: Partial<EngineOptions>, choice: DeviceChoice, message: string) =>
     assertThrows(() => resolve(options, choice), RangeError, message);

@@ -3,7 +3,7 @@ import { type ModelConfig, parseModelConfig } from "../../../src/models/model_co
 import { parameterCount } from "../../../src/models/parameter_shapes.ts";
 import { presetConfig } from "../../../src/models/presets.ts";
 import { kvBytesPerBlock, rankFootprints } from "../../../src/models/rank_footprint.ts";
-import type { WeightDType } from "../../../src/tensor/dtype.ts";
+import type { KvDType, WeightDType } from "../../../src/tensor/dtype.ts";
 
 function config(preset: string, changes: Record<string, boolean> = {}): ModelConfig {
   return parseModelConfig({ ...presetConfig(preset), ...changes }, { source: preset });
@@ -14,6 +14,7 @@ function footprints(model: ModelConfig, layout: { tp?: number; pp?: number }, op
   stored?: WeightDType;
   device?: "cpu" | "cuda";
   activationDtype?: WeightDType;
+  kvCacheDtype?: KvDType;
   maxRows?: number;
   maxLogitRows?: number;
   quantization?: "int8" | "int4";
@@ -25,6 +26,7 @@ function footprints(model: ModelConfig, layout: { tp?: number; pp?: number }, op
     device: options.device ?? "cpu",
     format: options.format ?? null,
     activationDtype: options.activationDtype ?? "f32",
+    kvCacheDtype: options.kvCacheDtype,
     maxRows: options.maxRows ?? 1,
     maxLogitRows: options.maxLogitRows ?? 1,
     quantization: options.quantization,
@@ -101,16 +103,22 @@ Deno.test("on a GPU weights are kept in the format that is multiplied", () => {
   assertEquals(bytes("f32", "bf16"), 2 * matrices + 4 * norms);
 });
 
-Deno.test("caches grow with the heads that ranks share, and halve with the type", () => {
+Deno.test("caches grow with the heads that ranks share, and shrink with the type", () => {
   const model = config("tiny");
   const { numLayers, numHeads, numKvHeads, headDim } = model;
+  // A CPU keeps heads in whole vectors.
+  const padded = Math.ceil(headDim / 16) * 16;
   for (const tp of [1, 4, 8]) {
     const heads = Math.min(numHeads, tp * Math.ceil(numKvHeads / tp));
-    const elements = 2 * 16 * numLayers * heads * headDim;
+    const vectors = 2 * 16 * numLayers * heads;
     for (const pp of [1, 2]) {
-      assertEquals(kvBytesPerBlock(footprints(model, { tp, pp })), 4 * elements);
-      const narrow = footprints(model, { tp, pp }, { activationDtype: "bf16" });
-      assertEquals(kvBytesPerBlock(narrow), 2 * elements);
+      const bytes = (options: Parameters<typeof footprints>[2]) =>
+        kvBytesPerBlock(footprints(model, { tp, pp }, options));
+      assertEquals(bytes({}), 4 * vectors * padded);
+      assertEquals(bytes({ kvCacheDtype: "bf16" }), 2 * vectors * padded);
+      // Each key and value has a scale.
+      assertEquals(bytes({ kvCacheDtype: "int8" }), vectors * (padded + 4));
+      assertEquals(bytes({ device: "cuda", activationDtype: "bf16" }), 2 * vectors * headDim);
     }
   }
 });

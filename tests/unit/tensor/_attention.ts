@@ -1,6 +1,6 @@
 import type { Device } from "../../../src/tensor/device.ts";
 import { KV_BLOCK_SIZE } from "../../../src/tensor/attention_kernels.ts";
-import { dtypeBytes, type WeightDType } from "../../../src/tensor/dtype.ts";
+import { dtypeBytes, type KvDType, type WeightDType } from "../../../src/tensor/dtype.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
 import { Matrix, rounded } from "./_matrix.ts";
 import type { Random } from "./_random.ts";
@@ -45,6 +45,32 @@ export function randomSequence(
   };
 }
 
+/** The sequence with keys and values as a cache of `dtype` keeps them. */
+export function cachedSequence(sequence: Sequence, heads: Heads, dtype: KvDType): Sequence {
+  const keep = (x: Float32Array) =>
+    dtype === "int8" ? dequantized(x, heads.headDim) : rounded(x.slice(), dtype);
+  return { ...sequence, keys: keep(sequence.keys), values: keep(sequence.values) };
+}
+
+/** Each head in 127 steps of its largest magnitude, in f32 as the kernel computes them. */
+function dequantized(x: Float32Array, headDim: number): Float32Array {
+  const out = new Float32Array(x.length);
+  for (let first = 0; first < x.length; first += headDim) {
+    const head = x.subarray(first, first + headDim);
+    const scale = Math.fround(Math.max(...head.map(Math.abs)) / 127);
+    const inverse = Math.fround(1 / scale);
+    head.forEach((value, d) => {
+      out[first + d] = roundToEven(Math.fround(value * inverse)) * scale;
+    });
+  }
+  return out;
+}
+
+function roundToEven(x: number): number {
+  const up = Math.round(x);
+  return up - x === 0.5 && up % 2 !== 0 ? up - 1 : up;
+}
+
 /**
  * Runs `steps` through the paged cache, each writing its keys and values before it attends, and
  * returns the outputs `[length, numHeads * headDim]` of each sequence. The cache starts as NaN, its
@@ -57,10 +83,14 @@ export function attend(
   steps: readonly (readonly Chunk[])[],
   heads: Heads,
   random: Random,
-  options: { readonly dtype?: WeightDType; readonly gap?: number } = {},
+  options: {
+    readonly dtype?: WeightDType;
+    readonly kvDtype?: KvDType;
+    readonly gap?: number;
+  } = {},
 ): Float32Array[] {
   const { kvHeadOfHead, numKvHeads, headDim, slidingWindow } = heads;
-  const { dtype = "f32", gap = 0 } = options;
+  const { dtype = "f32", kvDtype = dtype, gap = 0 } = options;
   const width = kvHeadOfHead.length * headDim;
   const kvWidth = numKvHeads * headDim;
   const blocksOf = sequences.map(({ length }) => Math.ceil(length / KV_BLOCK_SIZE));
@@ -76,10 +106,10 @@ export function attend(
     tensor.upload(Int32Array.from(values));
     return tensor;
   };
-  const cache = device.kvCache(numBlocks, { numKvHeads, headDim, dtype });
+  const cache = device.kvCache(numBlocks, { numKvHeads, headDim, dtype: kvDtype });
   for (const tensor of [resources.use(cache.keys), resources.use(cache.values)]) {
     // All bits set is a NaN of any type.
-    const bytes = new Uint8Array(tensor.size * dtypeBytes(dtype)).fill(0xff);
+    const bytes = new Uint8Array(tensor.size * dtypeBytes(tensor.dtype)).fill(0xff);
     tensor.upload(bytes);
   }
   const shape = {

@@ -18,7 +18,8 @@ function setUp(memory: Parameters<typeof Tensor.view>[0]) {
   const unchecked: AttentionKernels = {
     kvCache: (_, { dtype }) => {
       calls.push("kvCache");
-      return { keys: view([1, 2, 16, HEAD_DIM], dtype), values: view([1, 2, 16, HEAD_DIM], dtype) };
+      const part = view([1, 2, 16, HEAD_DIM]);
+      return { keys: part, values: part, dtype };
     },
     rotateAndCache: () => calls.push("rotateAndCache"),
     pagedAttention: () => calls.push("pagedAttention"),
@@ -40,13 +41,12 @@ function setUp(memory: Parameters<typeof Tensor.view>[0]) {
     table: view([9, HEAD_DIM]),
   };
   type Overrides = Partial<typeof good> & {
-    cacheDtype?: "f32" | "bf16";
     rotaryDim?: number;
     shape?: Partial<AttentionShape>;
   };
   const kernels = checkedAttentionKernels(unchecked);
   const run = (kernel: "rotateAndCache" | "pagedAttention", overrides: Overrides = {}) => {
-    const { cacheDtype = "f32", rotaryDim = HEAD_DIM } = overrides;
+    const { rotaryDim = HEAD_DIM } = overrides;
     const all = { ...good, ...overrides };
     const shape: AttentionShape = {
       numHeads: 4,
@@ -57,7 +57,7 @@ function setUp(memory: Parameters<typeof Tensor.view>[0]) {
       slidingWindow: 0,
       ...overrides.shape,
     };
-    const cache = kernels.kvCache(1, { numKvHeads: 2, headDim: HEAD_DIM, dtype: cacheDtype });
+    const cache = kernels.kvCache(1, { numKvHeads: 2, headDim: HEAD_DIM, dtype: "f32" });
     if (kernel === "pagedAttention") {
       const counts = { tokens: ROWS, sequences: 2 };
       kernels.pagedAttention(all.out, all.queries, cache, all, counts, shape);
@@ -90,7 +90,6 @@ Deno.test("attention kernels refuse arguments that do not fit, before they run",
   refuse("queries must hold", "rotateAndCache", { queries: view([ROWS - 1, 4 * HEAD_DIM]) });
   refuse("keys must hold f32", "rotateAndCache", { keys: f16 });
   refuse("values must hold f32", "rotateAndCache", { values: f16 });
-  refuse("the KV cache must be f32", "rotateAndCache", { cacheDtype: "bf16" });
   refuse("positions must hold", "rotateAndCache", { positions: view([ROWS - 1], "i32") });
   refuse("slotMapping must hold", "rotateAndCache", { slotMapping: view([ROWS]) });
   refuse("the norm of keys", "rotateAndCache", { norm: view([HEAD_DIM - 1]) });
@@ -99,7 +98,6 @@ Deno.test("attention kernels refuse arguments that do not fit, before they run",
   refuse("at most headDim 8: it is 10", "rotateAndCache", { rotaryDim: 10, table: view([9, 10]) });
 
   refuse("out must hold f32", "pagedAttention", { out: view([ROWS, 4 * HEAD_DIM], "bf16") });
-  refuse("the KV cache must be f32", "pagedAttention", { cacheDtype: "bf16" });
   refuse("queryStarts must hold 3", "pagedAttention", { queryStarts: view([2], "i32") });
   refuse("contextStarts must hold 2", "pagedAttention", { contextStarts: view([1], "i32") });
   refuse("tableRows must hold 2", "pagedAttention", { tableRows: view([1], "i32") });

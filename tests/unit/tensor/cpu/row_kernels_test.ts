@@ -1,8 +1,8 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { compileSources } from "../../../../src/native/compile.ts";
 import { CPU_SOURCES } from "../../../../src/native/sources.ts";
-import { type CpuDevice, openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
-import { Tensor } from "../../../../src/tensor/tensor.ts";
+import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
+import type { Device } from "../../../../src/tensor/device.ts";
 import { instructionSetFlags } from "../../native/_simd_harness.ts";
 import { assertClose, assertSameBits, hostMatrix, Matrix, vector } from "../_matrix.ts";
 import { Random } from "../_random.ts";
@@ -14,7 +14,7 @@ const EPSILON = 1e-5;
 /** A kernel on `rows` rows of `x` (and `y`) of `size` elements, with its float64 reference for one row. */
 interface Case {
   readonly name: string;
-  readonly run: (device: CpuDevice, x: Matrix, y: Matrix, size: number, rows: number) => Matrix;
+  readonly run: (device: Device, x: Matrix, y: Matrix, size: number, rows: number) => Matrix;
   readonly reference: (x: number[], y: number[], size: number) => number[];
   readonly tolerance: number;
 }
@@ -94,26 +94,6 @@ const CASES: Case[] = [
     tolerance: 5e-6,
   },
   {
-    name: "headRmsNorm",
-    run: (device, x, _, size, rows) => {
-      // Three heads a row, of which x holds one: the row stride is free.
-      const values = x.read();
-      const heads = Float32Array.from({ length: ROWS * 3 * size }, (_, i) => {
-        return values[Math.floor(i / (3 * size)) * size + i % size] *
-          (1 + Math.floor(i / size) % 3);
-      });
-      const matrix = new Matrix(device, ROWS, 3 * size, { values: heads });
-      device.headRmsNorm(matrix.tensor, vector(device, weights(size)), rows, {
-        epsilon: EPSILON,
-        numHeads: 3,
-        headDim: size,
-      });
-      return matrix;
-    },
-    reference: (x) => [1, 2, 3].flatMap((factor) => rms(x.map((v) => v * factor))),
-    tolerance: 5e-6,
-  },
-  {
     name: "siluAndMul",
     run: (device, x, y, size, rows) => {
       const [gate, up] = [x.read(), y.read()];
@@ -163,7 +143,7 @@ const CASES: Case[] = [
 ];
 
 /** Two matrices of `count` rows of `size` elements. */
-function inputs(device: CpuDevice, size: number, order: readonly number[]): [Matrix, Matrix] {
+function inputs(device: Device, size: number, order: readonly number[]): [Matrix, Matrix] {
   const random = new Random(size + 100);
   const x = random.normals(ROWS * size, 2);
   const y = random.normals(ROWS * size, 2);
@@ -259,41 +239,6 @@ Deno.test("embedding reads rows by id, zeros outside the shard, and no negative 
   }
 });
 
-Deno.test("rope rotates the halves of each head by the row of its position", () => {
-  for (const [headDim, rotaryDim] of [[8, 8], [40, 40], [40, 24]]) {
-    const heads = 3;
-    const positions = Int32Array.from([5, 0, 19, 5]);
-    const half = rotaryDim / 2;
-    const table = Float32Array.from({ length: 20 * rotaryDim }, (_, i) => {
-      const angle = Math.floor(i / rotaryDim) * 10 ** (-(i % half) / half);
-      return i % rotaryDim < half ? Math.cos(angle) : Math.sin(angle);
-    });
-    const values = new Random(headDim + rotaryDim).normals(4 * heads * headDim);
-    const results = [1, 2].map((threads) => {
-      using device = openCpuDevice({ threads });
-      const x = new Matrix(device, 4, heads * headDim, { values });
-      const tensor = Tensor.allocate(device, { shape: [20, rotaryDim] });
-      tensor.upload(table);
-      const options = { numHeads: heads, headDim, rotaryDim };
-      device.rope(x.tensor, vector(device, positions), tensor, 4, options);
-      const outside = vector(device, Int32Array.from([1, 20]));
-      assertThrows(() => device.rope(x.tensor, outside, tensor, 2, options), RangeError, "row 1");
-      return x.read();
-    });
-    const want = values.map((value, i) => {
-      const d = i % headDim;
-      if (d >= rotaryDim) return value;
-      const row = positions[Math.floor(i / (heads * headDim))] * rotaryDim;
-      const [cosine, sine] = [table[row + d % half], table[row + half + d % half]];
-      return d < half
-        ? value * cosine - values[i + half] * sine
-        : value * cosine + values[i - half] * sine;
-    });
-    assertClose(results[0], want, 1e-6);
-    assertSameBits(results[1], results[0], "two threads");
-  }
-});
-
 Deno.test("add and gatherRows", () => {
   for (const threads of [1, 2]) {
     using device = openCpuDevice({ threads });
@@ -327,10 +272,7 @@ Deno.test("layer kernels refuse tensors that are too small or of another type", 
       () => device.rmsNorm(x, x, ints, 2, { epsilon: EPSILON }),
       () => device.rmsNorm(x, x.columns(0, 7), weight, 2, { epsilon: EPSILON }),
       () => device.rmsNorm(x, x, weight, 2, { epsilon: EPSILON, residual: x.columns(1, 7) }),
-      () => device.headRmsNorm(x, weight, 2, { epsilon: EPSILON, numHeads: 2, headDim: 8 }),
       () => device.layerNorm(x, x, weight, ints, 2, { epsilon: EPSILON }),
-      () => device.rope(x, ints, x, 2, { numHeads: 2, headDim: 4, rotaryDim: 3 }),
-      () => device.rope(x, ints, x, 2, { numHeads: 2, headDim: 4, rotaryDim: 6 }),
       () => device.siluAndMul(x, x, 2, 8),
       () => device.gelu(x, x, NaN, 8),
       () => device.add(weight, weight, weight, 9),
