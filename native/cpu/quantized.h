@@ -28,13 +28,14 @@ typedef struct {
   int32_t ends_block;  // 1 where a block of the sum ends with it
 } weft_quantized_segment;
 
-// Outputs whose inputs are ordered and cut alike.
+// Outputs whose inputs are ordered and cut alike. Pointers take 8 bytes here on every machine, as those
+// who fill the structures from outside write them.
 typedef struct {
-  uint8_t* panels;       // [ceil(rows / 16)][units][64]
-  void* scales;          // [ceil(rows / 16)][num_segments][16], of scale_format
-  void* zeros;           // the same shape, int16 (8 bits) or uint8 (4 bits); NULL: `zero` everywhere
-  const int32_t* order;  // the input at each position; NULL: as they come
-  const weft_quantized_segment* segments;
+  _Alignas(8) uint8_t* panels;       // [ceil(rows / 16)][units][64]
+  _Alignas(8) void* scales;          // [ceil(rows / 16)][num_segments][16], of scale_format
+  _Alignas(8) void* zeros;           // the same shape, int16 (8 bits) or uint8 (4 bits); NULL: `zero` everywhere
+  _Alignas(8) const int32_t* order;  // the input at each position; NULL: as they come
+  _Alignas(8) const weft_quantized_segment* segments;
   int64_t num_segments;
   int64_t rows;
   int64_t blocks;        // of the sum

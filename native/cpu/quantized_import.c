@@ -9,8 +9,8 @@ enum { PACKING_AWQ = 0, PACKING_GPTQ = 1, PACKING_SIGNED = 2 };
 // it is packed. Fields are those of src/tensor/cpu/quantized_weight.ts.
 typedef struct {
   int64_t packing;
-  const void* values;
-  const void* scales;       // [groups][stored_rows]
+  const void* values;  // a pointer takes 8 bytes, as in quantized.h
+  _Alignas(8) const void* scales;  // [groups][stored_rows]
   int64_t scale_format;
   const void* zeros;        // or NULL: half of the range, 0 where signed
   int64_t zero_offset;

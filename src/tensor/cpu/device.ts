@@ -13,17 +13,18 @@ import { CPU_NORM_SYMBOLS, cpuNormKernels } from "./norm_kernels.ts";
 import { CPU_SAMPLING_SYMBOLS, cpuSamplingKernels } from "./sampling_kernels.ts";
 import { TokenScratch } from "./token_scratch.ts";
 import { checkedAttentionKernels } from "../attention_arguments.ts";
-import type { Device, Readback } from "../device.ts";
+import type { Device, DeviceDescription, Readback } from "../device.ts";
 import { checkedElementwiseKernels } from "../elementwise_kernels.ts";
 import { checkedExpertKernels } from "../expert_kernels.ts";
-import { checkedLinearKernels } from "../linear_kernels.ts";
+import { checkedLinearKernels, type LinearKernels } from "../linear_kernels.ts";
 import { checkedNormKernels } from "../norm_kernels.ts";
 import { checkedSamplingKernels } from "../sampling_arguments.ts";
 
 /** Most threads of one device. */
 const MAX_THREADS = 1024;
 
-const SYMBOLS = {
+/** Every function of the kernels, each under its C declaration. */
+export const CPU_SYMBOLS = {
   ...ENABLE_SYMBOLS,
   // const char* weft_instruction_set(void)
   weft_instruction_set: { parameters: [], result: "pointer" },
@@ -56,14 +57,9 @@ export interface CpuDeviceOptions {
  * stops its threads and frees its memory.
  */
 export function openCpuDevice(options: CpuDeviceOptions = {}): Device {
-  const { threads = navigator.hardwareConcurrency } = options;
-  if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
-    throw new RangeError(
-      `Cannot open the CPU device as threads must be from 1 to ${MAX_THREADS}: current value is ${threads}`,
-    );
-  }
+  const threads = checkThreads(options.threads);
   const { path, reason } = libraryOf(options);
-  const library = Deno.dlopen(path, SYMBOLS);
+  const library = Deno.dlopen(path, CPU_SYMBOLS);
   const kernels = library.symbols;
   const status = kernels.weft_enable_instruction_set();
   if (status !== 0) {
@@ -72,6 +68,31 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): Device {
       `Cannot open the CPU device as the system refuses its instruction set: errno is ${-status}`,
     );
   }
+  return openCpuKernels({
+    kernels,
+    threads,
+    name: readProcessor().name,
+    instructionSet: Deno.UnsafePointerView.getCString(kernels.weft_instruction_set()!),
+    instructionSetReason: reason,
+    kernelHash: Deno.UnsafePointerView.getCString(kernels.weft_kernel_hash()!),
+    close: () => library.close(),
+  });
+}
+
+/** The kernels of one build of the C sources, and what it is. */
+export interface CpuKernels extends Omit<DeviceDescription, "kind"> {
+  /** Its functions. */
+  readonly kernels: Deno.DynamicLibrary<typeof CPU_SYMBOLS>["symbols"];
+  /** Weights from host memory, where kernels cannot read it. */
+  readonly hostWeights?: (kernels: LinearKernels, memory: CpuMemory) => LinearKernels;
+  /** Frees the build, after everything that was made with it. */
+  close(): void;
+}
+
+/** The device over a build of the kernels, which it closes in the end. */
+export function openCpuKernels(library: CpuKernels): Device {
+  const { kernels, threads, name, instructionSet, instructionSetReason, kernelHash } = library;
+  const { hostWeights = (linear) => linear } = library;
   const pool = kernels.weft_pool_create(threads);
   if (pool === 0n) {
     library.close();
@@ -86,14 +107,7 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): Device {
     kind: "cpu",
     // A replay would cost what the calls do.
     canRecord: false,
-    description: {
-      kind: "cpu",
-      name: readProcessor().name,
-      instructionSet: Deno.UnsafePointerView.getCString(kernels.weft_instruction_set()!),
-      instructionSetReason: reason,
-      threads,
-      kernelHash: Deno.UnsafePointerView.getCString(kernels.weft_kernel_hash()!),
-    },
+    description: { kind: "cpu", name, instructionSet, instructionSetReason, threads, kernelHash },
 
     allocate: (byteLength) => memory.allocate(byteLength),
     free: (address) => memory.free(address),
@@ -112,7 +126,7 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): Device {
     // On the CPU a recording saves nothing: each replay calls the function.
     record: (run) => ({ replay: run, [Symbol.dispose]() {} }),
 
-    ...checkedLinearKernels(cpuLinearKernels(context)),
+    ...checkedLinearKernels(hostWeights(cpuLinearKernels(context), memory)),
     ...checkedNormKernels(cpuNormKernels(context)),
     ...checkedElementwiseKernels(elementwise),
     ...checkedAttentionKernels(cpuAttentionKernels(context)),
@@ -127,6 +141,14 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): Device {
       library.close();
     },
   };
+}
+
+/** `threads`, or one for each logical processor; throws RangeError when it is no number of threads. */
+export function checkThreads(threads: number = navigator.hardwareConcurrency): number {
+  if (Number.isInteger(threads) && threads >= 1 && threads <= MAX_THREADS) return threads;
+  throw new RangeError(
+    `Cannot open the CPU device as threads must be from 1 to ${MAX_THREADS}: current value is ${threads}`,
+  );
 }
 
 function libraryOf({ libraryPath }: CpuDeviceOptions): { path: string; reason: string } {

@@ -37,6 +37,11 @@ export interface Segment {
   readonly format: number;
 }
 
+/** Whether kernels that want `format` read a part where it lies. */
+export function staysInPlace({ dtype, transposed }: HostMatrix, format: WeightDType): boolean {
+  return !transposed && (dtype === format || format === "f32");
+}
+
 /**
  * The rows of `part` for kernels that widen them in registers. It stays where it lies (usually a mapped
  * file, which must outlive the rows) when its stored type is the wanted one, or when f32 is wanted. Other
@@ -50,7 +55,7 @@ export function storedRows(
 ): Segment {
   const { rows, columns, rowStride, transposed = false } = part;
   const stored = weightFormat(part.dtype);
-  if (!transposed && (part.dtype === format || format === "f32")) {
+  if (staysInPlace(part, format)) {
     return { address: part.address, rows, rowStride, format: stored };
   }
   // A transposed f16 or bf16 part that is wanted as f32 is copied as it is: half the bytes to read.
