@@ -6,6 +6,8 @@
 
 #ifdef WEFT_AMX
 
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 // Tiles: token tile t and panel p of the two have their sums in tile 2 t + p.
 enum { TOKENS_0 = 4, TOKENS_1 = 5, WEIGHTS_0 = 6, WEIGHTS_1 = 7 };
 
@@ -26,8 +28,8 @@ typedef struct {
 } tile_sums;
 
 // One or two token tiles by panels p and p + 1.
-AMX_INLINE void multiply(tile_sums* out, const quantized_quads* s, quantized_tokens tokens, int p,
-                         const int token_tiles) {
+ALWAYS_INLINE void multiply(tile_sums* out, const quantized_quads* s, quantized_tokens tokens,
+                            int p, const int token_tiles) {
   const weft_quantized_section* section = s->run->section;
   const weft_quantized_segment segment = section->segments[s->run->begin];
   const int8_t* values = quantized_token_at(tokens.first, section).values + segment.place;
