@@ -68,8 +68,10 @@ class WeightStream {
     // Other lanes read the segments of the step that is overwritten.
     __syncwarp();
     if (tile_ < last_output_) {
-      fetch_vectors();
-      fetch_segments();
+      if ((step_ * kWarps + warp_index()) * kStepBytes < weight_.row_bytes) {
+        fetch_vectors();
+        fetch_segments();
+      }
       fetched_++;
       step_++;
       if (step_ * kWarps * kStepBytes >= weight_.row_bytes) {
@@ -83,22 +85,26 @@ class WeightStream {
   }
 
   // Waits for the oldest step that has not been taken.
-  __device__ __forceinline__ StepVectors take() {
+  __device__ __forceinline__ void take() {
     cp_async_wait<kStages - 1>();
     __syncwarp();
+    taken_++;
+  }
+
+  // The vectors of the step that was taken last.
+  __device__ __forceinline__ StepVectors vectors() const {
     StepVectors vectors;
 #pragma unroll
     for (int row = 0; row < kLaneRows; row++) {
 #pragma unroll
       for (int span = 0; span < kStepSpans; span++) {
-        vectors.of[row][span] = *vector_place(taken_, row, span);
+        vectors.of[row][span] = *vector_place(taken_ - 1, row, span);
       }
     }
-    taken_++;
     return vectors;
   }
 
-  // The segments of the step that was taken last.
+  // Its segments.
   __device__ __forceinline__ StepSegments segments(unsigned zero_mask) const {
     return {segment_place(taken_ - 1), kCountShift - count_shift_, 1 << count_shift_, zero_mask};
   }
@@ -192,15 +198,19 @@ __device__ __forceinline__ void multiply(const Output<T>& out, InputRows<T> x, b
 
   constexpr int kBlockInputs = kWarps * kStepInputs<F>;
   const int inputs = weight.row_bytes * 8 / kBits<F>;
-  const int lane_input = warp_index() * kStepInputs<F> + threadIdx.x % 4 * kLaneInputs;
+  const int lane_input = threadIdx.x % 4 * kLaneInputs;
   const int tile_outputs = weight.tile_outputs();
   float* partials = reinterpret_cast<float*>(shared_memory() + kRingBytes);
   int other_buffer = kPartialSums;
   for (int tile = own.first; tile < own.last; tile += tile_outputs) {
     TileSums<T, F> sums;
     for (int step = 0; step < inputs; step += kBlockInputs) {
-      const StepVectors vectors = stream.take();
-      sums.add(vectors, stream.segments(zero_mask), x, step + lane_input);
+      stream.take();
+      const int first = step + warp_index() * kStepInputs<F>;
+      if (first < inputs) {
+        sums.add(stream.vectors(), stream.segments(zero_mask), x, first + lane_input,
+                 inputs - first);
+      }
       stream.fetch();
     }
     sums.store(partials + warp_index() * (kMaxRows * kTileRows), x.rows);

@@ -62,14 +62,15 @@ __device__ __forceinline__ void words_of(uint4 vector, unsigned (&words)[4]) {
 template <class T, class F>
 class TileSums {
  public:
-  // `input`: the lane's first of the step.
+  // `input`: the lane's first of the step. `inputs`: how many the warp's step has.
   __device__ __forceinline__ void add(const StepVectors& weight, const StepSegments& segments,
-                                      const InputRows<T>& x, int input) {
+                                      const InputRows<T>& x, int input, int inputs) {
     Segment segment[kLaneRows];
     unsigned minus_zero[kLaneRows];
     float sums[4] = {};
 #pragma unroll
     for (int chunk = 0; chunk < kStepChunks<F>; chunk++) {
+      if (chunk * kChunkInputs >= inputs) break;
       unsigned pairs[kLaneRows][4];
 #pragma unroll
       for (int row = 0; row < kLaneRows; row++) {
@@ -113,10 +114,11 @@ template <class F>
 class TileSums<float, F> {
  public:
   __device__ __forceinline__ void add(const StepVectors& weight, const StepSegments& segments,
-                                      const InputRows<float>& x, int input) {
+                                      const InputRows<float>& x, int input, int inputs) {
     Segment segment[kLaneRows];
 #pragma unroll
     for (int chunk = 0; chunk < kStepChunks<F>; chunk++) {
+      if (chunk * kChunkInputs >= inputs) break;
       float w[kLaneRows][kLaneInputs];
 #pragma unroll
       for (int row = 0; row < kLaneRows; row++) {

@@ -5,13 +5,14 @@
 import type { QuantizedMatrix } from "../linear_kernels.ts";
 import { storedGroupCount } from "./input_groups.ts";
 import type { CudaWeightContext } from "./linear_weight.ts";
-import { type PackedMatrix, rowBytes, rowSegments } from "./packed_matrix.ts";
+import {
+  inputThreads,
+  type PackedMatrix,
+  rowBytes,
+  rowSegments,
+  rowThreads,
+} from "./packed_matrix.ts";
 import { STAGING_BYTES, uploadConverted, uploadRows } from "./upload_matrix.ts";
-
-const THREADS = 256;
-
-/** Inputs that a thread packs. */
-const THREAD_INPUTS = 8;
 
 const WORD_BYTES = 4;
 const WORD_BITS = 32;
@@ -116,7 +117,6 @@ export function storedWeightPacker(
       ? Math.max(1, Math.floor(STAGING_BYTES / columns.count))
       : stored.rows.count;
     const staging = allocate(Math.min(chunk, stored.rows.count) * columns.count * bytes);
-    const threads = layout.inputs / THREAD_INPUTS;
     for (let row = 0; row < stored.rows.count; row += chunk) {
       const count = Math.min(chunk, stored.rows.count - row);
       const first = (stored.rows.first + row) * stride + columns.first;
@@ -129,7 +129,7 @@ export function storedWeightPacker(
       });
       const outputs = part.packing === "signed" ? count : part.rows;
       const target = matrix.values + BigInt((firstRow + row) * rowBytes(matrix));
-      pack.launch({ grid: [outputs, Math.ceil(threads / THREADS)], threads: THREADS }, [
+      pack.launch(inputThreads(outputs, layout), [
         target,
         staging,
         columns.count,
@@ -172,7 +172,7 @@ export function storedWeightPacker(
         rowStride: storedRows / perWord,
       });
     }
-    pack.launch({ grid: [rows, Math.ceil(segmentsOfRow / THREADS)], threads: THREADS }, [
+    pack.launch(rowThreads(rows, segmentsOfRow), [
       matrix.segments + BigInt(WORD_BYTES * firstRow * segmentsOfRow),
       scales.address,
       scales.rowStride,

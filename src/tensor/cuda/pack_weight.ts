@@ -14,15 +14,17 @@ import { groupsOfBlocks, storedGroups } from "./input_groups.ts";
 import { type InputLayout, inputLayout } from "./input_layout.ts";
 import type { CudaWeightContext } from "./linear_weight.ts";
 import { storedWeightPacker } from "./pack_stored_weight.ts";
-import { type PackedFormat, type PackedMatrix, rowBytes, rowSegments } from "./packed_matrix.ts";
+import {
+  inputThreads,
+  type PackedFormat,
+  type PackedMatrix,
+  rowBytes,
+  rowSegments,
+  rowThreads,
+} from "./packed_matrix.ts";
 import { STAGING_BYTES, uploadConverted } from "./upload_matrix.ts";
 
-const THREADS = 256;
 const WARP_SIZE = 32;
-
-/** Inputs that a thread packs. */
-const THREAD_INPUTS = 8;
-
 const WORD_BYTES = 4;
 
 /** Inputs that share a scale, when a weight is quantised while it is loaded. */
@@ -103,8 +105,7 @@ function quantizePart(
     uploadConverted(context, convert, numbers, rowsOfPart(part, row, count));
     const target = firstRow + row;
     const segments = matrix.segments + BigInt(WORD_BYTES * target * segmentsOfRow);
-    const warps = THREADS / WARP_SIZE;
-    makeSegments.launch({ grid: [count, Math.ceil(segmentsOfRow / warps)], threads: THREADS }, [
+    makeSegments.launch(rowThreads(count, segmentsOfRow * WARP_SIZE), [
       segments,
       staging,
       columns,
@@ -114,8 +115,7 @@ function quantizePart(
       layout.segmentSize,
       zeroMask,
     ]);
-    const threads = layout.inputs / THREAD_INPUTS;
-    quantize.launch({ grid: [count, Math.ceil(threads / THREADS)], threads: THREADS }, [
+    quantize.launch(inputThreads(count, layout), [
       matrix.values + BigInt(target * rowBytes(matrix)),
       staging,
       columns,

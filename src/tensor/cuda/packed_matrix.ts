@@ -3,6 +3,7 @@
  * @module
  */
 import type { InputLayout } from "./input_layout.ts";
+import type { LaunchShape } from "./kernel.ts";
 
 /** Width of packed elements. */
 export type PackedFormat = "int8" | "int4";
@@ -45,4 +46,21 @@ export function rowSegments({ layout }: Pick<PackedMatrix, "layout">): number {
 /** Chunks of a segment, as a power of two: how kernels are told its size. */
 export function segmentShift({ layout }: Pick<PackedMatrix, "layout">): number {
   return Math.log2(layout.segmentSize / CHUNK_INPUTS);
+}
+
+const MAX_THREADS = 256;
+const WARP_SIZE = 32;
+
+/** Inputs that a thread packs or unpacks. */
+const THREAD_INPUTS = 8;
+
+/** A launch with so many threads for each row. */
+export function rowThreads(rows: number, threadsOfRow: number): LaunchShape {
+  const threads = Math.min(MAX_THREADS, Math.ceil(threadsOfRow / WARP_SIZE) * WARP_SIZE);
+  return { grid: [rows, Math.ceil(threadsOfRow / threads)], threads };
+}
+
+/** A launch with a thread for every 8 inputs of each row. */
+export function inputThreads(rows: number, { inputs }: InputLayout): LaunchShape {
+  return rowThreads(rows, inputs / THREAD_INPUTS);
 }

@@ -8,10 +8,8 @@ import type { CudaContext } from "./context.ts";
 import type { Convert } from "./convert.ts";
 import { kernelsByDtype } from "./kernels_by_dtype.ts";
 import { VECTOR_BYTES } from "./linear_weight.ts";
-import type { PackedMatrix } from "./packed_matrix.ts";
+import { type PackedMatrix, rowThreads } from "./packed_matrix.ts";
 import { WORKSPACE_ALIGNMENT } from "./product_input.ts";
-
-const THREADS = 256;
 
 /** Columns that a lane reads at once. */
 const LANE_INPUTS = 8;
@@ -76,7 +74,7 @@ export function cudaQuantizedInputs(context: CudaContext, convert: Convert): Qua
         if (layout.order === null) return prepared;
         source = converted;
       }
-      gather(compute).launch({ grid: [rows, Math.ceil(inputs / THREADS)], threads: THREADS }, [
+      gather(compute).launch(rowThreads(rows, inputs), [
         workspace,
         source.address,
         source.rowStride,

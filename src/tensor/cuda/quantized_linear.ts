@@ -12,6 +12,7 @@ import { cudaFinishLinear } from "./finish_linear.ts";
 import { kernelsByPair } from "./kernels_by_pair.ts";
 import { cudaMatrixProduct } from "./matrix_product.ts";
 import {
+  inputThreads,
   type PackedFormat,
   type PackedMatrix,
   rowBytes,
@@ -46,11 +47,6 @@ const BLOCKS_PER_PROCESSOR = 2;
 
 /** Dense slices are small enough to stay in the second-level cache until cuBLAS has read them. */
 const SLICE_BYTES = 16 << 20;
-
-const UNPACK_THREADS = 256;
-
-/** Inputs that a thread unpacks. */
-const THREAD_INPUTS = 8;
 
 const WORD_BYTES = 4;
 
@@ -192,11 +188,7 @@ export function cudaQuantizedLinear(context: CudaContext, convert: Convert): Qua
     const dense = workspace + BigInt(inputBytes);
     for (let row = 0; row < outputs; row += sliceRows) {
       const count = Math.min(sliceRows, outputs - row);
-      const threads = layout.inputs / THREAD_INPUTS;
-      unpack(format, compute).launch({
-        grid: [count, Math.ceil(threads / UNPACK_THREADS)],
-        threads: UNPACK_THREADS,
-      }, [
+      unpack(format, compute).launch(inputThreads(count, layout), [
         dense,
         matrix.values + BigInt(row * rowBytes(matrix)),
         matrix.segments + BigInt(row * WORD_BYTES * rowSegments(matrix)),
