@@ -70,6 +70,13 @@ export {
   type ParameterShape,
   parameterShapes,
 } from "./src/models/parameter_shapes.ts";
+export type { QuantizationConfig } from "./src/models/quantization_config.ts";
+export type { NamedLayer } from "./src/models/quantized_layer.ts";
+export {
+  quantizeCheckpoint,
+  type QuantizeCheckpointOptions,
+  type QuantizedCheckpoint,
+} from "./src/models/quantize/quantize_checkpoint.ts";
 export { presetConfig, type PresetName } from "./src/models/presets.ts";
 export { SafetensorsWriter } from "./src/models/safetensors_writer.ts";
 
@@ -89,6 +96,7 @@ export {
 export {
   type HostTensor,
   type LayerContext,
+  type LinearSize,
   MemoryWeights,
   type WeightSource,
 } from "./src/layers/weight_source.ts";
@@ -146,6 +154,10 @@ export type {
   LinearKernels,
   LinearOptions,
   LinearWeight,
+  QuantizedMatrix,
+  WeightFormat,
+  WeightOptions,
+  WeightPart,
 } from "./src/tensor/linear_kernels.ts";
 export type { NormKernels } from "./src/tensor/norm_kernels.ts";
 export type {

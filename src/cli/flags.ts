@@ -200,6 +200,29 @@ export const INIT_MODEL_FLAGS = {
   }),
 } satisfies FlagTable;
 
+/** Flags of `weft quantize`. */
+export const QUANTIZE_FLAGS = {
+  "model": text({ placeholder: "DIR", help: "Folder of a dense Hugging Face checkpoint" }),
+  "method": choice({
+    values: { int8: "int8", int4: "int4" },
+    help: "int8 writes compressed-tensors (W8A8, a scale an output), int4 AWQ (GEMM layout)",
+  }),
+  "out": text({ placeholder: "DIR", help: "Folder to write; one that is not empty is refused" }),
+  "group-size": integer({
+    min: 1,
+    max: COUNT,
+    shownDefault: "the largest of 128, 64 and 32 that fits",
+    help: "With int4: inputs that share a scale",
+  }),
+  "calibration": text({
+    placeholder: "FILE",
+    shownDefault: "a built-in text",
+    help: "Text of which one half finds the scales of int4, the other measures the change",
+  }),
+  "json": onOff({ help: "Print one JSON object" }),
+  "threads": integer({ min: 1, max: 1024, shownDefault: "cores", help: "Threads to compute on" }),
+} satisfies FlagTable;
+
 /** Flags of `weft bench throughput`. */
 export const BENCH_FLAGS = {
   "prompt-tokens": integer({

@@ -27,6 +27,7 @@ const COMMANDS: readonly CommandEntry[] = [
     return (await import("./bench_throughput.ts")).benchThroughputCommand;
   }),
   entry("inspect", async () => (await import("./inspect.ts")).inspectCommand),
+  entry("quantize", async () => (await import("./quantize.ts")).quantizeCommand),
   entry("init-model", async () => (await import("./init_model.ts")).initModelCommand),
 ];
 

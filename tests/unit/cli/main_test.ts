@@ -20,12 +20,14 @@ Deno.test("help lists every command, and each command has its own", async () => 
   const { status, out } = await run("--help");
   assertEquals(status, 0);
   const names = [...out.matchAll(/^ {2}([a-z][a-z -]*?) {2,}/gm)].map((match) => match[1]);
-  assertEquals(names, ["serve", "generate", "bench throughput", "inspect", "init-model"]);
+  assertEquals(names, [
+    ...["serve", "generate", "bench throughput", "inspect", "quantize", "init-model"],
+  ]);
   for (const name of names) {
     const help = await run(...name.split(" "), "--help");
     assertEquals([help.status, help.log], [0, ""], name);
     assertStringIncludes(help.out, `Usage: weft ${name}`);
-    assertMatch(help.out, /--seed N/);
+    assertMatch(help.out, /--(seed|threads) N/);
   }
   assertStringIncludes((await run("bench", "--help")).out, "Usage: weft bench throughput");
   assertStringIncludes((await run("help", "serve")).out, "Usage: weft serve");
@@ -163,4 +165,17 @@ Deno.test("serve names the address that it cannot have, before it loads anything
   const { status, out, log } = await run("serve", "--port", String(taken.addr.port));
   assertEquals([status, out], [1, ""]);
   assertMatch(log, /^\S+ ERROR Cannot listen on 127\.0\.0\.1 port \d+: Address already in use/);
+});
+
+Deno.test("quantize asks for what it needs, and refuses what it has no use for", async () => {
+  const needs = await run("quantize", "--model", "models/demo", "--method", "int8");
+  assertEquals(needs.status, 2);
+  assertStringIncludes(needs.log, "give --model, --method and --out");
+  const all = ["quantize", "--model", "models/demo", "--out", "unused", "--method", "int8"];
+  const groups = await run(...all, "--group-size", "32");
+  assertEquals(groups.status, 2);
+  assertStringIncludes(groups.log, "one scale an output");
+  const unread = await run(...all, "--calibration", "no/such/file");
+  assertEquals(unread.status, 2);
+  assertStringIncludes(unread.log, "no/such/file");
 });
