@@ -22,7 +22,7 @@ import { load } from "./parts/load.ts";
 import { single } from "./parts/single.ts";
 import type { PeerName } from "./peer.ts";
 import { type Failure, RunRecord } from "./record.ts";
-import { formatRow, formatTable } from "./table.ts";
+import { formatCaption, formatRow, formatTable } from "./table.ts";
 import { Weft } from "./weft.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
@@ -168,8 +168,8 @@ async function main(): Promise<number> {
       console.log(optionsHelp());
       return 0;
     }
-    const { rows, samples, failures } = await run(options);
-    console.log(formatTable(rows));
+    const { header, rows, samples, failures } = await run(options);
+    console.log(`${formatCaption(header)}\n\n${formatTable(rows)}`);
     const disturbed = samples.filter(({ sample }) => sample[FOREIGN_CORES] > DISTURBING_CORES);
     if (disturbed.length > 0) {
       console.log(

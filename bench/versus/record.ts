@@ -47,9 +47,10 @@ export class RunRecord {
   readonly samples: SampleRecord[] = [];
   /** What is missing so far. */
   readonly failures: Failure[];
+  /** What it begins with. */
+  readonly header: Header;
   #ceilings: Ceilings | null = null;
   readonly #path: string;
-  readonly #header: Header;
 
   /** Writes to the file at `path`; `failures` are those of the preparation. */
   constructor(
@@ -57,7 +58,7 @@ export class RunRecord {
     options: { readonly header: Header; readonly failures: readonly Failure[] },
   ) {
     this.#path = path;
-    this.#header = options.header;
+    this.header = options.header;
     this.failures = [...options.failures];
     this.#write();
   }
@@ -88,7 +89,7 @@ export class RunRecord {
 
   #write(): void {
     const record = {
-      ...this.#header,
+      ...this.header,
       ceilings: this.#ceilings,
       rows: this.rows,
       samples: this.samples,

@@ -1,8 +1,31 @@
 /** Rows as a table in Markdown. */
+import type { Header } from "./record.ts";
 import type { Row, Target, Verdict } from "./row.ts";
 import type { Summary } from "./statistics.ts";
 
+const VECTOR_SETS = [
+  "avx2",
+  "avx512f",
+  "avx512_vnni",
+  "avx512_bf16",
+  "amx_bf16",
+  "amx_int8",
+  "asimd",
+];
 const HEADER = ["part", "model", "work", "", "", "ratio (range)", "share of roofline", "target"];
+
+/** What must stand beside the table wherever it is shown. */
+export function formatCaption({ date, command, runs, threads, machine, peers }: Header): string {
+  const { processor, vectorFlags, cores, deno, compiler, weft } = machine;
+  const sets = VECTOR_SETS.filter((flag) => vectorFlags.includes(flag));
+  return [
+    `${date.slice(0, 10)}, ${processor} (${sets.join(", ") || "no wide vectors"}), ${cores} cores`,
+    `${threads} threads, random weights, medians of ${runs} runs in turns`,
+    `weft ${weft ?? "outside a repository"}, Deno ${deno}, ${compiler ?? "no C compiler"}`,
+    ...peers.map(({ name, version }) => `${name} ${version}`),
+    `\`${["deno run -A bench/versus/main.ts", ...command].join(" ")}\``,
+  ].join("; ");
+}
 
 /** All rows as one table. */
 export function formatTable(rows: readonly Row[]): string {
@@ -25,7 +48,7 @@ function cells(row: Row): string[] {
     baseline ? `${baseline.name}: ${figure(baseline.figure, unit)}` : "",
     ratio ? `${times(ratio.median)} (${times(ratio.min)} to ${times(ratio.max)})` : "",
     roof ? shares(roof) : "",
-    verdicts.map(verdict).join("; "),
+    verdicts.map((one) => verdictText(one, unit)).join("; "),
   ];
 }
 
@@ -40,15 +63,16 @@ function shares(roof: NonNullable<Row["roof"]>): string {
   return `${known.map(percent).join(" against ")} of ${of}`;
 }
 
-function verdict(verdict: Verdict): string {
+function verdictText(verdict: Verdict, unit: string): string {
   const { met } = verdict;
-  return `${targetText(verdict)}: ${met === null ? "not judged" : met ? "met" : "**not met**"}`;
+  const result = met === null ? "not judged" : met ? "met" : "**not met**";
+  return `${targetText(verdict, unit)}: ${result}`;
 }
 
-function targetText({ of, sense, limit }: Target): string {
-  const what = { figure: "", ratio: "", share: " of the roofline" }[of];
-  const value = { figure: digits, ratio: times, share: percent }[of](limit);
-  return `${sense} ${value}${what}`;
+function targetText({ of, sense, limit }: Target, unit: string): string {
+  if (of === "ratio") return `${sense} ${times(limit)}`;
+  if (of === "share") return `${sense} ${percent(limit)} of the roofline`;
+  return `${sense} ${digits(limit)} ${unit}`;
 }
 
 function percent(share: number): string {

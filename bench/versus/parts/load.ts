@@ -46,7 +46,7 @@ async function measure(bench: Bench, testCase: Case): Promise<Row[]> {
   const [ours, theirs] = await bench.alternate(`load, ${caseName(testCase)}`, sides);
   const kvBytes = 2 * config.numLayers * config.numKvHeads * config.headDim * KV_BYTES * CONTEXT;
   const memory = ggufBytes(config, FORMATS[format].gguf) + kvBytes + ALLOWED_BYTES;
-  const inPlace = format === "bf16";
+  const hasTargets = shape === "1b" && format === "bf16";
   const row = (options: {
     readonly figure: string;
     readonly work: string;
@@ -55,7 +55,7 @@ async function measure(bench: Bench, testCase: Case): Promise<Row[]> {
     readonly isCompared: boolean;
   }) => {
     const { figure, work, unit, limit, isCompared } = options;
-    const targets: Target[] = inPlace && limit !== undefined
+    const targets: Target[] = hasTargets && limit !== undefined
       ? [{ of: "figure", sense: "<=", limit }]
       : [];
     return makeRow({

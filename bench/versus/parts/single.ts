@@ -72,13 +72,13 @@ const TARGETS: Readonly<Record<Figure, (testCase: Case) => Target[]>> = {
     return format === "int8" ? [atLeast("ratio", 8)] : [];
   },
   decode: ({ shape, format }) => {
-    if (shape !== "1b") return [];
+    if (shape !== "1b" || format === "f32") return [];
     if (format === "bf16") return [atLeast("ratio", 1.4), atLeast("share", 0.85)];
     return [atLeast("ratio", 1.2)];
   },
   decodeDeep: ({ shape, format }) => {
-    if (shape !== "1b") return [];
-    return [atLeast("ratio", { f32: 1.2, bf16: 1.6, int8: 1.4, int4: 1.5 }[format])];
+    if (shape !== "1b" || format === "f32") return [];
+    return [atLeast("ratio", { bf16: 1.6, int8: 1.4, int4: 1.5 }[format])];
   },
 };
 

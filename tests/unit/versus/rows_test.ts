@@ -2,7 +2,7 @@ import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { alternate, figuresOf, type Sample, type Side } from "../../../bench/versus/alternate.ts";
 import { makeRow } from "../../../bench/versus/row.ts";
 import { pairedRatios, summarize } from "../../../bench/versus/statistics.ts";
-import { formatTable } from "../../../bench/versus/table.ts";
+import { formatCaption, formatTable } from "../../../bench/versus/table.ts";
 
 Deno.test("a summary holds the median, the extremes and the samples in order", () => {
   assertEquals(summarize([3, 1, 2]), { median: 2, min: 1, max: 3, samples: [3, 1, 2] });
@@ -103,5 +103,32 @@ Deno.test("the table shows figures, range, shares and verdicts", () => {
       ">= 1.40x: met; >= 85 % of the roofline: **not met** |",
   );
   assertStringIncludes(second, "weft: not measured");
-  assertStringIncludes(second, "<= 1.00: not judged");
+  assertStringIncludes(second, "<= 1.00 tok/s: not judged");
+});
+
+Deno.test("the caption says machine, versions and command", () => {
+  const caption = formatCaption({
+    command: ["--runs", "3"],
+    date: "2026-11-21T12:00:00.000Z",
+    runs: 3,
+    threads: 2,
+    machine: {
+      processor: "Some Processor",
+      vectorFlags: ["avx2", "fma"],
+      cores: 2,
+      memoryBytes: 1,
+      kernel: "6.1",
+      deno: "2.9.6",
+      compiler: "cc 12",
+      weft: "abc",
+      variables: {},
+    },
+    peers: [{ name: "llama.cpp", version: "1", origin: "npm" }],
+  });
+  assertEquals(
+    caption,
+    "2026-11-21, Some Processor (avx2), 2 cores; 2 threads, random weights, medians of 3 runs in " +
+      "turns; weft abc, Deno 2.9.6, cc 12; llama.cpp 1; " +
+      "`deno run -A bench/versus/main.ts --runs 3`",
+  );
 });
