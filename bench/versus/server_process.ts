@@ -1,6 +1,7 @@
 /** A server that is started, asked and stopped. */
 
 const READY_SECONDS = 600;
+const STOP_SECONDS = 60;
 const POLL_MILLISECONDS = 10;
 const SHOWN = 600;
 
@@ -65,16 +66,22 @@ export class ServerProcess implements AsyncDisposable {
     throw new Error(`Cannot reach the server of ${this.url}: ${READY_SECONDS} s are over`);
   }
 
-  /** Stops it and waits for its end. */
+  /** Stops it and waits for its end; one that does not stop is killed. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#signal("SIGTERM");
+    const deadline = setTimeout(() => this.#signal("SIGKILL"), STOP_SECONDS * 1000);
+    await this.#child.status;
+    clearTimeout(deadline);
+    await this.#output;
+  }
+
+  #signal(signal: Deno.Signal): void {
     try {
-      this.#child.kill("SIGTERM");
+      this.#child.kill(signal);
     } catch (error) {
       // It has ended by itself.
       if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
     }
-    await this.#child.status;
-    await this.#output;
   }
 }
 
