@@ -8,7 +8,7 @@
 #define NAME WEFT_INSTRUCTION_SET
 #endif
 
-#if defined(__AVX512BF16__) || (defined(WEFT_NEON) && defined(__ARM_FEATURE_BF16))
+#if defined(__AVX512BF16__) || (defined(WEFT_NEON) && defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC))
 #define BF16 "+bf16"
 #else
 #define BF16 ""

@@ -91,10 +91,13 @@ export function vector(device: Device, values: Float32Array | Float64Array | Int
 
 const ALIGNMENT = 64;
 
-/** What weights of a device may lie in as long as it lives. */
+/** Memory of this process that weights of other devices may lie in as long as those live. */
 const hostMemory = new WeakMap<Device, readonly Uint8Array[]>();
 
-/** Stores `values` on the host as `dtype`, at an address that is aligned to one element only, with a row gap. */
+/**
+ * Stores `values` where the device reads weights, as `dtype`, at an address that is aligned to one
+ * element only, with a row gap.
+ */
 export function hostMatrix(
   device: Device,
   values: ArrayLike<number>,
@@ -106,13 +109,28 @@ export function hostMatrix(
   for (let i = 0; i < rows * columns; i++) {
     spread[Math.floor(i / columns) * rowStride + i % columns] = values[i];
   }
-  const bits = toBits(spread, dtype);
-  const memory = new Uint8Array(bits.byteLength + 2 * ALIGNMENT);
+  const address = storeForDevice(device, new Uint8Array(toBits(spread, dtype).buffer), {
+    alignment: dtypeBytes(dtype),
+  });
+  return { address, dtype, rows, columns, rowStride };
+}
+
+function storeForDevice(
+  device: Device,
+  bytes: Uint8Array,
+  { alignment }: { alignment: number },
+): bigint {
+  if (device.kind === "cpu") {
+    const address = device.allocate(bytes.length + ALIGNMENT) + BigInt(alignment);
+    device.upload(address, bytes);
+    return address;
+  }
+  const memory = new Uint8Array(bytes.length + 2 * ALIGNMENT);
   hostMemory.set(device, [...hostMemory.get(device) ?? [], memory]);
   const start = Number(addressOf(memory) % BigInt(ALIGNMENT));
-  const offset = ALIGNMENT - start + dtypeBytes(dtype);
-  memory.set(new Uint8Array(bits.buffer), offset);
-  return { address: addressOf(memory) + BigInt(offset), dtype, rows, columns, rowStride };
+  const offset = ALIGNMENT - start + alignment;
+  memory.set(bytes, offset);
+  return addressOf(memory) + BigInt(offset);
 }
 
 function bitsArray(length: number, dtype: WeightDType): Bits {

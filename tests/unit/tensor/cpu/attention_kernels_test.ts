@@ -1,11 +1,9 @@
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
-import { compileSources } from "../../../../src/native/compile.ts";
-import { CPU_SOURCES } from "../../../../src/native/sources.ts";
 import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
 import type { Device } from "../../../../src/tensor/device.ts";
 import type { KvDType } from "../../../../src/tensor/dtype.ts";
 import { Tensor } from "../../../../src/tensor/tensor.ts";
-import { instructionSetFlags } from "../../native/_simd_harness.ts";
+import { forEachInstructionSet } from "./_instruction_sets.ts";
 import {
   attend,
   cachedSequence,
@@ -139,8 +137,7 @@ Deno.test("pagedAttention gives the same bits for any chunking, batch and number
 
 Deno.test("pagedAttention agrees with float64 on every instruction set; in f32 its bits are the same", () => {
   using native = openCpuDevice({ threads: 1 });
-  for (const [set, flags] of Object.entries(instructionSetFlags())) {
-    using device = openCpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
+  forEachInstructionSet({ threads: 1 }, (device, set) => {
     for (const headDim of [20, 64]) {
       const shape = heads({ headDim });
       const sequence = randomSequence(new Random(1), 270, shape);
@@ -154,7 +151,7 @@ Deno.test("pagedAttention agrees with float64 on every instruction set; in f32 i
         assertEquals(bits(run(device, kvDtype, 27)), bits(output), `${set}, ${kvDtype}`);
       }
     }
-  }
+  });
 });
 
 Deno.test("pagedAttention gives a rank that holds some heads the same bits", () => {

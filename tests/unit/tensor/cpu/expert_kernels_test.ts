@@ -1,10 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { compileSources } from "../../../../src/native/compile.ts";
-import { CPU_SOURCES } from "../../../../src/native/sources.ts";
 import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
 import type { Device } from "../../../../src/tensor/device.ts";
 import { Tensor } from "../../../../src/tensor/tensor.ts";
-import { instructionSetFlags } from "../../native/_simd_harness.ts";
+import { forEachInstructionSet } from "./_instruction_sets.ts";
 import { assertClose, assertSameBits, hostMatrix, Matrix, vector } from "../_matrix.ts";
 import { Random } from "../_random.ts";
 
@@ -208,10 +206,9 @@ Deno.test("a mixture has the same bits on every instruction set", () => {
   const x = new Random(14).normals(rows * HIDDEN);
   const logits = new Random(15).normals(rows * EXPERTS);
   const expected = mixture(native, rows, x, logits);
-  for (const [set, flags] of Object.entries(instructionSetFlags())) {
-    using device = openCpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
+  forEachInstructionSet({ threads: 1 }, (device, set) => {
     assertSameBits(mixture(device, rows, x, logits).combined, expected.combined, set);
-  }
+  });
 });
 
 Deno.test("groupedLinear refuses experts of different shapes", () => {

@@ -1,8 +1,6 @@
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
-import { compileSources } from "../../../../src/native/compile.ts";
-import { CPU_SOURCES } from "../../../../src/native/sources.ts";
 import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
-import { instructionSetFlags } from "../../native/_simd_harness.ts";
+import { forEachInstructionSet } from "./_instruction_sets.ts";
 import { draw, noiseOf, randomRow, ROW } from "../_gumbel.ts";
 import { philox } from "../_philox.ts";
 import { Random } from "../_random.ts";
@@ -117,10 +115,9 @@ Deno.test("gumbelArgmax gives the same bits on every instruction set", () => {
   );
   const logits = new Random(8).normals(rows.length * 150);
   const expected = draw(native, logits, rows, { firstId: 11 });
-  for (const [set, flags] of Object.entries(instructionSetFlags())) {
-    using device = openCpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
+  forEachInstructionSet({ threads: 1 }, (device, set) => {
     assertEquals(draw(device, logits, rows, { firstId: 11 }), expected, set);
-  }
+  });
 });
 
 Deno.test("gumbelArgmax depends on seed, choice and position", () => {

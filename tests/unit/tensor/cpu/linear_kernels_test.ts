@@ -3,9 +3,7 @@ import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
 import type { Device } from "../../../../src/tensor/device.ts";
 import type { HostMatrix, WeightOptions } from "../../../../src/tensor/linear_kernels.ts";
 import type { WeightDType } from "../../../../src/tensor/dtype.ts";
-import { compileSources } from "../../../../src/native/compile.ts";
-import { CPU_SOURCES } from "../../../../src/native/sources.ts";
-import { instructionSetFlags } from "../../native/_simd_harness.ts";
+import { forEachInstructionSet } from "./_instruction_sets.ts";
 import { assertClose, assertSameBits, hostMatrix, Matrix, rounded, vector } from "../_matrix.ts";
 import { Random } from "../_random.ts";
 
@@ -210,22 +208,22 @@ Deno.test("partial products over ranks, added by the tree, are the whole product
 
 Deno.test("linear in f32 and f16 gives the same bits on every instruction set", () => {
   using native = openCpuDevice({ threads: 2 });
-  for (const [set, flags] of Object.entries(instructionSetFlags())) {
-    using device = openCpuDevice({ threads: 2, libraryPath: compileSources(CPU_SOURCES, flags) });
+  forEachInstructionSet({ threads: 2 }, (device, set) => {
     for (const tokens of [1, 2, 5]) {
       const p = problem(tokens, 23, 151);
       for (const dtype of ["f32", "f16"] as const) {
-        const stored = hostMatrix(native, p.w, { rows: 23, columns: 151, dtype });
+        const stored = (device: Device) =>
+          hostMatrix(device, p.w, { rows: 23, columns: 151, dtype });
         for (const blockSize of [0, 19]) {
           assertSameBits(
-            run(device, p.x, [stored], { tokens, format: dtype }, { blockSize }),
-            run(native, p.x, [stored], { tokens, format: dtype }, { blockSize }),
+            run(device, p.x, [stored(device)], { tokens, format: dtype }, { blockSize }),
+            run(native, p.x, [stored(native)], { tokens, format: dtype }, { blockSize }),
             `${set} ${dtype}`,
           );
         }
       }
     }
-  }
+  });
 });
 
 Deno.test("linear and linearWeight refuse sizes that do not fit", () => {

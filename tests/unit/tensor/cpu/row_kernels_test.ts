@@ -1,9 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { compileSources } from "../../../../src/native/compile.ts";
-import { CPU_SOURCES } from "../../../../src/native/sources.ts";
 import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
 import type { Device } from "../../../../src/tensor/device.ts";
-import { instructionSetFlags } from "../../native/_simd_harness.ts";
+import { forEachInstructionSet } from "./_instruction_sets.ts";
 import { assertClose, assertSameBits, hostMatrix, Matrix, vector } from "../_matrix.ts";
 import { Random } from "../_random.ts";
 
@@ -193,14 +191,13 @@ for (const { name, run, reference, tolerance } of CASES) {
 
 Deno.test("row kernels give the same bits on every instruction set", () => {
   using native = openCpuDevice({ threads: 1 });
-  for (const [set, flags] of Object.entries(instructionSetFlags())) {
-    using device = openCpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
+  forEachInstructionSet({ threads: 1 }, (device, set) => {
     for (const { name, run } of CASES) {
       const got = run(device, ...inputs(device, 77, IN_ORDER), 77, ROWS).read();
       const want = run(native, ...inputs(native, 77, IN_ORDER), 77, ROWS).read();
       assertSameBits(got, want, `${name} on ${set}`);
     }
-  }
+  });
 });
 
 Deno.test("a norm with residual leaves the sum in the residual", () => {

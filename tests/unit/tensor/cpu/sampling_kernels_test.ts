@@ -1,11 +1,9 @@
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
-import { compileSources } from "../../../../src/native/compile.ts";
-import { CPU_SOURCES } from "../../../../src/native/sources.ts";
 import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
 import type { Device } from "../../../../src/tensor/device.ts";
 import { orderedKey } from "../../../../src/tensor/ordered_key.ts";
 import { Tensor } from "../../../../src/tensor/tensor.ts";
-import { instructionSetFlags } from "../../native/_simd_harness.ts";
+import { forEachInstructionSet } from "./_instruction_sets.ts";
 import { assertSameBits, Matrix, vector } from "../_matrix.ts";
 import { Random } from "../_random.ts";
 import { histogram, type HistogramRow, searchThresholds } from "../_thresholds.ts";
@@ -242,8 +240,7 @@ Deno.test("sums and masses have the same bits on every instruction set", () => {
     { share: 1, prefix: 0, threshold: -9, maximum: Math.max(...logits), temperature: 0.9 },
   ];
   const search = { round: 0, kind: "mass" } as const;
-  for (const [set, flags] of Object.entries(instructionSetFlags())) {
-    using device = openCpuDevice({ threads: 1, libraryPath: compileSources(CPU_SOURCES, flags) });
+  forEachInstructionSet({ threads: 1 }, (device, set) => {
     assertSameBits(logSumExp(device, logits, 77), logSumExp(native, logits, 77), set);
     assertEquals(
       histogram(device, logits, rows, search),
@@ -251,7 +248,7 @@ Deno.test("sums and masses have the same bits on every instruction set", () => {
       set,
     );
     assertEquals(topK(device, logits, 20), topK(native, logits, 20), set);
-  }
+  });
 });
 
 Deno.test("gatherLogits takes an id's logit, or -Infinity outside the shard", () => {
