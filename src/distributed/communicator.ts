@@ -2,6 +2,7 @@
  * The communicator interface: collectives and point-to-point transfers between ranks.
  * @module
  */
+import type { HostBuffer } from "../native/communication.ts";
 import type { DeviceMemory } from "../tensor/device.ts";
 import type { DType } from "../tensor/dtype.ts";
 
@@ -29,6 +30,8 @@ export interface Communicator extends Disposable {
    * the device's. Every rank of the group allocates the same sizes in the same order.
    */
   reducedMemory?(memory: DeviceMemory): DeviceMemory;
+  /** Makes a buffer of host memory for operations that cannot reach the memory of JavaScript. */
+  hostBuffer?(byteLength: number): HostBuffer | undefined;
   /** Reduces `count` elements in place; afterwards every rank holds the result. */
   allReduce(buffer: bigint, count: number, options?: { dtype?: DType; op?: ReduceOp }): void;
   /** Concatenates `count` elements of each rank, in rank order, into `output` (`size * count`). */

@@ -2,13 +2,10 @@
  * The host channel between a replica's leader and its ranks: plans out, tokens across, results back.
  * @module
  */
-import {
-  type CommunicationLibrary,
-  openCommunicationLibrary,
-  STATUS,
-} from "../native/communication.ts";
+import { type CommunicationLibrary, STATUS } from "../native/communication.ts";
 import { SharedEvent } from "../native/shared_event.ts";
 import { AbortFlag, type AbortReason, SharedMemory } from "../native/shared_memory.ts";
+import { openCommunication } from "../native/wasm_communication.ts";
 import { CommunicatorError } from "./communicator.ts";
 import {
   type HostChannelHandle,
@@ -81,9 +78,12 @@ export class HostChannel implements AsyncDisposable {
     this.#planLengths = new Uint32Array(plans);
   }
 
-  /** Makes a channel; throws RangeError for sizes out of range. */
-  static create(sizes: HostChannelSizes): HostChannel {
-    const library = openCommunicationLibrary();
+  /**
+   * Makes a channel, in `wasmMemory` for ranks that are threads which share it. Throws RangeError for
+   * sizes out of range.
+   */
+  static create(sizes: HostChannelSizes, wasmMemory?: WebAssembly.Memory): HostChannel {
+    const library = openCommunication(wasmMemory);
     try {
       return new HostChannel(library, sizes);
     } catch (error) {

@@ -2,8 +2,9 @@
  * Starts the ranks of a group.
  * @module
  */
-import { nativeLibraryPath } from "../native/native_library.ts";
 import { openCommunicationLibrary } from "../native/communication.ts";
+import { nativeLibraryPath } from "../native/native_library.ts";
+import { openWasmCommunication } from "../native/wasm_communication.ts";
 import { AbortFlag, SharedMemory } from "../native/shared_memory.ts";
 import type { LaunchOptions, RankGroup } from "./launcher.ts";
 import { startProcess } from "./process_launcher.ts";
@@ -42,11 +43,18 @@ export function launchRanks<Result = unknown>(
     throw new RangeError(`Cannot launch ranks as there is no such launcher: ${launcher}`);
   }
   checkTimeout(timeoutMs);
-  const libraryPath = nativeLibraryPath();
+  const { wasmMemory } = options;
+  if (wasmMemory !== undefined && launcher === "process") {
+    throw new RangeError(
+      "Cannot launch processes as they share no WebAssembly memory: use launcher thread",
+    );
+  }
+  const libraryPath = wasmMemory === undefined ? nativeLibraryPath() : "";
   const resources = new DisposableStack();
   const handles: RankHandle[] = [];
   try {
-    const library = openCommunicationLibrary(libraryPath);
+    const native = wasmMemory === undefined ? openCommunicationLibrary(libraryPath) : null;
+    const library = native ?? openWasmCommunication(wasmMemory!);
     resources.defer(() => library.close());
     const memory = resources.use(createGroupRegion(library, { size, channelBytes }));
     const abortMemory = options.abortMemory === undefined
@@ -67,9 +75,9 @@ export function launchRanks<Result = unknown>(
     };
     for (let rank = 0; rank < size; rank++) {
       handles.push(
-        launcher === "thread"
-          ? startThread({ ...specification, rank })
-          : startProcess(library, { ...specification, rank }),
+        native !== null && launcher === "process"
+          ? startProcess(native, { ...specification, rank })
+          : startThread({ ...specification, rank }, wasmMemory),
       );
     }
     return new LaunchedRanks<Result>(

@@ -16,6 +16,8 @@ export interface RankContext<Args = unknown> {
   readonly launcher: LauncherKind;
   /** Structured data given by the launching side (JSON-compatible). */
   readonly args: Args;
+  /** See {@linkcode LaunchOptions.wasmMemory}. */
+  readonly wasmMemory?: WebAssembly.Memory;
 }
 
 /** An entry module exports this function under the name `rankMain`; its result goes back to the launcher. */
@@ -45,6 +47,11 @@ export interface LaunchOptions {
    * aborting either ends both.
    */
   readonly abortMemory?: SharedMemoryHandle;
+  /**
+   * Memory of the WebAssembly kernels, in which the ranks communicate: then buffers are addresses in it,
+   * and no native library is needed. For ranks that are threads.
+   */
+  readonly wasmMemory?: WebAssembly.Memory;
 }
 
 /** Running ranks. Disposing kills what still runs. */

@@ -2,7 +2,7 @@
  * Starts ranks as child processes.
  * @module
  */
-import type { CommunicationLibrary } from "../native/communication.ts";
+import type { NativeCommunicationLibrary } from "../native/communication.ts";
 import { SharedFile } from "../native/shared_memory.ts";
 import type { RankHandle } from "./rank_handle.ts";
 import type { RankProcessInput } from "./rank_process.ts";
@@ -13,7 +13,7 @@ import type { RankOutcome, RankSpecification } from "./rank_runner.ts";
  * is a pipe that closes when this process ends, however it ends, and the child ends with it.
  */
 export function startProcess(
-  library: CommunicationLibrary,
+  library: NativeCommunicationLibrary,
   specification: RankSpecification,
 ): RankHandle {
   const file = SharedFile.create(library);

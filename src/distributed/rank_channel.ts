@@ -2,13 +2,10 @@
  * A rank's end of the host channel between a replica's leader and its ranks.
  * @module
  */
-import {
-  type CommunicationLibrary,
-  openCommunicationLibrary,
-  STATUS,
-} from "../native/communication.ts";
+import { type CommunicationLibrary, STATUS } from "../native/communication.ts";
 import { SharedEvent } from "../native/shared_event.ts";
 import { AbortFlag, SharedMemory } from "../native/shared_memory.ts";
+import { openCommunication } from "../native/wasm_communication.ts";
 import { CommunicatorError } from "./communicator.ts";
 import {
   type HostChannelHandle,
@@ -25,6 +22,8 @@ export interface RankChannelOptions {
   readonly rank: number;
   /** How long a wait spins before it sleeps, in microseconds; 0 when left out. */
   readonly spinMicroseconds?: number;
+  /** Memory in which the leader made the channel, if it lies in such a one. */
+  readonly wasmMemory?: WebAssembly.Memory;
 }
 
 /**
@@ -96,7 +95,7 @@ export class RankChannel implements Disposable {
         `Cannot open a host channel of ${handle.sizes.ranks} ranks as it has no such rank: ${rank}`,
       );
     }
-    const library = openCommunicationLibrary();
+    const library = openCommunication(options.wasmMemory);
     try {
       const memory = SharedMemory.open(library, handle.memory);
       return new RankChannel(library, memory, handle, options);

@@ -3,7 +3,7 @@
  * @module
  */
 import { openCommunicationLibrary } from "../native/communication.ts";
-import { systemError } from "../native/shared_memory.ts";
+import { systemError } from "../native/mapped_regions.ts";
 import { type RankSpecification, runRank } from "./rank_runner.ts";
 
 /** What the process launcher writes to the rank's standard input, as one line of JSON. */
@@ -17,10 +17,10 @@ export interface RankProcessInput {
 if (import.meta.main) {
   const { specification, outcomePath } = JSON.parse(readLine()) as RankProcessInput;
   const library = openCommunicationLibrary(specification.libraryPath);
-  library.symbols.weft_ignore_interrupt();
+  library.system.weft_ignore_interrupt();
   // The launcher holds the other end of standard input open until this process has ended.
-  const status = library.symbols.weft_exit_with_parent(0);
-  if (status < 0) throw systemError(library, "Cannot watch the launcher", status);
+  const status = library.system.weft_exit_with_parent(0);
+  if (status < 0) throw systemError(library.system, "Cannot watch the launcher", status);
   Deno.writeTextFileSync(outcomePath, await runRank(specification));
   // Whatever the entry has left running.
   Deno.exit(0);

@@ -3,6 +3,7 @@
  * @module
  */
 import { openCommunicationLibrary } from "../native/communication.ts";
+import { openWasmCommunication } from "../native/wasm_communication.ts";
 import { AbortFlag, SharedMemory, type SharedMemoryHandle } from "../native/shared_memory.ts";
 import type { LauncherKind, RankMain } from "./launcher.ts";
 import { SharedMemoryCommunicator } from "./shared_memory_communicator.ts";
@@ -19,7 +20,7 @@ export interface RankSpecification {
   readonly launcher: LauncherKind;
   /** The caller's arguments. */
   readonly args: unknown;
-  /** Compiled native library. */
+  /** Compiled native library; not used in WebAssembly memory. */
   readonly libraryPath: string;
   /** Region of the world. */
   readonly memory: SharedMemoryHandle;
@@ -39,15 +40,20 @@ export type RankOutcome =
   | { readonly ok: false; readonly reason: string; readonly stack?: string };
 
 /**
- * Runs the entry's `rankMain` and returns how it ended, as JSON. A failure is made known to the other
+ * Runs the entry's `rankMain`, in the launch's `wasmMemory` if it has one, and returns how it ended, as JSON. A failure is made known to the other
  * ranks at once through the abort flag.
  */
-export async function runRank(specification: RankSpecification): Promise<string> {
+export async function runRank(
+  specification: RankSpecification,
+  wasmMemory?: WebAssembly.Memory,
+): Promise<string> {
   const { rank, launcher, args } = specification;
   try {
     using resources = new DisposableStack();
     const library = resources.adopt(
-      openCommunicationLibrary(specification.libraryPath),
+      wasmMemory === undefined
+        ? openCommunicationLibrary(specification.libraryPath)
+        : openWasmCommunication(wasmMemory),
       (library) => library.close(),
     );
     using memory = SharedMemory.open(library, specification.memory);
@@ -61,7 +67,7 @@ export async function runRank(specification: RankSpecification): Promise<string>
           `Cannot run a rank as its module exports no function rankMain: ${specification.entry}`,
         );
       }
-      const result = await (module.rankMain as RankMain)({ world, launcher, args });
+      const result = await (module.rankMain as RankMain)({ world, launcher, args, wasmMemory });
       return JSON.stringify({ ok: true, result } satisfies RankOutcome);
     } catch (error) {
       abortFlag.raise(reasonOf(error), rank);

@@ -3,7 +3,12 @@
  * @module
  */
 import type { DType } from "../tensor/dtype.ts";
-import { type CommunicationLibrary, REDUCTION_CODES, TYPE_CODES } from "../native/communication.ts";
+import {
+  type CommunicationLibrary,
+  type HostBuffer,
+  REDUCTION_CODES,
+  TYPE_CODES,
+} from "../native/communication.ts";
 import { AbortFlag, SharedMemory } from "../native/shared_memory.ts";
 import { type Communicator, CommunicatorError, type ReduceOp } from "./communicator.ts";
 import {
@@ -11,6 +16,7 @@ import {
   describeFailure,
   type GroupOperation,
 } from "./shared_memory_failure.ts";
+import { gatherBytes } from "./gather_bytes.ts";
 import { createGroupRegion, DEFAULT_TIMEOUT_MS } from "./shared_memory_region.ts";
 import { SingleRankCommunicator } from "./single_rank_communicator.ts";
 import {
@@ -97,6 +103,11 @@ export class SharedMemoryCommunicator implements Communicator {
           `${memory.byteLength} bytes`,
       );
     }
+  }
+
+  /** See {@linkcode Communicator.hostBuffer}. */
+  hostBuffer(byteLength: number): HostBuffer | undefined {
+    return this.#library.hostBuffer?.(byteLength);
   }
 
   /** See {@linkcode Communicator.allReduce}. Refuses f16 and bf16. */
@@ -192,11 +203,12 @@ export class SharedMemoryCommunicator implements Communicator {
         const { channelBytes } = this.#options;
         memory = createGroupRegion(this.#library, { size: ranks.length, channelBytes });
       }
-      const [descriptor, byteLength] = memory === null ? [-1, 0] : announcement(memory);
-      const [pids, descriptors, byteLengths] = this.#exchange(Deno.pid, descriptor, byteLength);
+      const { regions } = this.#library;
+      const place = memory === null ? [-1, -1] : regions.placeOf(memory.handle.path);
+      const [owners, numbers, byteLengths] = this.#exchange(...place, memory?.byteLength ?? 0);
       if (leader !== this.rank) {
         memory = SharedMemory.open(this.#library, {
-          path: `/proc/${pids[leader]}/fd/${descriptors[leader]}`,
+          path: regions.pathOf([owners[leader], numbers[leader]]),
           byteLength: byteLengths[leader],
         });
       }
@@ -206,7 +218,7 @@ export class SharedMemoryCommunicator implements Communicator {
       if (!(error instanceof CommunicatorError)) this.abort(`Cannot split the group: ${error}`);
       throw error;
     }
-    if (memory === null) return new SingleRankCommunicator();
+    if (memory === null) return this.#alone();
     memory.closeDescriptor();
     return new SharedMemoryCommunicator(this.#library, {
       ...this.#options,
@@ -226,12 +238,17 @@ export class SharedMemoryCommunicator implements Communicator {
 
   /** Every rank's `values`, one array per value. */
   #exchange(...values: number[]): Float64Array[] {
-    const mine = Float64Array.from(values);
-    const all = new Float64Array(this.size * values.length);
-    this.allGather(addressOf(all), addressOf(mine), values.length, { dtype: "f64" });
-    return values.map((_, index) =>
-      Float64Array.from({ length: this.size }, (_, rank) => all[rank * values.length + index])
-    );
+    const bytes = gatherBytes(this, new Uint8Array(Float64Array.from(values).buffer));
+    const ranks = bytes.map(({ buffer }) => new Float64Array(buffer));
+    return values.map((_, index) => Float64Array.from(ranks, (numbers) => numbers[index]));
+  }
+
+  /** A group of this rank, whose operands lie where this group's do. */
+  #alone(): SingleRankCommunicator {
+    const { weft_copy } = this.#library.symbols;
+    return new SingleRankCommunicator({
+      copy: (destination, source, bytes) => weft_copy(destination, source, BigInt(bytes)),
+    });
   }
 
   #open(): bigint {
@@ -260,14 +277,6 @@ export class SharedMemoryCommunicator implements Communicator {
     this.#group = 0n;
     if (this.#options.ownsMemory) this.#options.memory[Symbol.dispose]();
   }
-}
-
-function announcement(memory: SharedMemory): [descriptor: number, byteLength: number] {
-  return [Number(memory.handle.path.split("/").at(-1)), memory.byteLength];
-}
-
-function addressOf(view: Float64Array): bigint {
-  return Deno.UnsafePointer.value(Deno.UnsafePointer.of(view as Float64Array<ArrayBuffer>));
 }
 
 function checkDuration(name: string, value: number): void {

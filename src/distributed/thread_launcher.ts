@@ -5,14 +5,19 @@
 import { Worker } from "node:worker_threads";
 import type { RankHandle } from "./rank_handle.ts";
 import type { RankOutcome, RankSpecification } from "./rank_runner.ts";
+import type { RankThreadInput } from "./rank_thread.ts";
 
 /**
  * Starts a rank in a worker. Node's `Worker`, unlike the web's, tells when it has ended: a rank that
- * calls `Deno.exit` is noticed.
+ * calls `Deno.exit` is noticed. `wasmMemory` is that of the launch, if it has one.
  */
-export function startThread(specification: RankSpecification): RankHandle {
+export function startThread(
+  specification: RankSpecification,
+  wasmMemory?: WebAssembly.Memory,
+): RankHandle {
+  const input: RankThreadInput = { specification: JSON.stringify(specification), wasmMemory };
   const worker = new Worker(workerModule(), {
-    workerData: JSON.stringify(specification),
+    workerData: input,
     name: `weft rank ${specification.rank}`,
   });
   const outcome = Promise.withResolvers<RankOutcome>();

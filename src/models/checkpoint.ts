@@ -42,6 +42,15 @@ const WEIGHT_DTYPES: Readonly<Record<string, WeightDType>> = {
   BF16: "bf16",
 };
 
+/** Options of {@linkcode Checkpoint.open}. */
+export interface CheckpointOptions {
+  /**
+   * Whether files are mapped into memory, which takes the native library. Otherwise tensors are read when
+   * they are asked for, and kept until {@linkcode Checkpoint.release}. Default true.
+   */
+  readonly mapped?: boolean;
+}
+
 /**
  * The weights of a model folder. Opening it reads and checks the headers of all files; a file is
  * mapped when a tensor of it is first asked for, and its pages are read when they are first touched.
@@ -62,13 +71,15 @@ export class Checkpoint implements WeightSource, Disposable {
   readonly #quantization: QuantizationConfig | null;
   readonly #mappings = new Map<string, MappedFile>();
   readonly #copies = new Map<string, Uint8Array<ArrayBuffer>>();
+  readonly #mapped: boolean;
   #mapper: FileMapper | null = null;
   #open = true;
 
-  private constructor(folder: string, config: ModelConfig | null) {
+  private constructor(folder: string, config: ModelConfig | null, mapped: boolean) {
     const naming = config ? familyOf(config).naming(config) : PLAIN_NAMING;
     this.folder = folder;
     this.#naming = naming;
+    this.#mapped = mapped;
     this.#quantization = config?.quantization ?? null;
     for (const [stored, tensor] of readCheckpointFiles(folder)) {
       const name = naming.canonical(stored);
@@ -87,8 +98,12 @@ export class Checkpoint implements WeightSource, Disposable {
    * Opens the checkpoint in `folder`. With `config`, names follow its family (see `ModelFamily.naming`)
    * and layers its quantisation; without, all is as stored. Throws ModelLoadError when a file is missing or malformed.
    */
-  static open(folder: string, config?: ModelConfig): Checkpoint {
-    return new Checkpoint(folder, config ?? null);
+  static open(
+    folder: string,
+    config?: ModelConfig,
+    options: CheckpointOptions = {},
+  ): Checkpoint {
+    return new Checkpoint(folder, config ?? null, options.mapped ?? true);
   }
 
   /** Names of all tensors. */
@@ -220,22 +235,34 @@ export class Checkpoint implements WeightSource, Disposable {
     return stored;
   }
 
+  /** Forgets the tensors that were read or copied: their addresses are invalid from here on. */
+  release(): void {
+    this.#copies.clear();
+  }
+
   #place(name: string, stored: StoredTensor): { address: bigint; mapped: boolean } {
+    if (!this.#mapped) return this.#copied(name, () => readTensor(stored));
     const mapping = this.#map(stored);
     const address = mapping.address + BigInt(stored.byteOffset);
     const elements = stored.shape.reduce((product, size) => product * size, 1);
     const elementBytes = elements === 0 ? 1 : stored.byteLength / elements;
     if (address % BigInt(elementBytes) === 0n) return { address, mapped: true };
     // Files of early writers have headers of any length; C code may assume aligned elements.
+    return this.#copied(name, () => mapping.bytes(stored.byteOffset, stored.byteLength));
+  }
+
+  #copied(name: string, read: () => Uint8Array): { address: bigint; mapped: boolean } {
+    if (!this.#open) throw new Error(`Cannot read ${name} as its checkpoint was disposed`);
     let copy = this.#copies.get(name);
     if (!copy) {
+      const bytes = read();
       // An ArrayBuffer of its own never moves; a small slice() could.
-      copy = new Uint8Array(new ArrayBuffer(stored.byteLength));
-      copy.set(mapping.bytes(stored.byteOffset, stored.byteLength));
+      copy = new Uint8Array(new ArrayBuffer(Math.max(1, bytes.length)));
+      copy.set(bytes);
       this.#copies.set(name, copy);
     }
-    const copied = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(copy)));
-    return { address: copied, mapped: false };
+    const address = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(copy)));
+    return { address, mapped: false };
   }
 
   #map(stored: StoredTensor): MappedFile {
@@ -286,4 +313,25 @@ function refuse(stored: StoredTensor, reason: string): never {
 
 function oneOf(names: readonly string[]): string {
   return [names.slice(0, -1).join(", "), names.at(-1)].filter(Boolean).join(" or ");
+}
+
+/** The bytes of a tensor; throws ModelLoadError when its file cannot be read, or has shrunk. */
+function readTensor({ file, byteOffset, byteLength, fileBytes }: StoredTensor): Uint8Array {
+  try {
+    using opened = Deno.openSync(file);
+    const { size } = opened.statSync();
+    if (size !== fileBytes) {
+      throw new Error(`its size changed while it was loaded: ${fileBytes} bytes became ${size}`);
+    }
+    opened.seekSync(byteOffset, Deno.SeekMode.Start);
+    const bytes = new Uint8Array(byteLength);
+    for (let done = 0; done < byteLength;) {
+      const count = opened.readSync(bytes.subarray(done));
+      if (count === null) throw new Error("it ends early");
+      done += count;
+    }
+    return bytes;
+  } catch (cause) {
+    throw new ModelLoadError(`Cannot load ${file} as ${(cause as Error).message}`, { file, cause });
+  }
 }

@@ -3,6 +3,7 @@
  * @module
  */
 import { type CompileOptions, compileSources } from "./compile.ts";
+import { findCompiler } from "./compiler.ts";
 import {
   bestInstructionSet,
   chooseInstructionSet,
@@ -41,6 +42,21 @@ export function nativeLibrary(options: CompileOptions = {}): NativeLibrary {
   }
   const instructionSet = bestInstructionSet(processor, { reason: refusal, except: "amx" });
   return { path: compileSources(CPU_SOURCES, instructionSet.flags, options), instructionSet };
+}
+
+/**
+ * What keeps the native library from being compiled here, for people; null when nothing does, or when
+ * `WEFT_CPU_ISA` names an instruction set, which is not to be replaced by another.
+ */
+export function nativeObstacle(): string | null {
+  if (Deno.env.get("WEFT_CPU_ISA")) return null;
+  try {
+    readProcessor();
+    findCompiler();
+    return null;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 /** Path of {@linkcode nativeLibrary}; throws as it does. */

@@ -2,7 +2,9 @@
  * Memory shared by threads and processes, and the flag that ends all waits in it.
  * @module
  */
-import type { CommunicationLibrary } from "./communication.ts";
+import type { CommunicationLibrary, NativeCommunicationLibrary, Region } from "./communication.ts";
+import { encodeCString } from "./c_declarations.ts";
+import { systemError, type SystemFunctions } from "./mapped_regions.ts";
 
 /** Where a region can be opened, as long as its maker keeps it open. Can be sent as JSON. */
 export interface SharedMemoryHandle {
@@ -22,59 +24,42 @@ export class SharedMemory implements Disposable {
   readonly address: bigint;
   /** Size of the region. */
   readonly byteLength: number;
-  readonly #library: CommunicationLibrary;
-  #descriptor: number;
+  readonly #region: Region;
   #mapped = true;
 
-  private constructor(library: CommunicationLibrary, descriptor: number, byteLength: number) {
-    const address = library.symbols.weft_shared_map(descriptor, BigInt(byteLength));
-    if (address < 0n) {
-      library.symbols.weft_shared_close(descriptor);
-      throw systemError(library, `Cannot map ${byteLength} bytes of shared memory`, address);
-    }
-    this.#library = library;
-    this.#descriptor = descriptor;
-    this.address = address;
+  private constructor(region: Region, byteLength: number) {
+    this.#region = region;
+    this.address = region.address;
     this.byteLength = byteLength;
   }
 
   /** Makes a region of zeros; throws Error with the system's reason. */
   static create(library: CommunicationLibrary, byteLength: number): SharedMemory {
     checkByteLength(byteLength);
-    const descriptor = library.symbols.weft_shared_create(cString("weft"), BigInt(byteLength));
-    if (descriptor < 0) {
-      throw systemError(library, `Cannot create ${byteLength} bytes of shared memory`, descriptor);
-    }
-    return new SharedMemory(library, descriptor, byteLength);
+    return new SharedMemory(library.regions.create(byteLength), byteLength);
   }
 
   /** Maps a region that another thread or process made; throws Error when its maker has gone. */
   static open(library: CommunicationLibrary, handle: SharedMemoryHandle): SharedMemory {
-    checkByteLength(handle.byteLength);
-    const descriptor = library.symbols.weft_shared_open(cString(handle.path));
-    if (descriptor < 0) {
-      throw systemError(library, `Cannot open shared memory ${handle.path}`, descriptor);
-    }
-    const memory = new SharedMemory(library, descriptor, handle.byteLength);
-    memory.closeDescriptor();
-    return memory;
+    const { path, byteLength } = handle;
+    checkByteLength(byteLength);
+    return new SharedMemory(library.regions.open(path, byteLength), byteLength);
   }
 
   /** Where others can open the region. Throws Error after {@linkcode closeDescriptor}. */
   get handle(): SharedMemoryHandle {
-    if (this.#descriptor < 0) {
+    const { path } = this.#region;
+    if (path === null) {
       throw new Error(
         "Cannot share memory as its descriptor is closed: only its maker can share it",
       );
     }
-    return { path: `/proc/${Deno.pid}/fd/${this.#descriptor}`, byteLength: this.byteLength };
+    return { path, byteLength: this.byteLength };
   }
 
   /** Keeps the mapping, but lets nobody else open the region any more. */
   closeDescriptor(): void {
-    if (this.#descriptor < 0) return;
-    this.#library.symbols.weft_shared_close(this.#descriptor);
-    this.#descriptor = -1;
+    this.#region.closeDescriptor();
   }
 
   /** The memory from `offset`, not to be used after the region is disposed; throws RangeError. */
@@ -88,8 +73,7 @@ export class SharedMemory implements Disposable {
       );
     }
     if (!this.#mapped) throw new Error("Cannot view shared memory as it is no longer mapped");
-    const pointer = Deno.UnsafePointer.create(this.address + BigInt(offset));
-    return Deno.UnsafePointerView.getArrayBuffer(pointer!, byteLength);
+    return this.#region.view(offset, byteLength);
   }
 
   /** Unmaps the region here; others keep their mappings. */
@@ -97,7 +81,7 @@ export class SharedMemory implements Disposable {
     if (!this.#mapped) return;
     this.#mapped = false;
     this.closeDescriptor();
-    this.#library.symbols.weft_shared_unmap(this.address, BigInt(this.byteLength));
+    this.#region.unmap();
   }
 }
 
@@ -105,20 +89,20 @@ export class SharedMemory implements Disposable {
 export class SharedFile implements Disposable {
   /** Where processes of the same user can open it. */
   readonly path: string;
-  readonly #library: CommunicationLibrary;
+  readonly #system: SystemFunctions;
   #descriptor: number;
 
-  private constructor(library: CommunicationLibrary, descriptor: number) {
-    this.#library = library;
+  private constructor(system: SystemFunctions, descriptor: number) {
+    this.#system = system;
     this.#descriptor = descriptor;
     this.path = `/proc/${Deno.pid}/fd/${descriptor}`;
   }
 
   /** Makes an empty file; throws Error with the system's reason. */
-  static create(library: CommunicationLibrary): SharedFile {
-    const descriptor = library.symbols.weft_shared_create(cString("weft"), 0n);
-    if (descriptor < 0) throw systemError(library, "Cannot create a file in memory", descriptor);
-    return new SharedFile(library, descriptor);
+  static create({ system }: NativeCommunicationLibrary): SharedFile {
+    const descriptor = system.weft_shared_create(encodeCString("weft"), 0n);
+    if (descriptor < 0) throw systemError(system, "Cannot create a file in memory", descriptor);
+    return new SharedFile(system, descriptor);
   }
 
   /** Everything that was written to it, as text. */
@@ -129,7 +113,7 @@ export class SharedFile implements Disposable {
   /** Frees the file. */
   [Symbol.dispose](): void {
     if (this.#descriptor < 0) return;
-    this.#library.symbols.weft_shared_close(this.#descriptor);
+    this.#system.weft_shared_close(this.#descriptor);
     this.#descriptor = -1;
   }
 }
@@ -180,22 +164,6 @@ export class AbortFlag {
     if (length < 0) return { rank: -1, text: "a rank died while it gave its reason" };
     return { rank: rank[0], text: new TextDecoder().decode(bytes.subarray(0, length)) };
   }
-}
-
-/** An Error of `message` and the system's words for a negated errno. */
-export function systemError(
-  library: CommunicationLibrary,
-  message: string,
-  status: number | bigint,
-): Error {
-  const words = new Uint8Array(128);
-  library.symbols.weft_errno_message(-Number(status), words, BigInt(words.length));
-  return new Error(`${message}: ${new TextDecoder().decode(words.subarray(0, words.indexOf(0)))}`);
-}
-
-function cString(text: string): Uint8Array<ArrayBuffer> {
-  if (text.includes("\0")) throw new TypeError("Cannot open shared memory as its path has a NUL");
-  return new TextEncoder().encode(`${text}\0`);
 }
 
 function checkByteLength(byteLength: number): void {

@@ -5,6 +5,7 @@
  * all ranks.
  * @module
  */
+import type { LibrarySymbols } from "./library_symbols.ts";
 import wasmModule from "./wasm_module.js";
 
 const PAGE_BYTES = 65536;
@@ -25,11 +26,6 @@ export interface WasmThreadStart {
 }
 
 type WasmFunction = (...args: (number | bigint)[]) => number | bigint | undefined;
-
-/** The functions that a table of declarations names, as `Deno.dlopen` types them. */
-export type LibrarySymbols<S extends Deno.ForeignLibraryInterface> = Deno.DynamicLibrary<
-  S
->["symbols"];
 
 /** A memory that instances of the module can share; sent to other threads as it is. */
 export function createWasmMemory(): WebAssembly.Memory {
@@ -107,6 +103,16 @@ export class WasmLibrary {
     }
     const pointer = Deno.UnsafePointer.create(this.#base + address);
     return new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer!, byteLength));
+  }
+
+  /** Address of `byteLength` zero bytes that are never freed, or 0: pages that nobody touches take no memory. */
+  reserve(byteLength: number): bigint {
+    try {
+      return BigInt(this.memory.grow(Math.ceil(byteLength / PAGE_BYTES))) * BigInt(PAGE_BYTES);
+    } catch (error) {
+      if (error instanceof RangeError) return 0n;
+      throw error;
+    }
   }
 
   /** The C string that a function without parameters returns. */

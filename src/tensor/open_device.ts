@@ -2,17 +2,24 @@
  * The one place that chooses a backend.
  * @module
  */
+import { nativeObstacle } from "../native/native_library.ts";
 import { openCpuDevice } from "./cpu/device.ts";
+import { openWasmDevice } from "./cpu/wasm_device.ts";
 import { openCudaDevice } from "./cuda/device.ts";
 import type { Device, DeviceKind } from "./device.ts";
 import type { WeightDType } from "./dtype.ts";
 
+/** Where to compute, as it is asked for: `wasm` is the CPU through WebAssembly. */
+export type DeviceName = DeviceKind | "wasm";
+
 /** Options of {@linkcode openDevice}. */
 export interface OpenDeviceOptions {
-  /** Backend. Default `cpu`. */
-  readonly kind?: DeviceKind;
+  /** Backend. Default `cpu`: `wasm` where the native kernels cannot be compiled. */
+  readonly kind?: DeviceName;
   /** CPU only: threads a kernel runs on. Default: one for each logical processor. */
   readonly threads?: number;
+  /** `wasm` only: memory that it shares with other ranks; one of its own when left out. */
+  readonly wasmMemory?: WebAssembly.Memory;
   /** GPU only: which of the process's GPUs, from 0. Default 0. */
   readonly index?: number;
   /** GPU only: deadline of waits for its work, in milliseconds. Default 600000. */
@@ -30,10 +37,14 @@ export interface OpenDeviceOptions {
  * ```
  */
 export function openDevice(options: OpenDeviceOptions = {}): Device {
-  const { kind = "cpu", threads, index, timeoutMs } = options;
+  const { kind = "cpu", threads, wasmMemory, index, timeoutMs } = options;
   switch (kind) {
     case "cpu":
-      return openCpuDevice({ threads });
+      return nativeObstacle() === null
+        ? openCpuDevice({ threads })
+        : openWasmDevice({ threads, memory: wasmMemory });
+    case "wasm":
+      return openWasmDevice({ threads, memory: wasmMemory });
     case "cuda":
       return openCudaDevice({ index, timeoutMs });
     default:
