@@ -13,7 +13,7 @@ export interface Part {
 function script(name: string, options: { args?: readonly string[]; seconds: number }): Part {
   const { args = [], seconds } = options;
   return {
-    name: [name, ...args].join("-"),
+    name: [name.replaceAll("_", "-"), ...args].join("-"),
     command: ["deno", "run", "-A", "--no-check", `bench/gpu/${name}.ts`, ...args],
     seconds,
   };
@@ -38,13 +38,25 @@ export const PARTS: readonly Part[] = [
   },
   {
     name: "golden",
-    command: ["deno", "test", "-A", "--no-check", "tests/golden/cuda_layouts_test.ts"],
+    command: [
+      "deno",
+      "test",
+      "-A",
+      "--no-check",
+      "tests/golden/cuda_layouts_test.ts",
+      "tests/golden/cuda_quantized_test.ts",
+    ],
     env: { WEFT_TEST_GPU: "1" },
     seconds: 180,
   },
   script("kernels", { seconds: 120 }),
+  script("quantized_kernels", { seconds: 150 }),
   script("decode", { args: ["1b"], seconds: 60 }),
   script("decode", { args: ["8b"], seconds: 90 }),
+  script("decode", { args: ["1b", "int8"], seconds: 60 }),
+  script("decode", { args: ["1b", "int4"], seconds: 60 }),
+  script("decode", { args: ["8b", "int8"], seconds: 120 }),
+  script("decode", { args: ["8b", "int4"], seconds: 120 }),
   script("prefill", { args: ["1b"], seconds: 60 }),
   script("prefill", { args: ["8b"], seconds: 90 }),
   script("overhead", { args: ["1b"], seconds: 60 }),

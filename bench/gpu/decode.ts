@@ -1,5 +1,6 @@
 /**
- * Decode speed of a model through the engine: `deno run -A bench/gpu/decode.ts 8b`.
+ * Decode speed of a model through the engine, in bf16 or with weights that are quantised while they are
+ * loaded: `deno run -A bench/gpu/decode.ts 8b int8`.
  * @module
  */
 import { bytesReadPerToken } from "../../src/cli/decode_traffic.ts";
@@ -14,7 +15,10 @@ const PROMPT_TOKENS = 512;
 const DECODE_TOKENS = 128;
 const REPETITIONS = 3;
 
-const [model = "1b"] = Deno.args;
+const [model = "1b", format] = Deno.args;
+if (format !== undefined && format !== "int8" && format !== "int4") {
+  throw new Error(`Cannot measure ${format}: formats are int8 and int4`);
+}
 using folder = new ConfigFolder(model);
 const { config } = folder;
 const maxModelLen = 2048;
@@ -22,6 +26,7 @@ await using engine = await folder.load({
   maxModelLen,
   maxNumSeqs: Math.max(...BATCHES),
   maxNumBatchedTokens: 4096,
+  quantization: format,
 });
 const weights = storedWeights({ model: folder.path, modelConfig: config, loadFormat: "dummy" });
 
@@ -46,9 +51,10 @@ for (const batch of BATCHES) {
     kvBytesPerToken: 2 * config.numLayers * config.numKvHeads * config.headDim * dtypeBytes("bf16"),
     device: "cuda",
     format: null,
+    quantization: format,
   });
   report({
-    name: `decode ${model}, batch ${batch}`,
+    name: `decode ${model}${format ? ` ${format}` : ""}, batch ${batch}`,
     value: rate,
     unit: "token/s",
     of: "copy bandwidth",

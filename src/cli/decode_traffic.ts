@@ -62,7 +62,7 @@ function bytesRead(weight: StoredWeight, step: DecodeStep): number {
   const isTable = TOKEN_TABLES.includes(weight.name);
   if (step.quantization !== undefined && (weight.isLinear || isTable)) {
     const isHead = isTable || weight.name === HEAD;
-    return integerBytes(elements, isHead ? "int8" : step.quantization);
+    return integerBytes(elements, isHead ? "int8" : step.quantization, step.device);
   }
   if (step.format === null || !FLOATS.includes(weight.dtype)) return bytes;
   return elements * keptBytes(step.device, bytes / elements, step.format);

@@ -35,22 +35,33 @@ export function placeInGroup(rank: number, size: number): Communicator {
 /** Input features that share a scale where weights are quantised on loading, and the scale's bytes. */
 const GROUPS = { int8: { size: 256, bytes: 4 }, int4: { size: 32, bytes: 3 } } as const;
 
+/** The same on a GPU, where a scale is a word with its zero. */
+const GPU_GROUPS = { int8: { size: 128, bytes: 4 }, int4: { size: 32, bytes: 4 } } as const;
+
 /** Input features over which a device sums integers at most, and keeps one scale. */
 const SEGMENT = 256;
+const GPU_SEGMENT = 128;
 
-/** Bytes that a device keeps for a matrix that it quantises. */
-export function integerBytes(elements: number, format: "int8" | "int4"): number {
-  const { size, bytes } = GROUPS[format];
+/** Bytes that a device of `kind` keeps for a matrix that it quantises. */
+export function integerBytes(
+  elements: number,
+  format: "int8" | "int4",
+  kind: DeviceKind,
+): number {
+  const { size, bytes } = (kind === "cuda" ? GPU_GROUPS : GROUPS)[format];
   return elements * (elementBytes(format) + bytes / size);
 }
 
 /** Bytes that a device keeps for a matrix that is stored quantised. */
 function quantizedBytes(
   { dtype, rows, columns, groupSize, scales, zeros }: QuantizedMatrix,
+  kind: DeviceKind,
 ): number {
-  // A zero takes twice the bytes of an element.
-  const each = dtypeBytes(scales.dtype) + (zeros === null ? 0 : 2 * elementBytes(dtype));
-  const groups = columns / Math.min(groupSize, SEGMENT);
+  // A zero takes twice the bytes of an element; on a GPU it lies in its scale's word.
+  const each = kind === "cuda"
+    ? GPU_GROUPS[dtype].bytes
+    : dtypeBytes(scales.dtype) + (zeros === null ? 0 : 2 * elementBytes(dtype));
+  const groups = columns / Math.min(groupSize, kind === "cuda" ? GPU_SEGMENT : SEGMENT);
   return rows * (columns * elementBytes(dtype) + groups * each);
 }
 
@@ -118,11 +129,11 @@ function partBytes(
   { quantization, use }: WeightOptions,
 ): number {
   const elements = part.rows * part.columns;
-  if (isQuantized(part)) return quantizedBytes(part);
+  if (isQuantized(part)) return quantizedBytes(part, kind);
   const dense = elements * keptBytes(kind, dtypeBytes(part.dtype), format);
   // Rows that are looked up stay beside what the CPU packs for products.
   const lookedUp = use === "both" ? dense : 0;
-  if (quantization !== undefined) return integerBytes(elements, quantization) + lookedUp;
+  if (quantization !== undefined) return integerBytes(elements, quantization, kind) + lookedUp;
   return dense + (kind === "cpu" && format === "bf16" ? lookedUp : 0);
 }
 
