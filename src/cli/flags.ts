@@ -74,9 +74,9 @@ export const ENGINE_FLAGS = {
     help: "Share of each GPU's memory that may be used, by other processes too",
   }),
   "device": choice({
-    values: { auto: "auto", cpu: "cpu", cuda: "cuda" },
+    values: { auto: "auto", cpu: "cpu", cuda: "cuda", wasm: "wasm" },
     fallback: "auto",
-    help: "Where to compute; auto is cuda where a GPU can be used",
+    help: "Where to compute; auto is cuda where a GPU can be used; wasm needs no C compiler",
   }),
   "dtype": choice({
     values: { auto: "auto", ...DTYPES },

@@ -2,6 +2,7 @@
  * Loads the replicas that a command's flags ask for.
  * @module
  */
+import { chooseDevice } from "../engine/device_choice.ts";
 import { LlmEngine } from "../engine/llm_engine.ts";
 import { readGenerationConfig } from "../models/generation_config.ts";
 import { nativeLibraryPath } from "../native/native_library.ts";
@@ -22,10 +23,13 @@ export async function loadReplicas(
   const count = values["data-parallel-size"];
   const ranks = values["tensor-parallel-size"] * values["pipeline-parallel-size"];
   const engines: LlmEngine[] = [];
-  nativeLibraryPath({
-    onCompile: ({ command }) =>
-      host.log.info(`compiling the CPU kernels with ${command}, once for this machine`),
-  });
+  const choice = chooseDevice(values.device);
+  if (!choice.wasm) {
+    nativeLibraryPath({
+      onCompile: ({ command }) =>
+        host.log.info(`compiling the CPU kernels with ${command}, once for this machine`),
+    });
+  }
   const progress = createProgress({
     label: "Loading weights",
     terminal: host.terminal,

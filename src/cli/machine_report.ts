@@ -7,7 +7,7 @@ import { availableCores, availableMemory } from "../engine/host_resources.ts";
 import { cacheFolder } from "../native/cache.ts";
 import { findCompiler } from "../native/compiler.ts";
 import { nativeLibrary } from "../native/native_library.ts";
-import { openDevice } from "../tensor/open_device.ts";
+import { type DeviceName, openDevice } from "../tensor/open_device.ts";
 
 /** The machine; a part that cannot be used says why instead. */
 export interface MachineReport {
@@ -36,7 +36,7 @@ export interface MachineReport {
 }
 
 /** Describes the machine and the device that `kind` opens. */
-export function describeMachine(kind: "auto" | "cpu" | "cuda"): MachineReport {
+export function describeMachine(kind: "auto" | DeviceName): MachineReport {
   const { backend, name, instructionSet, instructionSetReason, kernelHash } = describeDevice(kind);
   return {
     platform: `${Deno.build.os} ${Deno.build.arch}`,
@@ -53,12 +53,13 @@ export function describeMachine(kind: "auto" | "cpu" | "cuda"): MachineReport {
   };
 }
 
-function describeDevice(kind: "auto" | "cpu" | "cuda") {
+function describeDevice(kind: "auto" | DeviceName) {
   let backend: string = kind;
   try {
     const choice = chooseDevice(kind);
-    backend = `${choice.kind}: ${choice.reason}`;
-    using device = openDevice({ kind: choice.kind, threads: 1 });
+    const name = choice.wasm ? "wasm" : choice.kind;
+    backend = `${name}: ${choice.reason}`;
+    using device = openDevice({ kind: name, threads: 1 });
     return { backend, ...device.description };
   } catch (error) {
     const none = "none";

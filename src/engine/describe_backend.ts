@@ -12,7 +12,7 @@ export function describeBackend(
 ): Readonly<Record<string, string | number>> {
   const { kind, name, instructionSet, instructionSetReason, kernelHash } = report.device;
   return {
-    device: kind,
+    device: config.wasm ? "wasm" : kind,
     deviceChoice: config.deviceReason,
     processor: name,
     instructionSet,

@@ -3,38 +3,59 @@
  * @module
  */
 import { type GpuDescription, listGpus } from "../tensor/cuda/list_gpus.ts";
+import { nativeObstacle } from "../native/native_library.ts";
 import type { DeviceKind } from "../tensor/device.ts";
+import type { DeviceName } from "../tensor/open_device.ts";
 import type { EngineOptions } from "./types.ts";
 
 /** A device that was chosen, and why. */
 export interface DeviceChoice {
   /** Backend. */
   readonly kind: DeviceKind;
+  /** Whether the CPU computes through WebAssembly. */
+  readonly wasm: boolean;
   /** Why, for people. */
   readonly reason: string;
   /** The GPUs that the process sees; none when the CPU was chosen. */
   readonly gpus: readonly GpuDescription[];
 }
 
+/** How {@linkcode chooseDevice} finds out what there is. */
+export interface DeviceProbes {
+  /** The GPUs; throws what keeps them from being used. */
+  readonly gpus?: () => readonly GpuDescription[];
+  /** Why the native kernels cannot be compiled; null when they can. */
+  readonly obstacle?: () => string | null;
+}
+
 /**
- * Settles what `auto` means: GPUs where there are any that can be used, else the CPU. `cuda` throws what
- * keeps it from being used, `auto` says it. `list` finds the GPUs.
+ * Settles what `auto` means: GPUs where there are any that can be used, else the CPU; and what the CPU
+ * computes with: native kernels where they can be compiled, else WebAssembly. `cuda` throws what keeps it
+ * from being used, the others say it.
  */
 export function chooseDevice(
-  asked: "auto" | DeviceKind,
-  list: () => readonly GpuDescription[] = listGpus,
+  asked: "auto" | DeviceName,
+  { gpus: list = listGpus, obstacle = nativeObstacle }: DeviceProbes = {},
 ): DeviceChoice {
-  if (asked === "cpu") return { kind: "cpu", reason: "asked for", gpus: [] };
-  if (asked === "cuda") return { kind: "cuda", reason: "asked for", gpus: list() };
+  if (asked === "wasm") return { kind: "cpu", wasm: true, reason: "asked for", gpus: [] };
+  if (asked === "cpu") return chooseCpu("asked for", obstacle);
+  if (asked === "cuda") return { kind: "cuda", wasm: false, reason: "asked for", gpus: list() };
   try {
     const gpus = list();
     if (gpus.length === 0) throw new Error("there is no GPU");
-    return { kind: "cuda", reason: `auto takes GPUs where there are any: ${gpus.length}`, gpus };
+    const reason = `auto takes GPUs where there are any: ${gpus.length}`;
+    return { kind: "cuda", wasm: false, reason, gpus };
   } catch (error) {
     // What was tried stands in the lines that follow: `inspect` shows them.
     const [why] = (error instanceof Error ? error.message : String(error)).split("\n");
-    return { kind: "cpu", reason: `auto finds no GPU to use: ${why}`, gpus: [] };
+    return chooseCpu(`auto finds no GPU to use: ${why}`, obstacle);
   }
+}
+
+function chooseCpu(reason: string, obstacle: () => string | null): DeviceChoice {
+  const why = obstacle();
+  if (why === null) return { kind: "cpu", wasm: false, reason, gpus: [] };
+  return { kind: "cpu", wasm: true, reason: `${reason}; WebAssembly is used: ${why}`, gpus: [] };
 }
 
 /** Ranks of an engine that are to be placed on GPUs. */
@@ -63,11 +84,20 @@ export function verifyGpuPlacement(placement: GpuPlacement, gpus: number): void 
 /** Refuses options that the device has no use for, or cannot follow; throws RangeError. */
 export function verifyDeviceOptions(
   options: EngineOptions,
-  { device, ranks }: { readonly device: DeviceKind; readonly ranks: number },
+  { device, wasm, ranks }: {
+    readonly device: DeviceKind;
+    readonly wasm: boolean;
+    readonly ranks: number;
+  },
 ): void {
   const { gpuMemoryUtilization, threads, launcher, firstGpu = 0 } = options;
   if (!Number.isInteger(firstGpu) || firstGpu < 0) {
     throw new RangeError(`Cannot use firstGpu as it must be an integer from 0: ${firstGpu}`);
+  }
+  if (wasm && launcher === "process") {
+    throw new RangeError(
+      "Cannot run ranks as processes as the WebAssembly kernels share one memory: use launcher thread",
+    );
   }
   if (device === "cpu") {
     if (gpuMemoryUtilization === undefined) return;

@@ -4,6 +4,7 @@
  */
 import type { HostChannelHandle } from "../distributed/host_channel_layout.ts";
 import type { RankGroup } from "../distributed/launcher.ts";
+import { createWasmMemory } from "../native/wasm_library.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import type { EngineCommand, EngineEvent } from "./engine_protocol.ts";
 import { launchEngineRanks } from "./engine_ranks.ts";
@@ -28,6 +29,7 @@ type EngineReady = Extract<EngineEvent, { type: "ready" }>;
 export class EngineClient implements AsyncDisposable {
   readonly #config: EngineConfig;
   readonly #worker: Worker;
+  readonly #wasmMemory: WebAssembly.Memory | undefined;
   readonly #streams = new Map<number, OutputStream<SchedulerOutput>>();
   readonly #onLoading: (fraction: number) => void;
   readonly #ready = Promise.withResolvers<EngineReady>();
@@ -51,7 +53,8 @@ export class EngineClient implements AsyncDisposable {
       this.#ranks?.abort(event.message);
       this.#stopped.resolve();
     };
-    this.#send({ type: "start", config });
+    this.#wasmMemory = config.wasm ? createWasmMemory() : undefined;
+    this.#send({ type: "start", config, wasmMemory: this.#wasmMemory });
   }
 
   /** Starts an engine; rejects with the reason when its ranks cannot start. */
@@ -137,7 +140,7 @@ export class EngineClient implements AsyncDisposable {
 
   #launch(channel: HostChannelHandle): void {
     try {
-      this.#ranks = launchEngineRanks(this.#config, channel);
+      this.#ranks = launchEngineRanks(this.#config, channel, this.#wasmMemory);
       this.#ranks.failed.then(({ rank, reason }) => this.#die(`rank ${rank} failed: ${reason}`));
     } catch (error) {
       this.#die(error instanceof Error ? error.message : String(error));

@@ -7,6 +7,7 @@ import { Checkpoint } from "../models/checkpoint.ts";
 import { type ModelConfig, readModelConfig } from "../models/model_config.ts";
 import { stageOf } from "../models/pipeline_stages.ts";
 import { kvBytesPerBlock } from "../models/rank_footprint.ts";
+import { WASM_MEMORY_BYTES } from "../native/wasm_library.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { GpuDescription } from "../tensor/cuda/list_gpus.ts";
 import type { DeviceKind } from "../tensor/device.ts";
@@ -52,6 +53,8 @@ export interface EngineConfig extends StepLimits {
   readonly launcher: "thread" | "process";
   /** Where to compute. */
   readonly device: DeviceKind;
+  /** Whether the CPU computes through WebAssembly, in one memory of 4 GiB for all ranks. */
+  readonly wasm: boolean;
   /** Why there. */
   readonly deviceReason: string;
   /** The GPU of each rank; none on a CPU. */
@@ -103,7 +106,7 @@ export function resolveEngineConfig(
   options: EngineOptions,
   choice: DeviceChoice = chooseDevice(options.device ?? "auto"),
 ): EngineConfig {
-  const device = choice.kind;
+  const { kind: device, wasm } = choice;
   const modelConfig = readModelConfig(options.model);
   verifyQuantization(options, modelConfig);
   const tensorParallelSize = positive("tensorParallelSize", options.tensorParallelSize ?? 1);
@@ -113,7 +116,7 @@ export function resolveEngineConfig(
   const replicas = positive("replicasOnHost", options.replicasOnHost ?? 1);
   const ranks = tensorParallelSize * pipelineParallelSize;
   const firstGpu = options.firstGpu ?? 0;
-  verifyDeviceOptions(options, { device, ranks });
+  verifyDeviceOptions(options, { device, wasm, ranks });
   if (device === "cuda") {
     verifyGpuPlacement({ firstGpu, ranks, replicas }, choice.gpus.length);
   }
@@ -124,6 +127,7 @@ export function resolveEngineConfig(
     tensorParallelSize,
     pipelineParallelSize,
     device,
+    wasm,
     quantization: options.quantization,
     ...types,
     ...limits,
@@ -132,7 +136,10 @@ export function resolveEngineConfig(
   const numBlocks = blocksOf(options, {
     device,
     // What the host has free is shared by its replicas.
-    free: () => Math.floor(availableMemory() * DEFAULT_KV_SHARE / replicas),
+    free: () => {
+      const free = availableMemory() / replicas;
+      return Math.floor((wasm ? Math.min(free, WASM_MEMORY_BYTES) : free) * DEFAULT_KV_SHARE);
+    },
     blockBytes: () => kvBytesPerBlock(engineFootprints(layout)),
     enough: enoughBlocks,
   });

@@ -10,6 +10,7 @@ import {
   rankFootprints,
   type StoredTypes,
 } from "../models/rank_footprint.ts";
+import { WASM_MEMORY_BYTES } from "../native/wasm_library.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import { CapacityError } from "../tensor/errors.ts";
 import type { EngineConfig } from "./engine_config.ts";
@@ -55,7 +56,20 @@ export function verifyMemory(config: EngineConfig): void {
 /** The CPU maps its weights; a cache larger than the machine is a mistake. */
 function verifyHostMemory(config: EngineConfig): void {
   const numBlocks = config.numBlocks ?? 0;
-  const bytes = numBlocks * kvBytesPerBlock(engineFootprints(config));
+  const footprints = engineFootprints(config);
+  if (config.wasm) {
+    const needed = footprints.reduce((sum, rank) => sum + rankBytes(rank, numBlocks), 0);
+    if (needed > WASM_MEMORY_BYTES) {
+      throw new CapacityError(
+        `Cannot hold the model as the WebAssembly kernels have ${
+          formatBytes(WASM_MEMORY_BYTES)
+        } for ` +
+          `all ranks: it needs ${formatBytes(needed)} with its KV cache`,
+        needed,
+      );
+    }
+  }
+  const bytes = numBlocks * kvBytesPerBlock(footprints);
   const total = totalMemory();
   if (bytes <= total) return;
   throw new CapacityError(

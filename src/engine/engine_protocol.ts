@@ -9,7 +9,12 @@ import type { EngineStats } from "./types.ts";
 
 /** From the client to the engine thread. */
 export type EngineCommand =
-  | { readonly type: "start"; readonly config: EngineConfig }
+  | {
+    readonly type: "start";
+    readonly config: EngineConfig;
+    /** Memory that all ranks share, where they compute through WebAssembly. */
+    readonly wasmMemory?: WebAssembly.Memory;
+  }
   | { readonly type: "add"; readonly request: SchedulerRequest }
   | { readonly type: "abort"; readonly id: number }
   | { readonly type: "stop" };

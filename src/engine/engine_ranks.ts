@@ -17,11 +17,14 @@ export const RANK_TIMEOUT_MS = 600_000;
 const SPIN_MICROSECONDS = 50;
 const MIN_CHANNEL_BYTES = 64 << 10;
 const MAX_CHANNEL_BYTES = 64 << 20;
+/** Each pair of ranks takes a channel's addresses, of which there are few. */
+const MAX_WASM_CHANNEL_BYTES = 1 << 20;
 
 /** Starts the ranks; they obey the abort flag of `channel`. */
 export function launchEngineRanks(
   config: EngineConfig,
   channel: HostChannelHandle,
+  wasmMemory?: WebAssembly.Memory,
 ): RankGroup<void> {
   const spinMicroseconds = config.spin ? SPIN_MICROSECONDS : 0;
   const timeoutMs = RANK_TIMEOUT_MS;
@@ -34,11 +37,15 @@ export function launchEngineRanks(
     spinMicroseconds,
     channelBytes: channelBytes(config),
     abortMemory: channel.memory,
+    wasmMemory,
   });
 }
 
 /** Room for two of the largest messages between stages, so that a stage can start its next step. */
-function channelBytes({ modelConfig, maxNumBatchedTokens }: EngineConfig): number {
+function channelBytes({ modelConfig, maxNumBatchedTokens, wasm }: EngineConfig): number {
   const wanted = 2 * 4 * modelConfig.hiddenSize * maxNumBatchedTokens;
-  return Math.min(MAX_CHANNEL_BYTES, Math.max(MIN_CHANNEL_BYTES, wanted));
+  return Math.min(
+    wasm ? MAX_WASM_CHANNEL_BYTES : MAX_CHANNEL_BYTES,
+    Math.max(MIN_CHANNEL_BYTES, wanted),
+  );
 }

@@ -19,7 +19,7 @@ self.onmessage = async (message: MessageEvent<EngineCommand>) => {
   const command = message.data;
   switch (command.type) {
     case "start":
-      return await start(command.config);
+      return await start(command.config, command.wasmMemory);
     case "add":
       return add(command.request);
     case "abort":
@@ -30,9 +30,9 @@ self.onmessage = async (message: MessageEvent<EngineCommand>) => {
   }
 };
 
-async function start(config: EngineConfig): Promise<void> {
+async function start(config: EngineConfig, wasmMemory?: WebAssembly.Memory): Promise<void> {
   try {
-    executor = new RankExecutor(config);
+    executor = new RankExecutor(config, wasmMemory);
     post({ type: "channel", handle: executor.handle });
     const report = await executor.waitUntilReady((fraction) => post({ type: "loading", fraction }));
     const maxModelLen = positionsInCache(config, report.numBlocks);

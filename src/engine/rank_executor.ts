@@ -27,7 +27,7 @@ export class RankExecutor implements Executor {
   readonly #fail: (reason: string) => void;
 
   /** Makes the channel that the ranks are to be launched with. */
-  constructor(config: EngineConfig) {
+  constructor(config: EngineConfig, wasmMemory?: WebAssembly.Memory) {
     const plansInFlight = config.pipelineParallelSize + config.lookahead;
     this.#planBuffer = new Uint8Array(maxPlanBytes(config));
     this.#channel = HostChannel.create({
@@ -37,7 +37,7 @@ export class RankExecutor implements Executor {
       // A plan names a step at most `plansInFlight` before it; twice as many stay for a rank that lags.
       boardSteps: 2 * plansInFlight,
       boardSlots: config.maxNumSeqs,
-    });
+    }, wasmMemory);
     const { promise, resolve } = Promise.withResolvers<string>();
     this.failed = promise;
     this.#fail = resolve;

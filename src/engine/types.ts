@@ -162,7 +162,7 @@ export interface EngineOptions {
   /** Share of each GPU's memory that may be used, by other processes too. Above 0, up to 1; default 0.9. */
   readonly gpuMemoryUtilization?: number;
   /** Where to compute. Default `auto`: GPUs where they can be used, else the CPU. */
-  readonly device?: "auto" | "cpu" | "cuda";
+  readonly device?: "auto" | "cpu" | "cuda" | "wasm";
   /**
    * Type of the weights; `auto` is the checkpoint's own. A CPU widens to `f32` in registers; a GPU computes
    * in this type and keeps activations in it.

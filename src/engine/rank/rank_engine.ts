@@ -41,6 +41,8 @@ export interface RankEngineOptions {
   readonly channel: RankChannel;
   /** Deadline of whatever depends on other ranks or on the device, in milliseconds. */
   readonly timeoutMs: number;
+  /** Memory of all ranks, where they compute through WebAssembly. */
+  readonly wasmMemory?: WebAssembly.Memory;
 }
 
 /** One rank's model, loaded and ready to run plans. */
@@ -92,9 +94,10 @@ export class RankEngine implements Disposable {
   }
 }
 
-function openRankDevice({ config, world, timeoutMs }: RankEngineOptions): Device {
-  const { device: kind, threads, firstGpu } = config;
-  return openDevice({ kind, threads, index: firstGpu + world.rank, timeoutMs });
+function openRankDevice({ config, world, timeoutMs, wasmMemory }: RankEngineOptions): Device {
+  const { device, wasm, threads, firstGpu } = config;
+  const kind = wasm ? "wasm" : device;
+  return openDevice({ kind, threads, wasmMemory, index: firstGpu + world.rank, timeoutMs });
 }
 
 function loadRankModel(
@@ -103,9 +106,11 @@ function loadRankModel(
   mesh: DeviceMesh,
   resources: DisposableStack,
 ): CausalLm {
-  const weights = config.loadFormat === "dummy"
-    ? new DummyWeights(config.modelConfig)
-    : resources.use(Checkpoint.open(config.model, config.modelConfig));
+  const mapped = !config.wasm;
+  const checkpoint = config.loadFormat === "dummy"
+    ? null
+    : resources.use(Checkpoint.open(config.model, config.modelConfig, { mapped }));
+  const weights = checkpoint ?? new DummyWeights(config.modelConfig);
   return resources.use(loadModel({
     config: config.modelConfig,
     weights,
@@ -118,7 +123,11 @@ function loadRankModel(
     maxModelLen: config.maxModelLen,
     maxRows: config.maxNumBatchedTokens,
     maxLogitRows: config.maxLogitRows,
-    onProgress: (fraction) => channel.setProgress(fraction),
+    onProgress: (fraction) => {
+      channel.setProgress(fraction);
+      // The device has copies of a layer's tensors by now.
+      if (!mapped) checkpoint?.release();
+    },
   }));
 }
 

@@ -22,11 +22,15 @@ export interface RankArguments {
 }
 
 /** Entry point of a rank (see `launchRanks`). Returns when the leader publishes an empty plan. */
-export function rankMain({ world, args }: RankContext<RankArguments>): void {
+export function rankMain({ world, args, wasmMemory }: RankContext<RankArguments>): void {
   const { config, spinMicroseconds, timeoutMs } = args;
-  using channel = RankChannel.open(args.channel, { rank: world.rank, spinMicroseconds });
+  using channel = RankChannel.open(args.channel, {
+    rank: world.rank,
+    spinMicroseconds,
+    wasmMemory,
+  });
   try {
-    using engine = new RankEngine({ config, world, channel, timeoutMs });
+    using engine = new RankEngine({ config, world, channel, timeoutMs, wasmMemory });
     const { runner, report, reports } = engine;
     channel.setReady(JSON.stringify(report));
     try {
