@@ -1,4 +1,7 @@
-// The pool: pieces by an atomic counter; helpers spin briefly, then sleep on a futex.
+// The pool: pieces are claimed one by one; helpers spin briefly, then sleep on a futex.
+//
+// The caller waits for pieces, not for threads: a helper that is held up before it has claimed one, or
+// that has not woken yet, delays nobody.
 #include "pool.h"
 
 #include <linux/futex.h>
@@ -12,24 +15,26 @@
 #include "pause.h"
 
 // Pauses before a thread sleeps: 20 to 70 us by processor, more than the gap between two kernels.
-enum { SPINS = 1500 };
+enum { SPINS = 1500, MAX_PIECES = 1 << 30 };
 
 struct weft_pool {
   int helpers;
   pthread_t* threads;
 
-  // The job; written while `open` is 0 and `active` is 0.
+  // The job; written while none of its pieces is claimed or can be.
   weft_task task;
   void* context;
   int64_t count;
   int64_t grain;
+  uint32_t pieces;
 
-  _Alignas(64) _Atomic int64_t next;         // first item that nobody has taken
+  // Number of the job and how many of its pieces nobody has claimed: in one word, as a claim holds for
+  // the job whose fields the claimer then reads, however long it was held up before.
+  _Alignas(64) _Atomic uint64_t unclaimed;
   _Alignas(64) _Atomic uint32_t generation;  // changes with each job; helpers wait on it
-  _Atomic int open;                          // 1 while a job may be joined
   _Atomic int stop;
   _Atomic int sleepers;                       // helpers that may be asleep
-  _Alignas(64) _Atomic uint32_t active;      // helpers inside the job; the caller waits on it
+  _Alignas(64) _Atomic uint32_t unfinished;  // pieces of the job; the caller waits on it
   _Atomic int caller_sleeps;
 };
 
@@ -41,13 +46,24 @@ static void futex_wake(_Atomic uint32_t* word) {
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 0x7fffffff, NULL, NULL, 0);
 }
 
+// Claims a piece of the current job; 0 when there is none.
+static int claim(weft_pool* pool, uint32_t* piece) {
+  uint64_t before = atomic_load(&pool->unclaimed);
+  do {
+    if ((uint32_t)before == 0) return 0;
+  } while (!atomic_compare_exchange_weak(&pool->unclaimed, &before, before - 1));
+  *piece = pool->pieces - (uint32_t)before;
+  return 1;
+}
+
 static void work(weft_pool* pool) {
-  const int64_t count = pool->count, grain = pool->grain;
-  for (;;) {
-    const int64_t begin = atomic_fetch_add(&pool->next, grain);
-    if (begin >= count) return;
-    const int64_t end = count - begin < grain ? count : begin + grain;
-    pool->task(pool->context, begin, end);
+  for (uint32_t piece; claim(pool, &piece);) {
+    const int64_t begin = piece * pool->grain, rest = pool->count - begin;
+    pool->task(pool->context, begin, begin + (rest < pool->grain ? rest : pool->grain));
+    // After the last piece the job's fields may change at once.
+    if (atomic_fetch_sub(&pool->unfinished, 1) == 1 && atomic_load(&pool->caller_sleeps)) {
+      futex_wake(&pool->unfinished);
+    }
   }
 }
 
@@ -65,14 +81,7 @@ static void* helper(void* argument) {
     }
     seen = atomic_load(&pool->generation);
     if (atomic_load(&pool->stop)) return NULL;
-
-    // Enter first, then look whether the job is still open: the caller closes it first and then
-    // looks whether anybody is inside, so one of the two sees the other.
-    atomic_fetch_add(&pool->active, 1);
-    if (atomic_load(&pool->open)) work(pool);
-    if (atomic_fetch_sub(&pool->active, 1) == 1 && atomic_load(&pool->caller_sleeps)) {
-      futex_wake(&pool->active);
-    }
+    work(pool);
   }
 }
 
@@ -81,14 +90,15 @@ static void announce(weft_pool* pool) {
   if (atomic_load(&pool->sleepers) > 0) futex_wake(&pool->generation);
 }
 
-static void wait_until_empty(weft_pool* pool) {
+static void wait_until_finished(weft_pool* pool) {
   for (int spin = 0; spin < SPINS; spin++) {
-    if (atomic_load(&pool->active) == 0) return;
+    if (atomic_load(&pool->unfinished) == 0) return;
     weft_pause();
   }
+  // Asleep, this thread leaves its core to the helper that holds a piece.
   atomic_store(&pool->caller_sleeps, 1);
-  for (uint32_t active; (active = atomic_load(&pool->active)) != 0;) {
-    futex_wait(&pool->active, active);
+  for (uint32_t unfinished; (unfinished = atomic_load(&pool->unfinished)) != 0;) {
+    futex_wait(&pool->unfinished, unfinished);
   }
   atomic_store(&pool->caller_sleeps, 0);
 }
@@ -100,17 +110,18 @@ void weft_pool_run(weft_pool* pool, weft_task task, void* context, int64_t count
     task(context, 0, count);
     return;
   }
+  if (count / grain >= MAX_PIECES) grain = count / MAX_PIECES + 1;
   pool->task = task;
   pool->context = context;
   pool->count = count;
   pool->grain = grain;
-  atomic_store(&pool->next, 0);
-  atomic_store(&pool->open, 1);
+  pool->pieces = (uint32_t)((count + grain - 1) / grain);
+  atomic_store(&pool->unfinished, pool->pieces);
+  const uint64_t job = (uint64_t)atomic_load(&pool->generation) + 1;
+  atomic_store(&pool->unclaimed, job << 32 | pool->pieces);
   announce(pool);
   work(pool);
-  // A helper that has not woken by now is not waited for.
-  atomic_store(&pool->open, 0);
-  wait_until_empty(pool);
+  wait_until_finished(pool);
 }
 
 int weft_pool_threads(const weft_pool* pool) { return pool->helpers + 1; }

@@ -79,3 +79,16 @@ int32_t harness_pool(int32_t threads, int32_t* counts, int32_t count, int32_t gr
   weft_pool_destroy(pool);
   return created;
 }
+
+// Jobs of two kinds, one after the other: each adds 1 to all counts of its own.
+int32_t harness_pool_alternating(int32_t threads, int32_t* few, int32_t few_count, int32_t* many,
+                                 int32_t many_count, int32_t jobs) {
+  weft_pool* pool = weft_pool_create(threads);
+  if (pool == NULL) return -1;
+  for (int job = 0; job < jobs; job++) {
+    weft_pool_run(pool, count_task, few, few_count, 1);
+    weft_pool_run(pool, count_task, many, many_count, 2);
+  }
+  weft_pool_destroy(pool);
+  return 0;
+}

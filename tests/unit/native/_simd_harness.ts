@@ -9,6 +9,10 @@ const SYMBOLS = {
   harness_narrow: { parameters: ["i32", "buffer", "buffer", "i32"], result: "void" },
   harness_reduce: { parameters: ["buffer", "buffer"], result: "void" },
   harness_compare: { parameters: ["buffer", "buffer", "buffer", "buffer"], result: "void" },
+  harness_pool_alternating: {
+    parameters: ["i32", "buffer", "i32", "buffer", "i32", "i32"],
+    result: "i32",
+  },
   harness_pool: { parameters: ["i32", "buffer", "i32", "i32", "i32"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 

@@ -35,3 +35,18 @@ Deno.test("the pool's threads end with it", () => {
     harness.close();
   }
 });
+
+Deno.test("a thread that comes late to a job works on none that it was not announced for", () => {
+  const harness = openSimdHarness(instructionSetFlags().native);
+  try {
+    // More threads than cores, so that many are held up between waking and claiming.
+    const threads = 4 * navigator.hardwareConcurrency, jobs = 1000;
+    const few = new Int32Array(4), many = new Int32Array(38);
+    const status = harness.symbols.harness_pool_alternating(threads, few, 3, many, 37, jobs);
+    assertEquals(status, 0);
+    assertEquals([...few], [jobs, jobs, jobs, 0]);
+    assertEquals([...many], [...new Array(37).fill(jobs), 0]);
+  } finally {
+    harness.close();
+  }
+});
