@@ -5,11 +5,7 @@
 
 #include "simd.h"
 
-// Register tiles, panels by tokens: what the accumulators leave room for. A tile of one token is bound by
-// memory, and four streams are as fast as any other number.
 #if defined(__AVX512BF16__)
-#define WEFT_TILE_PANELS 4
-#define WEFT_TILE_TOKENS 6
 
 // A prepared activation.
 typedef uint16_t panel_token;
@@ -30,14 +26,6 @@ static inline void panel_store_token(panel_token* p, f32x16 a, int n) {
 }
 
 #else
-
-#if defined(__AVX512F__)
-#define WEFT_TILE_PANELS 4
-#define WEFT_TILE_TOKENS 6
-#else
-#define WEFT_TILE_PANELS 2
-#define WEFT_TILE_TOKENS 2
-#endif
 
 // Rounded to bf16, but as wide as it is multiplied.
 typedef float panel_token;

@@ -39,9 +39,12 @@ import memoryMapC from "../../native/cpu/memory_map.c" with { type: "text" };
 import normC from "../../native/cpu/norm.c" with { type: "text" };
 import normH from "../../native/cpu/norm.h" with { type: "text" };
 import orderedKeyH from "../../native/cpu/ordered_key.h" with { type: "text" };
+import panelGroupH from "../../native/cpu/panel_group.h" with { type: "text" };
 import panelMemoryC from "../../native/cpu/panel_memory.c" with { type: "text" };
 import panelPackC from "../../native/cpu/panel_pack.c" with { type: "text" };
 import panelSimdH from "../../native/cpu/panel_simd.h" with { type: "text" };
+import panelTileAmxH from "../../native/cpu/panel_tile_amx.h" with { type: "text" };
+import panelTileVectorH from "../../native/cpu/panel_tile_vector.h" with { type: "text" };
 import pauseH from "../../native/cpu/pause.h" with { type: "text" };
 import philoxH from "../../native/cpu/philox.h" with { type: "text" };
 import poolC from "../../native/cpu/pool.c" with { type: "text" };
@@ -120,9 +123,12 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "norm.c", text: normC },
   { name: "norm.h", text: normH },
   { name: "ordered_key.h", text: orderedKeyH },
+  { name: "panel_group.h", text: panelGroupH },
   { name: "panel_memory.c", text: panelMemoryC },
   { name: "panel_pack.c", text: panelPackC },
   { name: "panel_simd.h", text: panelSimdH },
+  { name: "panel_tile_amx.h", text: panelTileAmxH },
+  { name: "panel_tile_vector.h", text: panelTileVectorH },
   { name: "pause.h", text: pauseH },
   { name: "philox.h", text: philoxH },
   { name: "pool.c", text: poolC },
