@@ -21,7 +21,7 @@ export interface Reader {
 const STEPS = 20;
 
 /** Output features of a layer on which scales are tried. */
-const SAMPLE_OUTPUTS = 256;
+const SAMPLE_OUTPUTS = 128;
 
 /** Least magnitude of a feature beside which others are scaled. */
 const LEAST_MAGNITUDE = 1e-4;
@@ -96,18 +96,22 @@ class Trial implements Disposable {
   /** Square error of the outputs. */
   error(scales: Float32Array): number {
     const { values, rows, columns } = this.#weight;
-    const scaled = values.map((value, i) => value * scales[i % columns]);
     const groupSize = this.#groupSize;
+    const scaled = new Float32Array(values.length);
+    for (let i = 0, column = 0; i < values.length; i++, column++) {
+      if (column === columns) column = 0;
+      scaled[i] = values[i] * scales[column];
+    }
     const rounded = roundGroups({ values: scaled, rows, columns }, { groupSize });
-    const difference = new Float32Array(values.length);
     for (let row = 0, i = 0; row < rows; row++) {
-      for (let column = 0; column < columns; column++, i++) {
-        const place = Math.floor(column / groupSize) * rows + row;
-        const value = (rounded.values[i] - rounded.zeros[place]) * rounded.scales[place];
-        difference[i] = value / scales[column] - values[i];
+      for (let column = 0, place = row; column < columns; place += rows) {
+        const [zero, scale] = [rounded.zeros[place], rounded.scales[place]];
+        for (const end = column + groupSize; column < end; column++, i++) {
+          scaled[i] = (rounded.values[i] - zero) * scale / scales[column] - values[i];
+        }
       }
     }
-    return this.#energy(difference);
+    return this.#energy(scaled);
   }
 
   /** Sum of the squares of the sample's product with `difference`. */
@@ -118,7 +122,9 @@ class Trial implements Disposable {
     using weight = this.#device.linearWeight([part], "f32");
     this.#device.linear(this.#outputs, this.#inputs, weight, this.#inputs.shape[0]);
     const outputs = this.#outputs.download(new Float32Array(this.#outputs.size));
-    return outputs.reduce((sum, value) => sum + value * value, 0);
+    let sum = 0;
+    for (const value of outputs) sum += value * value;
+    return sum;
   }
 
   [Symbol.dispose](): void {

@@ -89,7 +89,7 @@ export function roundGroups(
       out.scales[group * rows + row] = scale;
       out.zeros[group * rows + row] = zero;
       for (let i = first; i < first + groupSize; i++) {
-        out.values[i] = nearest(values[i], scale, zero);
+        out.values[i] = nearest(values[i], 1 / scale, zero);
       }
     }
   }
@@ -117,10 +117,11 @@ function groupScale(
   for (const span of importance ? SPANS : [1]) {
     const scale = Math.f16round(Math.max((most - least) * span / MOST, LEAST_SCALE));
     const zero = Math.max(0, Math.min(MOST, Math.round(-least * span / scale)));
+    const inverse = 1 / scale;
     let error = 0;
     if (importance) {
       for (let i = first, column = first % columns; i < first + groupSize; i++, column++) {
-        const difference = values[i] - (nearest(values[i], scale, zero) - zero) * scale;
+        const difference = values[i] - (nearest(values[i], inverse, zero) - zero) * scale;
         error += importance[column] * difference * difference;
       }
     }
@@ -129,7 +130,7 @@ function groupScale(
   return best;
 }
 
-function nearest(value: number, scale: number, zero: number): number {
-  const integer = Math.floor(value / scale + 0.5) + zero;
+function nearest(value: number, inverseScale: number, zero: number): number {
+  const integer = Math.floor(value * inverseScale + 0.5) + zero;
   return integer < 0 ? 0 : integer > MOST ? MOST : integer;
 }
