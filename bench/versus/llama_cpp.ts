@@ -66,7 +66,7 @@ export class LlamaCpp {
       args: ["--version"],
     }).output();
     const decoder = new TextDecoder();
-    const version = (decoder.decode(stdout) + decoder.decode(stderr)).trim().replaceAll("\n", ", ");
+    const version = readVersion(decoder.decode(stdout) + decoder.decode(stderr));
     return new LlamaCpp({
       description: { name: "llama.cpp", version, origin },
       folder,
@@ -123,6 +123,12 @@ export class LlamaCpp {
       command: [`${this.#folder}/${program}`, "-t", String(this.#threads), ...args],
     });
   }
+}
+
+/** Version and compiler of what `llama-server --version` prints among messages. */
+export function readVersion(output: string): string {
+  const lines = output.split("\n").filter((line) => /^(version:|built with)/.test(line));
+  return lines.map((line) => line.replace(/^version: /, "")).join(", ") || "of unknown version";
 }
 
 /** Speeds that llama-bench printed as lines of JSON; throws Error when there are none. */

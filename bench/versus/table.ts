@@ -20,7 +20,9 @@ export function formatCaption({ date, command, runs, threads, machine, peers }: 
   const sets = VECTOR_SETS.filter((flag) => vectorFlags.includes(flag));
   return [
     `${date.slice(0, 10)}, ${processor} (${sets.join(", ") || "no wide vectors"}), ${cores} cores`,
-    `${threads} threads, random weights, medians of ${runs} runs in turns`,
+    `${threads} threads, random weights, medians of ${runs} ${
+      runs === 1 ? "run" : "runs"
+    } in turns`,
     `weft ${weft ?? "outside a repository"}, Deno ${deno}, ${compiler ?? "no C compiler"}`,
     ...peers.map(({ name, version }) => `${name} ${version}`),
     `\`${["deno run -A bench/versus/main.ts", ...command].join(" ")}\``,

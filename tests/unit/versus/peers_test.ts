@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { higherCeilings, peakFlags } from "../../../bench/versus/ceilings.ts";
 import { foreignCores, parseCpuTimes } from "../../../bench/versus/foreign_load.ts";
 import { burst, serverSentEvents } from "../../../bench/versus/http_clients.ts";
-import { readBatchedBench, readLlamaBench } from "../../../bench/versus/llama_cpp.ts";
+import { readBatchedBench, readLlamaBench, readVersion } from "../../../bench/versus/llama_cpp.ts";
 import { cmakeFlags } from "../../../bench/versus/llama_cpp_build.ts";
 import { cpuFlags } from "../../../bench/versus/machine.ts";
 import { readWeftBench } from "../../../bench/versus/weft.ts";
@@ -79,6 +79,12 @@ Deno.test("speeds are read from each tool's own JSON", () => {
     Error,
     "no decode_tokens_per_second",
   );
+});
+
+Deno.test("a version is read among messages", () => {
+  const output = "version: 0.5.0 (build 1)\nbuilt with GNU 12\n0.00.045 I srv: starting\n";
+  assertEquals(readVersion(output), "0.5.0 (build 1), built with GNU 12");
+  assertEquals(readVersion("failed\n"), "of unknown version");
 });
 
 Deno.test("what others compute is everybody's time less ours and our children's", () => {
