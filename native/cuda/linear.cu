@@ -26,10 +26,6 @@ constexpr int kStageVectors = kGroups * kHalves * kThreads;
 constexpr int kRingBytes = kStages * kStageVectors * 16;
 constexpr int kInputOffset = kRingBytes + 2 * kPartialSums * 4;
 
-// What is fetched into the second-level cache before the kernels ahead have ended. All blocks together
-// take about a third of an H100's, and no part of it has to stay there for long.
-constexpr int kPrefetchBytes = 128 << 10;
-
 // Outputs of a tile: 16 weight rows, or 8 of the gate and 8 of the up projection.
 template <bool kGated>
 constexpr int kTileOutputs = kGated ? kGroupRows : kTileRows;
@@ -107,22 +103,6 @@ class WeightStream {
   unsigned taken_ = 0;
 };
 
-// Lets the caches fetch what the ring has no room for.
-template <class T, bool kGated>
-__device__ __forceinline__ void prefetch(const T* weight, OutputRange own, int outputs,
-                                         int columns) {
-  constexpr int kMatrices = kGated ? 2 : 1;
-  if (threadIdx.x != 0 || own.first >= own.last) return;
-  const long long row_bytes = static_cast<long long>(columns) * sizeof(T);
-  const long long bytes = (own.last - own.first) * row_bytes;
-  constexpr int kMostBytes = kPrefetchBytes / kMatrices;
-#pragma unroll
-  for (int i = 0; i < kMatrices; i++) {
-    const T* start = weight + static_cast<long long>(own.first + i * outputs) * columns;
-    prefetch_l2(start, bytes < kMostBytes ? static_cast<unsigned>(bytes) : kMostBytes);
-  }
-}
-
 template <class T, class Out, bool kGated>
 __device__ __forceinline__ void multiply(Out* out, int out_stride, const T* x, int x_stride,
                                          int x_in_shared, const T* weight, const float* bias,
@@ -131,7 +111,7 @@ __device__ __forceinline__ void multiply(Out* out, int out_stride, const T* x, i
   WeightStream<T, kGated> stream(weight, own, outputs, columns);
 #pragma unroll
   for (int i = 0; i < kStages; i++) stream.fetch();
-  prefetch<T, kGated>(weight, own, outputs, columns);
+  prefetch(weight, own, {columns * static_cast<int>(sizeof(T)), outputs, kGated});
 
   pdl_wait();
   InputRows<T> input = {x, x_stride, rows, columns};

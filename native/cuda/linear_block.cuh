@@ -23,6 +23,30 @@ __device__ __forceinline__ OutputRange outputs_of_block(int outputs) {
   return {first, first + share + (block < rest ? 1 : 0)};
 }
 
+// What is fetched into the second-level cache before the kernels ahead have ended. All blocks together
+// take about a third of an H100's, and no part of it has to stay there for long.
+constexpr int kPrefetchBytes = 128 << 10;
+
+// How a weight's rows lie in memory.
+struct WeightRows {
+  int bytes;  // of a row
+  int outputs;
+  bool gated;  // the rows are those of the gate, then as many of the up projection
+};
+
+// Lets the caches fetch what the ring has no room for.
+__device__ __forceinline__ void prefetch(const void* weight, OutputRange own, WeightRows rows) {
+  if (threadIdx.x != 0 || own.first >= own.last) return;
+  const int matrices = rows.gated ? 2 : 1;
+  const long long bytes = static_cast<long long>(own.last - own.first) * rows.bytes;
+  const int most_bytes = kPrefetchBytes / matrices;
+  for (int i = 0; i < matrices; i++) {
+    const long long row = own.first + i * rows.outputs;
+    prefetch_l2(static_cast<const unsigned char*>(weight) + row * rows.bytes,
+                bytes < most_bytes ? static_cast<unsigned>(bytes) : most_bytes);
+  }
+}
+
 // Copies x to shared memory from byte `offset` on, where its rows begin 64 bytes off each other modulo
 // 128: eight lanes that read at once find two rows in different banks. Everything waits for this, so a
 // thread has many loads under way.

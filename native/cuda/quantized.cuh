@@ -57,6 +57,13 @@ __device__ __forceinline__ int first_word(int input) {
   return input / kSpanInputs<F> * (kSpanBytes / 4) + lane * 4 + chunk * kChunkWords<F>;
 }
 
+__device__ __forceinline__ void words_of(uint4 vector, unsigned (&words)[4]) {
+  words[0] = vector.x;
+  words[1] = vector.y;
+  words[2] = vector.z;
+  words[3] = vector.w;
+}
+
 __device__ __forceinline__ unsigned pair_of(unsigned value) { return value * 0x10001u; }
 
 // The scale of a segment, and its zero less half the range.

@@ -9,6 +9,7 @@
 #include "linear_block.cuh"
 #include "ptx.cuh"
 #include "quantized_tile.cuh"
+#include "result.cuh"
 
 namespace weft_quantized_linear {
 
@@ -167,31 +168,15 @@ class WeightStream {
   unsigned taken_ = 0;
 };
 
-// Where the result goes: f32 or T.
-template <class T>
-struct Output {
-  void* out;
-  int stride;
-  bool is_f32;
-
-  __device__ __forceinline__ void store(int row, int column, float value) const {
-    const long long index = static_cast<long long>(row) * stride + column;
-    if (is_f32) {
-      static_cast<float*>(out)[index] = value;
-    } else {
-      static_cast<T*>(out)[index] = from_f32<T>(value);
-    }
-  }
-};
-
 template <class T, class F>
-__device__ __forceinline__ void multiply(const Output<T>& out, InputRows<T> x, bool x_in_shared,
+__device__ __forceinline__ void multiply(const Result<T>& out, InputRows<T> x, bool x_in_shared,
                                          const Weight& weight, int segment_shift,
                                          unsigned zero_mask, const float* bias, bool apply_gelu) {
   const OutputRange own = weft_linear::outputs_of_block(weight.outputs);
   WeightStream<F> stream(weight, own, segment_shift);
 #pragma unroll
   for (int i = 0; i < kStages; i++) stream.fetch();
+  weft_linear::prefetch(weight.values, own, {weight.row_bytes, weight.outputs, weight.gated});
 
   pdl_wait();
   if (x_in_shared) x = copy_to_shared(x, kInputOffset);

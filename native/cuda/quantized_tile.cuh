@@ -51,13 +51,6 @@ struct StepSegments {
   }
 };
 
-__device__ __forceinline__ void words_of(uint4 vector, unsigned (&words)[4]) {
-  words[0] = vector.x;
-  words[1] = vector.y;
-  words[2] = vector.z;
-  words[3] = vector.w;
-}
-
 // A warp's sums over its inputs of a tile. 16-bit types: on tensor cores.
 template <class T, class F>
 class TileSums {

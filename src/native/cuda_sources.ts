@@ -26,8 +26,10 @@ import quantizeCu from "../../native/cuda/quantize.cu" with { type: "text" };
 import quantizedCuh from "../../native/cuda/quantized.cuh" with { type: "text" };
 import quantizedLinearCu from "../../native/cuda/quantized_linear.cu" with { type: "text" };
 import quantizedMatrixCu from "../../native/cuda/quantized_matrix.cu" with { type: "text" };
+import quantizedStagesCuh from "../../native/cuda/quantized_stages.cuh" with { type: "text" };
 import quantizedTileCuh from "../../native/cuda/quantized_tile.cuh" with { type: "text" };
 import reduceCuh from "../../native/cuda/reduce.cuh" with { type: "text" };
+import resultCuh from "../../native/cuda/result.cuh" with { type: "text" };
 import rotateAndCacheCu from "../../native/cuda/rotate_and_cache.cu" with { type: "text" };
 import rowsCuh from "../../native/cuda/rows.cuh" with { type: "text" };
 import samplingCuh from "../../native/cuda/sampling.cuh" with { type: "text" };
@@ -63,8 +65,10 @@ export const CUDA_SOURCES: readonly NativeSource[] = [
   { name: "quantized.cuh", text: quantizedCuh },
   { name: "quantized_linear.cu", text: quantizedLinearCu },
   { name: "quantized_matrix.cu", text: quantizedMatrixCu },
+  { name: "quantized_stages.cuh", text: quantizedStagesCuh },
   { name: "quantized_tile.cuh", text: quantizedTileCuh },
   { name: "reduce.cuh", text: reduceCuh },
+  { name: "result.cuh", text: resultCuh },
   { name: "rotate_and_cache.cu", text: rotateAndCacheCu },
   { name: "rows.cuh", text: rowsCuh },
   { name: "sampling.cuh", text: samplingCuh },
