@@ -154,7 +154,7 @@ export class Checkpoint implements WeightSource, Disposable {
   }
 
   /**
-   * Checks, from the headers alone, that the checkpoint is the one that `config` describes: every
+   * Checks, from the headers, that the checkpoint is the one that `config` describes: every
    * parameter there with its shape and a type that can be read, and no tensor that nothing would read.
    * Throws ModelLoadError naming file and tensor.
    */
@@ -170,7 +170,7 @@ export class Checkpoint implements WeightSource, Disposable {
       }
     }
     for (const [name, { file }] of this.#tensors) {
-      if (!expected.has(name) && !this.#naming.isIgnorable(name)) {
+      if (!expected.has(name) && !this.#naming.isIgnorable(name) && !this.#isZeroBias(name)) {
         throw new ModelLoadError(
           `Cannot load tensor ${name} of ${file} as config.json announces no such parameter`,
           { file, tensor: name },
@@ -197,6 +197,14 @@ export class Checkpoint implements WeightSource, Disposable {
       bytes.set(type, (bytes.get(type) ?? 0) + byteLength);
     }
     return [...bytes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? null;
+  }
+
+  /** Early programs store biases of zeros with every quantised layer. */
+  #isZeroBias(name: string): boolean {
+    const [layer, suffix] = [name.slice(0, -".bias".length), name.slice(-".bias".length)];
+    if (suffix !== ".bias" || !this.isQuantized(layer)) return false;
+    const bias = this.#tensors.get(name)!;
+    return this.#map(bias).bytes(bias.byteOffset, bias.byteLength).every((byte) => byte === 0);
   }
 
   /** The tensors of a quantised layer; throws ModelLoadError when its size cannot be packed. */

@@ -198,6 +198,29 @@ Deno.test("an input of a group that there is not is refused by its number", () =
   });
 });
 
+Deno.test("a bias that the model does not have may be there if it is zero", () => {
+  withFolder((folder) => {
+    const folders = { quantized: `${folder}/q`, dequantized: `${folder}/d` };
+    for (const value of [0, 1]) {
+      writeQuantized(LLAMA, folders, GPTQ);
+      const file = `${folders.quantized}/model.safetensors`;
+      const whole = Deno.readFileSync(file);
+      const stored = [...readCheckpointFiles(folders.quantized).values()];
+      const bias = { name: `${Q}.bias`, dtype: "F16", shape: [64], byteLength: 128 };
+      using writer = new SafetensorsWriter(file, { tensors: [...stored, bias] });
+      for (const { byteOffset, byteLength } of stored) {
+        writer.write(whole.subarray(byteOffset, byteOffset + byteLength));
+      }
+      writer.write(new Float16Array(64).fill(value));
+      writer.finish();
+      const config = readModelConfig(folders.quantized);
+      using checkpoint = Checkpoint.open(folders.quantized, config);
+      if (value === 0) checkpoint.verify(config);
+      else assertThrows(() => checkpoint.verify(config), ModelLoadError, `${Q}.bias`);
+    }
+  });
+});
+
 Deno.test("a layer that cannot be packed is refused with the sizes that work", () => {
   withFolder((folder) => {
     const folders = { quantized: `${folder}/q`, dequantized: `${folder}/d` };
