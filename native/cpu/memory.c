@@ -11,7 +11,7 @@ enum { HUGE_PAGE = 2 * 1024 * 1024 };
 // is none.
 void* weft_allocate(uint64_t bytes) {
   const uint64_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : 64;
-  if (bytes > UINT64_MAX - alignment) return NULL;
+  if (bytes > SIZE_MAX - alignment) return NULL;
   const uint64_t rounded = (bytes + alignment - 1) / alignment * alignment;
   void* memory = aligned_alloc(alignment, rounded > 0 ? rounded : alignment);
   if (memory != NULL && alignment == HUGE_PAGE) madvise(memory, rounded, MADV_HUGEPAGE);

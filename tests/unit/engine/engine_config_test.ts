@@ -15,12 +15,12 @@ import { CapacityError } from "../../../src/tensor/errors.ts";
 
 const model = new URL("../../fixtures/golden/llama", import.meta.url).pathname;
 
-const CPU: DeviceChoice = { kind: "cpu", reason: "asked for", gpus: [] };
+const CPU: DeviceChoice = { kind: "cpu", wasm: false, reason: "asked for", gpus: [] };
 
 /** GPUs of `memory` bytes each. */
 function gpus(count: number, memory = 24e9): DeviceChoice {
   const gpu = { name: "Test GPU", architecture: 90, totalMemory: memory };
-  return { kind: "cuda", reason: "asked for", gpus: new Array(count).fill(gpu) };
+  return { kind: "cuda", wasm: false, reason: "asked for", gpus: new Array(count).fill(gpu) };
 }
 
 const resolve = (options: Partial<EngineOptions>, choice = CPU) =>
