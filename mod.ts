@@ -128,6 +128,7 @@ export {
   SingleRankCommunicator,
   type SingleRankOptions,
 } from "./src/distributed/single_rank_communicator.ts";
+export type { HostBuffer } from "./src/native/communication.ts";
 export type { SharedMemoryHandle } from "./src/native/shared_memory.ts";
 
 // Devices and tensors.
@@ -167,7 +168,7 @@ export type {
 } from "./src/tensor/sampling_kernels.ts";
 export { type DType, dtypeBytes, type WeightDType } from "./src/tensor/dtype.ts";
 export { CapacityError } from "./src/tensor/errors.ts";
-export { openDevice, type OpenDeviceOptions } from "./src/tensor/open_device.ts";
+export { type DeviceName, openDevice, type OpenDeviceOptions } from "./src/tensor/open_device.ts";
 export { Tensor, type TensorOptions } from "./src/tensor/tensor.ts";
 
 if (import.meta.main) {

@@ -32,7 +32,7 @@ Deno.test("without a C compiler a model is served through WebAssembly, and said 
     "--temperature",
     "0",
     "--max-tokens",
-    "8",
+    "9",
     "--ignore-eos",
   ];
   const { code, stdout, stderr } = await weft(
