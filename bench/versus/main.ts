@@ -21,7 +21,7 @@ import { pipelineParallel, tensorParallel } from "./parts/layouts.ts";
 import { load } from "./parts/load.ts";
 import { single } from "./parts/single.ts";
 import type { PeerName } from "./peer.ts";
-import { type Failure, RunRecord } from "./record.ts";
+import { type Failure, RunRecord, type SampleRecord } from "./record.ts";
 import { formatCaption, formatRow, formatTable } from "./table.ts";
 import { Weft } from "./weft.ts";
 
@@ -117,11 +117,14 @@ function selectedCases(options: VersusOptions): { name: PartName; testCase: Case
 
 async function measureCase(
   name: PartName,
-  context: { readonly bench: Bench; readonly testCase: Case; readonly record: RunRecord },
+  context: { readonly bench: Bench; readonly testCase: Case; readonly record: RunRecord, type SampleRecord },
 ): Promise<void> {
   const { bench, testCase, record } = context;
   try {
-    const rows = await PARTS[name].measure(bench, testCase);
+    const before = record.samples.length;
+    const measured = await PARTS[name].measure(bench, testCase);
+    const disturbedRuns = record.samples.slice(before).filter(isDisturbed).length;
+    const rows = measured.map((row) => ({ ...row, disturbedRuns }));
     record.addRows(rows);
     for (const row of rows) log(formatRow(row));
   } catch (error) {
@@ -157,6 +160,10 @@ async function runSides(
   return results;
 }
 
+function isDisturbed({ sample }: SampleRecord): boolean {
+  return sample[FOREIGN_CORES] > DISTURBING_CORES;
+}
+
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
@@ -170,7 +177,7 @@ async function main(): Promise<number> {
     }
     const { header, rows, samples, failures } = await run(options);
     console.log(`${formatCaption(header)}\n\n${formatTable(rows)}`);
-    const disturbed = samples.filter(({ sample }) => sample[FOREIGN_CORES] > DISTURBING_CORES);
+    const disturbed = samples.filter(isDisturbed);
     if (disturbed.length > 0) {
       console.log(
         `\nDISTURBED: in ${disturbed.length} of ${samples.length} runs others used more than ` +

@@ -78,6 +78,8 @@ export interface Row {
   readonly roof: (Roof & Shares) | null;
   /** Targets and whether they are met. */
   readonly verdicts: readonly Verdict[];
+  /** Runs behind this row in which others computed: such a row judges nothing. */
+  readonly disturbedRuns: number;
 }
 
 interface Shares {
@@ -113,6 +115,7 @@ export function makeRow(options: RowOptions): Row {
     ratio,
     roof: shares ?? null,
     verdicts: targets.map((target) => ({ ...target, met: judge(target, limited[target.of]) })),
+    disturbedRuns: 0,
   };
 }
 

@@ -41,7 +41,8 @@ export function formatRow(row: Row): string {
 }
 
 function cells(row: Row): string[] {
-  const { part, model, work, unit, subject, baseline, ratio, roof, verdicts } = row;
+  const { part, model, work, unit, subject, baseline, ratio, roof, verdicts, disturbedRuns } = row;
+  const judged = verdicts.map((one) => verdictText(one, unit)).join("; ");
   return [
     part,
     model,
@@ -50,7 +51,7 @@ function cells(row: Row): string[] {
     baseline ? `${baseline.name}: ${figure(baseline.figure, unit)}` : "",
     ratio ? `${times(ratio.median)} (${times(ratio.min)} to ${times(ratio.max)})` : "",
     roof ? shares(roof) : "",
-    verdicts.map((one) => verdictText(one, unit)).join("; "),
+    disturbedRuns > 0 ? `${judged} (disturbed)`.trim() : judged,
   ];
 }
 

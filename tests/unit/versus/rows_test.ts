@@ -95,7 +95,9 @@ Deno.test("the table shows figures, range, shares and verdicts", () => {
       targets: [{ of: "figure", sense: "<=", limit: 1 }],
     }),
   ];
-  const [, , first, second] = formatTable(rows).split("\n");
+  const disturbed = { ...rows[0], disturbedRuns: 1 };
+  const [, , first, second, third] = formatTable([...rows, disturbed]).split("\n");
+  assertStringIncludes(third, "**not met** (disturbed) |");
   assertEquals(
     first,
     "| single | 1b bf16 | decode | weft: 123 tok/s | llama.cpp: 61.7 tok/s | " +
