@@ -3,7 +3,6 @@
  * @module
  */
 import type { HostTensor, LinearSize, WeightSource } from "../layers/weight_source.ts";
-import { FileMapper, type MappedFile } from "../native/memory_map.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
 import type { QuantizedMatrix } from "../tensor/linear_kernels.ts";
 import { readCheckpointFiles, type StoredTensor } from "./checkpoint_files.ts";
@@ -22,6 +21,7 @@ import {
   valuesName,
 } from "./quantized_layer.ts";
 import { familyOf } from "./registry.ts";
+import { readTensor, TensorMemory } from "./tensor_memory.ts";
 
 /** A tensor where it lies in memory: to be read only, and valid until the checkpoint is disposed. */
 export interface CheckpointTensor extends HostTensor {
@@ -69,17 +69,13 @@ export class Checkpoint implements WeightSource, Disposable {
   readonly #tensors = new Map<string, StoredTensor>();
   readonly #naming: TensorNaming;
   readonly #quantization: QuantizationConfig | null;
-  readonly #mappings = new Map<string, MappedFile>();
-  readonly #copies = new Map<string, Uint8Array<ArrayBuffer>>();
-  readonly #mapped: boolean;
-  #mapper: FileMapper | null = null;
-  #open = true;
+  readonly #memory: TensorMemory;
 
   private constructor(folder: string, config: ModelConfig | null, mapped: boolean) {
     const naming = config ? familyOf(config).naming(config) : PLAIN_NAMING;
     this.folder = folder;
     this.#naming = naming;
-    this.#mapped = mapped;
+    this.#memory = new TensorMemory({ mapped });
     this.#quantization = config?.quantization ?? null;
     for (const [stored, tensor] of readCheckpointFiles(folder)) {
       const name = naming.canonical(stored);
@@ -123,7 +119,7 @@ export class Checkpoint implements WeightSource, Disposable {
   tensor(name: string, shape: readonly number[]): CheckpointTensor {
     const stored = this.#find(denseTensor(name, shape))!;
     const dtype = WEIGHT_DTYPES[stored.dtype];
-    return { ...this.#place(name, stored), dtype, shape: stored.shape };
+    return { ...this.#memory.place(name, stored), dtype, shape: stored.shape };
   }
 
   /** Whether the linear layer `name` is stored quantised. */
@@ -147,7 +143,7 @@ export class Checkpoint implements WeightSource, Disposable {
       find: (tensor) => {
         const stored = this.#find(tensor);
         if (stored === null) return null;
-        return { address: this.#place(tensor.name, stored).address, dtype: stored.dtype };
+        return { address: this.#memory.place(tensor.name, stored).address, dtype: stored.dtype };
       },
       refuse: (tensor, reason) => refuse(this.#tensors.get(tensor.name)!, reason),
     });
@@ -204,7 +200,7 @@ export class Checkpoint implements WeightSource, Disposable {
     const [layer, suffix] = [name.slice(0, -".bias".length), name.slice(-".bias".length)];
     if (suffix !== ".bias" || !this.isQuantized(layer)) return false;
     const bias = this.#tensors.get(name)!;
-    return this.#map(bias).bytes(bias.byteOffset, bias.byteLength).every((byte) => byte === 0);
+    return readTensor(bias).every((byte) => byte === 0);
   }
 
   /** The tensors of a quantised layer; throws ModelLoadError when its size cannot be packed. */
@@ -245,65 +241,12 @@ export class Checkpoint implements WeightSource, Disposable {
 
   /** Forgets the tensors that were read or copied: their addresses are invalid from here on. */
   release(): void {
-    this.#copies.clear();
-  }
-
-  #place(name: string, stored: StoredTensor): { address: bigint; mapped: boolean } {
-    if (!this.#mapped) return this.#copied(name, () => readTensor(stored));
-    const mapping = this.#map(stored);
-    const address = mapping.address + BigInt(stored.byteOffset);
-    const elements = stored.shape.reduce((product, size) => product * size, 1);
-    const elementBytes = elements === 0 ? 1 : stored.byteLength / elements;
-    if (address % BigInt(elementBytes) === 0n) return { address, mapped: true };
-    // Files of early writers have headers of any length; C code may assume aligned elements.
-    return this.#copied(name, () => mapping.bytes(stored.byteOffset, stored.byteLength));
-  }
-
-  #copied(name: string, read: () => Uint8Array): { address: bigint; mapped: boolean } {
-    if (!this.#open) throw new Error(`Cannot read ${name} as its checkpoint was disposed`);
-    let copy = this.#copies.get(name);
-    if (!copy) {
-      const bytes = read();
-      // An ArrayBuffer of its own never moves; a small slice() could.
-      copy = new Uint8Array(new ArrayBuffer(Math.max(1, bytes.length)));
-      copy.set(bytes);
-      this.#copies.set(name, copy);
-    }
-    const address = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(copy)));
-    return { address, mapped: false };
-  }
-
-  #map(stored: StoredTensor): MappedFile {
-    if (!this.#open) throw new Error(`Cannot read ${stored.file} as its checkpoint was disposed`);
-    const known = this.#mappings.get(stored.file);
-    if (known) return known;
-    this.#mapper ??= new FileMapper();
-    let mapping: MappedFile;
-    try {
-      mapping = this.#mapper.map(stored.file);
-    } catch (cause) {
-      throw new ModelLoadError((cause as Error).message, { file: stored.file, cause });
-    }
-    if (mapping.byteLength !== stored.fileBytes) {
-      mapping[Symbol.dispose]();
-      throw new ModelLoadError(
-        `Cannot load ${stored.file} as its size changed while it was loaded: ` +
-          `${stored.fileBytes} bytes became ${mapping.byteLength}`,
-        { file: stored.file },
-      );
-    }
-    this.#mappings.set(stored.file, mapping);
-    return mapping;
+    this.#memory.release();
   }
 
   /** Unmaps the files; addresses of tensors are invalid from here on. */
   [Symbol.dispose](): void {
-    this.#open = false;
-    for (const mapping of this.#mappings.values()) mapping[Symbol.dispose]();
-    this.#mappings.clear();
-    this.#copies.clear();
-    this.#mapper?.[Symbol.dispose]();
-    this.#mapper = null;
+    this.#memory[Symbol.dispose]();
   }
 }
 
@@ -321,25 +264,4 @@ function refuse(stored: StoredTensor, reason: string): never {
 
 function oneOf(names: readonly string[]): string {
   return [names.slice(0, -1).join(", "), names.at(-1)].filter(Boolean).join(" or ");
-}
-
-/** The bytes of a tensor; throws ModelLoadError when its file cannot be read, or has shrunk. */
-function readTensor({ file, byteOffset, byteLength, fileBytes }: StoredTensor): Uint8Array {
-  try {
-    using opened = Deno.openSync(file);
-    const { size } = opened.statSync();
-    if (size !== fileBytes) {
-      throw new Error(`its size changed while it was loaded: ${fileBytes} bytes became ${size}`);
-    }
-    opened.seekSync(byteOffset, Deno.SeekMode.Start);
-    const bytes = new Uint8Array(byteLength);
-    for (let done = 0; done < byteLength;) {
-      const count = opened.readSync(bytes.subarray(done));
-      if (count === null) throw new Error("it ends early");
-      done += count;
-    }
-    return bytes;
-  } catch (cause) {
-    throw new ModelLoadError(`Cannot load ${file} as ${(cause as Error).message}`, { file, cause });
-  }
 }
