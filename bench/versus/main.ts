@@ -117,7 +117,7 @@ function selectedCases(options: VersusOptions): { name: PartName; testCase: Case
 
 async function measureCase(
   name: PartName,
-  context: { readonly bench: Bench; readonly testCase: Case; readonly record: RunRecord, type SampleRecord },
+  context: { readonly bench: Bench; readonly testCase: Case; readonly record: RunRecord },
 ): Promise<void> {
   const { bench, testCase, record } = context;
   try {
