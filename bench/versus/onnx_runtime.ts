@@ -34,7 +34,9 @@ export class OnnxRuntime {
       readonly threads: number;
     },
   ): Promise<OnnxRuntime> {
-    const folder = options.folder ?? `${options.cache}/${PACKAGE}-${VERSION}`;
+    const folder = options.folder === null
+      ? `${options.cache}/${PACKAGE}-${VERSION}`
+      : await Deno.realPath(options.folder);
     if (options.folder === null && packageVersion(folder) === null) {
       // Without its scripts, which would fetch what GPUs need.
       const flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefix", folder];
