@@ -99,8 +99,8 @@ for (const [name, { family, ...scheme }] of Object.entries(MADE)) {
 
 for (
   const [family, quantization, mean] of [
-    ["llama31", "int8", 0.05],
-    ["mixtral", "int8", 0.05],
+    ["llama31", "int8", 0.1],
+    ["mixtral", "int8", 0.1],
     ["qwen2", "int4", 0.5],
   ] as const
 ) {

@@ -14,7 +14,8 @@ Deno.test("every engine flag reaches the engine", () => {
     ...["--max-model-len=100", "--max-num-seqs=5", "--max-num-batched-tokens=77"],
     ...["--device=cpu", "--dtype=half", "--launcher=process", "--threads=1", "--seed=9"],
     ...["--gpu-memory-utilization=0.5", "--enforce-eager", "--quantization=int4"],
-    ...["--num-kv-blocks=6", "--kv-cache-memory=4096", "--load-format=dummy"],
+    ...["--num-kv-blocks=6", "--kv-cache-memory=4096", "--kv-cache-dtype=int8"],
+    "--load-format=dummy",
   );
   assertEquals(given, {
     model: "folder",
@@ -26,6 +27,7 @@ Deno.test("every engine flag reaches the engine", () => {
     maxNumBatchedTokens: 77,
     numKvBlocks: 6,
     kvCacheMemory: 4096,
+    kvCacheDtype: "int8",
     gpuMemoryUtilization: 0.5,
     enforceEager: true,
     device: "cpu",
