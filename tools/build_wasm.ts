@@ -16,7 +16,6 @@ const WASM_FOLDER = new URL("../native/wasm/", import.meta.url);
 
 /** Sources that need an operating system: files, processes and pages. */
 const NATIVE_ONLY: ReadonlySet<string> = new Set([
-  "bandwidth.c",
   "memory_map.c",
   "panel_memory.c",
   "shared_region.c",

@@ -16,7 +16,8 @@ const MAX_THREADS = 1024;
 export function measureBandwidth(config: EngineConfig, replicas: number): number {
   const ranks = config.tensorParallelSize * config.pipelineParallelSize * replicas;
   if (config.device === "cpu") {
-    return measureReadBandwidth({ threads: Math.min(MAX_THREADS, config.threads * ranks) });
+    const threads = Math.min(MAX_THREADS, config.threads * ranks);
+    return measureReadBandwidth({ threads, wasm: config.wasm });
   }
   using gpu = openCudaContext({ index: config.firstGpu });
   return ranks * measureCopyBandwidth(gpu.context);

@@ -2,7 +2,9 @@
  * Measures how fast this machine reads memory.
  * @module
  */
+import type { LibrarySymbols } from "./library_symbols.ts";
 import { nativeLibraryPath } from "./native_library.ts";
+import { createWasmMemory, WasmLibrary } from "./wasm_library.ts";
 
 const SYMBOLS = {
   // double weft_read_bandwidth(int32_t mebibytes, int32_t threads, int32_t repetitions)
@@ -18,6 +20,8 @@ export interface BandwidthOptions {
   readonly threads: number;
   /** MiB that are read; many times the caches. Default 512. */
   readonly mebibytes?: number;
+  /** Whether WebAssembly reads, in a memory of its own. Default: compiled code does. */
+  readonly wasm?: boolean;
   /** Reads, of which the fastest counts. Default 5. */
   readonly repetitions?: number;
 }
@@ -31,14 +35,22 @@ export function measureReadBandwidth(options: BandwidthOptions): number {
   check("threads", threads, MAX_THREADS);
   check("mebibytes", mebibytes, MAX_MEBIBYTES);
   check("repetitions", repetitions, 1000);
-  const library = Deno.dlopen(nativeLibraryPath(), SYMBOLS);
+  const { symbols, close } = open(options.wasm ?? false);
   try {
-    const rate = library.symbols.weft_read_bandwidth(mebibytes, threads, repetitions);
+    const rate = symbols.weft_read_bandwidth(mebibytes, threads, repetitions);
     if (rate > 0) return rate;
     throw new Error(`Cannot measure memory bandwidth over ${mebibytes} MiB: errno is ${-rate}`);
   } finally {
-    library.close();
+    close();
   }
+}
+
+function open(wasm: boolean): { symbols: LibrarySymbols<typeof SYMBOLS>; close(): void } {
+  if (wasm) {
+    return { symbols: new WasmLibrary(createWasmMemory()).bind(SYMBOLS), close() {} };
+  }
+  const library = Deno.dlopen(nativeLibraryPath(), SYMBOLS);
+  return { symbols: library.symbols, close: () => library.close() };
 }
 
 function check(name: string, value: number, max: number): void {

@@ -311,3 +311,17 @@ Deno.test("a damaged file is refused or read inside its bounds", () => {
     assert(accepted > 0 && accepted < 300, `${accepted} accepted`);
   });
 });
+
+Deno.test("tensors that are read instead of mapped are the same, also after a release", () => {
+  const folder = `${GOLDEN}/llama`;
+  const config = readModelConfig(folder);
+  using mapped = Checkpoint.open(folder, config);
+  using read = Checkpoint.open(folder, config, { mapped: false });
+  for (const { name, shape } of parameterShapes(config).slice(0, 4)) {
+    const length = shape.reduce((product, size) => product * size, dtypeBytes(config.dtype));
+    const expected = readBytes(mapped.tensor(name, shape).address, length);
+    assertEquals(readBytes(read.tensor(name, shape).address, length), expected);
+    read.release();
+    assertEquals(readBytes(read.tensor(name, shape).address, length), expected);
+  }
+});
