@@ -95,7 +95,7 @@ export function layerTensors(quantization: QuantizationConfig, layer: NamedLayer
   const packed = (features: number, kind: string): number => {
     if (features % perWord === 0) return features / perWord;
     throw new RangeError(
-      `Cannot load layer ${name} as ${method} packs ${perWord} weights of ${bits} bits in a word: ` +
+      `Cannot pack layer ${name} as ${method} packs ${perWord} weights of ${bits} bits in a word: ` +
         `it has ${features} ${kind} features, multiples of ${perWord} work`,
     );
   };
