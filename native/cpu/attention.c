@@ -1,11 +1,11 @@
 // Causal attention over the paged cache: prefill chunks and decoding tokens in one call.
 //
 // The order of every sum is fixed by absolute positions (NUMERICS.md 5). Keys are cut into partitions
-// of 256 positions. In a partition a query has its own maximum m, sum l of exp(score - m), and
-// exp-weighted sum o of values, added key by key; partitions are then merged in order. A key that a
-// query does not see (later, out of the window, or never written) takes no part in its sums, not even
-// as a product with zero, so whatever lies there cannot show. How queries are grouped, and which thread
-// works on which, changes how often a key is loaded and nothing else.
+// of 256 positions. In a partition a query has its own maximum m, sum l of 2^(score - m), and sum o of
+// values with these weights, added key by key; partitions are then merged in order. A key that a query
+// does not see (later, out of the window, or never written) takes no part in its sums, not even as a
+// product with zero where that could be no number, so whatever lies there cannot show. How queries are
+// grouped, and which thread works on which, changes how often a key is loaded and nothing else.
 #include "attention_partition.h"
 #include "pool.h"
 
@@ -14,6 +14,9 @@
 
 // With fewer tiles a thread, the partitions of a tile become work items of their own.
 enum { SPLIT_TILES_PER_THREAD = 8 };
+
+// Numbers below which waking the pool to merge them costs more than it saves.
+enum { MERGE_PIECE = 16384 };
 
 // Queries of one sequence that read the same key/value head, in order of token, then head.
 typedef struct {
@@ -265,7 +268,8 @@ int32_t weft_paged_attention(weft_pool* pool, float* out, int32_t out_stride, co
   if (threads > 1 && units > a.num_tiles && a.num_tiles < threads * SPLIT_TILES_PER_THREAD &&
       place_partials(&a, partials, scratch + scratch_bytes)) {
     weft_pool_run(pool, attend_units, &a, units, 1);
-    weft_pool_run(pool, merge_tiles, &a, a.num_tiles, 1);
+    const int64_t tile_size = (a.tiles[a.num_tiles - 1].partials - a.tiles[0].partials) / a.num_tiles;
+    weft_pool_run(pool, merge_tiles, &a, a.num_tiles, MERGE_PIECE / (tile_size + 1) + 1);
   } else {
     weft_pool_run(pool, attend_tiles, &a, a.num_tiles, 1);
   }

@@ -73,7 +73,7 @@ function checkBatch(kernel: string, batch: BatchTensors, sequences: number): voi
   checkVector(kernel, "contextStarts", batch.contextStarts, sequences, "i32");
   checkVector(kernel, "tableRows", batch.tableRows, sequences, "i32");
   const { blockTables } = batch;
-  const [rows, columns = 1] = blockTables.shape;
+  const rows = blockTables.shape[0], columns = blockTables.shape[1] ?? 1;
   checkMatrix(kernel, "blockTables", blockTables, rows, columns, "i32");
   checkCount(kernel, "the size of blockTables", rows * blockTables.rowStride);
 }

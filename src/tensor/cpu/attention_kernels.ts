@@ -58,7 +58,7 @@ export const CPU_ATTENTION_SYMBOLS = {
  * all threads. 16 MiB serve one sequence of 128k tokens with 32 heads of 128; beyond, partitions of a
  * sequence run one after another. Pages that are never touched take no memory.
  */
-const PARTITION_BYTES = 16 * 1024 * 1024;
+const PARTITION_BYTES = 16n * 1024n * 1024n;
 
 /** Attention and its cache. Scratch memory is kept between steps, until the context's memory is disposed. */
 export function cpuAttentionKernels(
@@ -66,17 +66,38 @@ export function cpuAttentionKernels(
 ): AttentionKernels {
   const { kernels, memory, pool } = context;
   let scratch = 0n;
-  let scratchBytes = 0;
+  let scratchBytes = 0n;
+  // The largest step that the scratch was found to hold: most steps are no larger, and ask no more.
+  let held = { tokens: -1, sequences: -1, numHeads: 0, numKvHeads: 0 };
 
-  function reserveScratch(tokens: number, sequences: number, shape: AttentionShape): void {
-    const { numHeads, numKvHeads } = shape;
-    const needed = PARTITION_BYTES +
-      Number(kernels.weft_attention_scratch_bytes(tokens, sequences, numHeads, numKvHeads));
-    if (needed <= scratchBytes) return;
-    const larger = memory.allocate(2 * needed);
-    if (scratch !== 0n) memory.free(scratch);
-    scratch = larger;
-    scratchBytes = 2 * needed;
+  function reserveScratch(
+    tokens: number,
+    sequences: number,
+    { numHeads, numKvHeads }: AttentionShape,
+  ): void {
+    if (
+      tokens <= held.tokens && sequences <= held.sequences && numHeads <= held.numHeads &&
+      numKvHeads <= held.numKvHeads
+    ) return;
+    const largest = {
+      tokens: Math.max(tokens, held.tokens),
+      sequences: Math.max(sequences, held.sequences),
+      numHeads: Math.max(numHeads, held.numHeads),
+      numKvHeads: Math.max(numKvHeads, held.numKvHeads),
+    };
+    const needed = PARTITION_BYTES + kernels.weft_attention_scratch_bytes(
+      largest.tokens,
+      largest.sequences,
+      largest.numHeads,
+      largest.numKvHeads,
+    );
+    if (needed > scratchBytes) {
+      const larger = memory.allocate(Number(2n * needed));
+      if (scratch !== 0n) memory.free(scratch);
+      scratch = larger;
+      scratchBytes = 2n * needed;
+    }
+    held = largest;
   }
 
   return {
@@ -89,7 +110,7 @@ export function cpuAttentionKernels(
       const { numHeads, numKvHeads, headDim } = shape;
       checkCpuActivations("pagedAttention", queries);
       const numBlocks = checkCache(cache, numKvHeads, headDim);
-      const [numTables] = batch.blockTables.shape;
+      const numTables = batch.blockTables.shape[0];
       const maxBlocks = batch.blockTables.rowStride;
       reserveScratch(tokens, sequences, shape);
       const status = kernels.weft_paged_attention(
@@ -117,7 +138,7 @@ export function cpuAttentionKernels(
         shape.scale,
         shape.slidingWindow,
         scratch,
-        BigInt(scratchBytes),
+        scratchBytes,
       );
       if (status >= 0) {
         throw new RangeError(
