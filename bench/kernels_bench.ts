@@ -1,13 +1,15 @@
 /**
- * Speed of the CPU kernels at the shapes of SmolLM-135M and Llama-3.2-1B: `deno bench -A bench/kernels_bench.ts`.
+ * Speed of the CPU kernels at the shapes of SmolLM-135M and Llama-3.2-1B, and their shares of what the
+ * machine reads and computes at most, measured beside each: `deno bench -A bench/kernels_bench.ts`.
  * @module
  */
 import { openCpuDevice } from "../src/tensor/cpu/device.ts";
 import type { Device } from "../src/tensor/device.ts";
 import type { LinearWeight } from "../src/tensor/linear_kernels.ts";
-import { dtypeBytes, type WeightDType } from "../src/tensor/dtype.ts";
+import { dtypeBytes } from "../src/tensor/dtype.ts";
 import { Tensor } from "../src/tensor/tensor.ts";
-import { measure } from "./_measure.ts";
+import { measure, type Work } from "./_measure.ts";
+import { type Ceilings, measureCeilings } from "./versus/ceilings.ts";
 
 /** Bytes of weights to go round in, more than any cache holds. */
 const ROUND_BYTES = 256 * 2 ** 20;
@@ -26,16 +28,24 @@ function filled(device: Device, rows: number, columns: number): Tensor {
   return tensor;
 }
 
+/** Weights as they are benchmarked: their type, and whether they stay rows or are packed into panels. */
+const LINEAR_FORMS = [
+  { form: "f32 rows", dtype: "f32", use: "product" },
+  { form: "bf16 rows", dtype: "bf16", use: "table" },
+  { form: "bf16 panels", dtype: "bf16", use: "product" },
+] as const;
+
 /** `copies` weights of the same values, each in its own memory. */
 function weights(
   device: Device,
-  shape: { rows: number; columns: number; dtype: WeightDType; blockSize: number },
+  shape: { rows: number; columns: number; blockSize: number },
+  form: typeof LINEAR_FORMS[number],
   copies: number,
 ): LinearWeight[] {
-  const { rows, columns, dtype, blockSize } = shape;
+  const { rows, columns, blockSize } = shape;
+  const { dtype, use } = form;
   using source = filled(device, rows, columns);
   return Array.from({ length: copies }, () => {
-    const address = device.allocate(rows * columns * dtypeBytes(dtype));
     const part = {
       address: source.address,
       dtype: "f32" as const,
@@ -43,33 +53,43 @@ function weights(
       columns,
       rowStride: columns,
     };
-    if (dtype === "f32") {
-      device.copy(address, source.address, rows * columns * 4);
-      return device.linearWeight([{ ...part, address }], dtype, { blockSize });
-    }
-    return device.linearWeight([part], dtype, { blockSize });
+    if (dtype !== "f32") return device.linearWeight([part], dtype, { blockSize, use });
+    const address = device.allocate(rows * columns * dtypeBytes(dtype));
+    device.copy(address, source.address, rows * columns * 4);
+    return device.linearWeight([{ ...part, address }], dtype, { blockSize, use });
   });
 }
 
-function benchLinear(threads: number): void {
+/** What the machine moves and computes in a second at most, with the instructions of a form. */
+function limitsOf(
+  { readBandwidth, peaks }: Ceilings,
+  { form }: typeof LINEAR_FORMS[number],
+): Work | undefined {
+  const dot = form === "bf16 panels" ? peaks.amxBf16 ?? peaks.bf16Dot : undefined;
+  const flops = dot ?? peaks.fma;
+  return flops === undefined ? undefined : { bytes: readBandwidth, flops };
+}
+
+async function benchLinear(threads: number): Promise<void> {
   for (const { model, rows, columns, blocks } of LINEAR_SHAPES) {
-    for (const dtype of ["f32", "bf16"] as const) {
+    for (const form of LINEAR_FORMS) {
       using device = openCpuDevice({ threads });
-      const bytes = rows * columns * dtypeBytes(dtype);
-      const blockSize = columns / blocks;
+      const bytes = rows * columns * dtypeBytes(form.dtype);
       const count = Math.ceil(ROUND_BYTES / bytes);
-      const copies = weights(device, { rows, columns, dtype, blockSize }, count);
+      const copies = weights(device, { rows, columns, blockSize: columns / blocks }, form, count);
+      const ceilings = await measureCeilings(threads);
       for (const tokens of [1, 16, 512]) {
         const x = filled(device, tokens, columns);
         const out = Tensor.allocate(device, { shape: [tokens, rows] });
         let call = 0;
         measure(
-          `linear ${model} ${dtype}, ${tokens} tokens, ${threads} threads`,
+          `linear ${model} ${form.form}, ${tokens} tokens, ${threads} threads`,
           { bytes, flops: 2 * rows * columns * tokens },
           () => {
             const weight = copies[call++ % copies.length];
             device.linear(out, x, weight, tokens);
           },
+          limitsOf(ceilings, form),
         );
       }
     }
@@ -102,6 +122,6 @@ function benchRows(threads: number): void {
 }
 
 for (const threads of new Set([1, navigator.hardwareConcurrency])) {
-  benchLinear(threads);
+  await benchLinear(threads);
   benchRows(threads);
 }

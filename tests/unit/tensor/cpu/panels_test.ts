@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { REDUCTION_BLOCKS } from "../../../../src/layers/partition.ts";
 import { FileMapper } from "../../../../src/native/memory_map.ts";
-import { type CpuDevice, openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
+import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
 import type { Device } from "../../../../src/tensor/device.ts";
 import type { HostMatrix, LinearWeight } from "../../../../src/tensor/linear_kernels.ts";
 import { assertClose, assertSameBits, hostMatrix, Matrix, rounded, vector } from "../_matrix.ts";
@@ -15,7 +15,7 @@ const SHAPES = [[37, 83, 0], [70, 167, 21], [64, 96, 12], [16, 301, 75], [5, 1, 
 /** Calls `run` on every instruction set, on matrix tiles too. */
 function forEachSet(
   options: { readonly threads: number },
-  run: (device: CpuDevice, set: string) => void,
+  run: (device: Device, set: string) => void,
 ): void {
   forEachInstructionSet(options, run);
   using device = openAmxTwinDevice(options);
