@@ -4,6 +4,7 @@
  * @module
  */
 import { openCpuDevice } from "../src/tensor/cpu/device.ts";
+import { quantizedLayout } from "../src/tensor/cpu/quantized_layout.ts";
 import type { Device } from "../src/tensor/device.ts";
 import type { LinearWeight } from "../src/tensor/linear_kernels.ts";
 import { dtypeBytes } from "../src/tensor/dtype.ts";
@@ -28,22 +29,47 @@ function filled(device: Device, rows: number, columns: number): Tensor {
   return tensor;
 }
 
-/** Weights as they are benchmarked: their type, and whether they stay rows or are packed into panels. */
-const LINEAR_FORMS = [
+/** A weight as it is benchmarked: its type, and whether it stays rows, is packed or is quantised. */
+interface LinearForm {
+  readonly form: string;
+  readonly dtype: "f32" | "bf16";
+  readonly use: "product" | "table";
+  readonly quantization?: "int8" | "int4";
+}
+
+const LINEAR_FORMS: readonly LinearForm[] = [
   { form: "f32 rows", dtype: "f32", use: "product" },
   { form: "bf16 rows", dtype: "bf16", use: "table" },
   { form: "bf16 panels", dtype: "bf16", use: "product" },
-] as const;
+  { form: "int8 panels", dtype: "bf16", use: "product", quantization: "int8" },
+  { form: "int4 panels", dtype: "bf16", use: "product", quantization: "int4" },
+];
+
+interface LinearShape {
+  readonly rows: number;
+  readonly columns: number;
+  readonly blockSize: number;
+}
+
+/** Bytes that a product reads of a weight: elements, and the scales and zeros of integers. */
+function storedBytes(
+  { dtype, quantization }: LinearForm,
+  { rows, columns, blockSize }: LinearShape,
+): number {
+  if (quantization === undefined) return rows * columns * dtypeBytes(dtype);
+  const bits = quantization === "int8" ? 8 : 4;
+  const { units, segments } = quantizedLayout({ bits, columns, blockSize, groups: null });
+  // A unit has 4 bytes of an output. Scales are f32, or f16 with a zero of one byte.
+  return rows * (4 * units + segments.length * (bits === 8 ? 4 : 3));
+}
 
 /** `copies` weights of the same values, each in its own memory. */
 function weights(
   device: Device,
-  shape: { rows: number; columns: number; blockSize: number },
-  form: typeof LINEAR_FORMS[number],
+  { rows, columns, blockSize }: LinearShape,
+  { dtype, use, quantization }: LinearForm,
   copies: number,
 ): LinearWeight[] {
-  const { rows, columns, blockSize } = shape;
-  const { dtype, use } = form;
   using source = filled(device, rows, columns);
   return Array.from({ length: copies }, () => {
     const part = {
@@ -53,7 +79,9 @@ function weights(
       columns,
       rowStride: columns,
     };
-    if (dtype !== "f32") return device.linearWeight([part], dtype, { blockSize, use });
+    if (dtype !== "f32") {
+      return device.linearWeight([part], dtype, { blockSize, use, quantization });
+    }
     const address = device.allocate(rows * columns * dtypeBytes(dtype));
     device.copy(address, source.address, rows * columns * 4);
     return device.linearWeight([{ ...part, address }], dtype, { blockSize, use });
@@ -63,10 +91,11 @@ function weights(
 /** What the machine moves and computes in a second at most, with the instructions of a form. */
 function limitsOf(
   { readBandwidth, peaks }: Ceilings,
-  { form }: typeof LINEAR_FORMS[number],
+  { form, quantization }: LinearForm,
 ): Work | undefined {
-  const dot = form === "bf16 panels" ? peaks.amxBf16 ?? peaks.bf16Dot : undefined;
-  const flops = dot ?? peaks.fma;
+  const bf16 = form === "bf16 panels" ? peaks.amxBf16 ?? peaks.bf16Dot : undefined;
+  const int8 = quantization === undefined ? undefined : peaks.amxInt8 ?? peaks.int8Dot;
+  const flops = int8 ?? bf16 ?? peaks.fma;
   return flops === undefined ? undefined : { bytes: readBandwidth, flops };
 }
 
@@ -74,9 +103,10 @@ async function benchLinear(threads: number): Promise<void> {
   for (const { model, rows, columns, blocks } of LINEAR_SHAPES) {
     for (const form of LINEAR_FORMS) {
       using device = openCpuDevice({ threads });
-      const bytes = rows * columns * dtypeBytes(form.dtype);
+      const shape = { rows, columns, blockSize: columns / blocks };
+      const bytes = storedBytes(form, shape);
       const count = Math.ceil(ROUND_BYTES / bytes);
-      const copies = weights(device, { rows, columns, blockSize: columns / blocks }, form, count);
+      const copies = weights(device, shape, form, count);
       const ceilings = await measureCeilings(threads);
       for (const tokens of [1, 16, 512]) {
         const x = filled(device, tokens, columns);
