@@ -145,6 +145,7 @@ export type {
   AttentionShape,
   BatchTensors,
   KvCacheLayer,
+  KvCacheShape,
   QueryKeyTransform,
 } from "./src/tensor/attention_kernels.ts";
 export type { ElementwiseKernels } from "./src/tensor/elementwise_kernels.ts";
@@ -166,7 +167,7 @@ export type {
   SamplingKernels,
   ThresholdRound,
 } from "./src/tensor/sampling_kernels.ts";
-export { type DType, dtypeBytes, type WeightDType } from "./src/tensor/dtype.ts";
+export { type DType, dtypeBytes, type KvDType, type WeightDType } from "./src/tensor/dtype.ts";
 export { CapacityError } from "./src/tensor/errors.ts";
 export { type DeviceName, openDevice, type OpenDeviceOptions } from "./src/tensor/open_device.ts";
 export { Tensor, type TensorOptions } from "./src/tensor/tensor.ts";
