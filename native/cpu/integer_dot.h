@@ -269,6 +269,9 @@ static inline i32x16 i32x16_dot(i32x16 sums, weight_quad w, input_quad x, const 
 }
 #undef WEFT_INTEGER_QUARTERS
 
+#elif defined(__wasm_simd128__)
+#include "integer_dot_wasm.h"
+
 #else
 
 typedef struct { int32_t lane[16]; } i32x16;

@@ -24,6 +24,7 @@ import expertsC from "../../native/cpu/experts.c" with { type: "text" };
 import gumbelC from "../../native/cpu/gumbel.c" with { type: "text" };
 import identityC from "../../native/cpu/identity.c" with { type: "text" };
 import integerDotH from "../../native/cpu/integer_dot.h" with { type: "text" };
+import integerDotWasmH from "../../native/cpu/integer_dot_wasm.h" with { type: "text" };
 import kvCacheC from "../../native/cpu/kv_cache.c" with { type: "text" };
 import kvCacheH from "../../native/cpu/kv_cache.h" with { type: "text" };
 import linearC from "../../native/cpu/linear.c" with { type: "text" };
@@ -108,6 +109,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "gumbel.c", text: gumbelC },
   { name: "identity.c", text: identityC },
   { name: "integer_dot.h", text: integerDotH },
+  { name: "integer_dot_wasm.h", text: integerDotWasmH },
   { name: "kv_cache.c", text: kvCacheC },
   { name: "kv_cache.h", text: kvCacheH },
   { name: "linear.c", text: linearC },
