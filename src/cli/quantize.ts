@@ -2,6 +2,7 @@
  * `weft quantize`: a copy of a checkpoint whose linear layers are integers.
  * @module
  */
+import { chooseDevice } from "../engine/device_choice.ts";
 import { type ModelConfig, readModelConfig } from "../models/model_config.ts";
 import {
   quantizeCheckpoint,
@@ -49,9 +50,18 @@ async function quantize({ values, host }: Invocation<Flags>): Promise<number> {
   });
   let written: QuantizedCheckpoint;
   {
-    using device = openDevice({ kind: "cpu", threads });
-    const options = { model: folder, method, out, groupSize, calibration, device, onProgress };
-    written = quantizeCheckpoint(options);
+    const { wasm } = chooseDevice("cpu");
+    using device = openDevice({ kind: wasm ? "wasm" : "cpu", threads });
+    written = quantizeCheckpoint({
+      model: folder,
+      method,
+      out,
+      groupSize,
+      calibration,
+      device,
+      mapped: !wasm,
+      onProgress,
+    });
   }
   const change = await compareCheckpoints(folder, out, { tokenIds: evaluation, threads });
   host.print(

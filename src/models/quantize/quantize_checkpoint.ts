@@ -32,6 +32,8 @@ export interface QuantizeCheckpointOptions {
   readonly calibration: readonly number[];
   /** For `int4`: the CPU, to run the model on. */
   readonly device: Device;
+  /** Whether files are mapped, which takes the native library; otherwise they are read whole. Default true. */
+  readonly mapped?: boolean;
   /** Bytes of a file at most, unless a single tensor is larger. Default 4 GB. */
   readonly maxShardBytes?: number;
   /** Called with the fraction that is done. */
@@ -76,9 +78,9 @@ const SEARCH_SHARE = 0.5;
  * ```
  */
 export function quantizeCheckpoint(options: QuantizeCheckpointOptions): QuantizedCheckpoint {
-  const { model, out, calibration, device, onProgress = () => {} } = options;
+  const { model, out, calibration, device, mapped, onProgress = () => {} } = options;
   const { config, groupSize, quantizedConfig } = readConfigs(options);
-  using checkpoint = Checkpoint.open(model, config);
+  using checkpoint = Checkpoint.open(model, config, { mapped });
   checkpoint.verify(config);
   const parameters = parameterShapes(config);
   const weights = new ScaledWeights(checkpoint, parameters);
