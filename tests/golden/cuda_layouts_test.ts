@@ -25,6 +25,11 @@ const LAYOUTS: readonly (Partial<EngineOptions> & { readonly name: string })[] =
 
 const gpus = await gpuCount();
 
+/** Emulated, what cuts one way only is left to two families: the last layout cuts both ways at once. */
+function familiesOn(name: string): readonly string[] {
+  return onEmulator && ["TP 2", "PP 2"].includes(name) ? ["llama", "mixtral"] : FAMILIES;
+}
+
 async function run(family: string, options: Partial<EngineOptions>): Promise<Answer> {
   await using engine = await LlmEngine.load({
     model: goldenFolder(family),
@@ -45,7 +50,7 @@ for (const { name, ...options } of LAYOUTS) {
     name: `golden on GPUs: ${name}`,
     ignore: gpus < tensorParallelSize * pipelineParallelSize,
     async fn(test) {
-      for (const family of FAMILIES) {
+      for (const family of familiesOn(name)) {
         await test.step(family, async () => {
           assertGolden(await run(family, options), readGoldenCase(family), { tolerance: 1e-4 });
         });
