@@ -64,7 +64,11 @@ export class SparseMoe implements FeedForward {
     const { start, count, blockSize } = this.#shard;
     const { quantization } = context;
     const router = context.weights.tensor(`${config.router}.weight`, [numExperts, hiddenSize]);
-    this.#router = loadLinear(context, [matrixSlice(router, {})]);
+    // Which experts are visited must not depend on how a product rounds, where that can be had.
+    const exact = (context.activationDtype ?? "f32") === "f32";
+    this.#router = loadLinear(exact ? { ...context, format: "f32" } : context, [
+      matrixSlice(router, {}),
+    ]);
     const names = Array.from({ length: numExperts }, (_, index) => config.expert(index));
     const input = { inFeatures: hiddenSize, outFeatures: intermediateSize };
     this.#gateUp = names.map(({ gate, up }) => {
