@@ -1,9 +1,9 @@
-// Exact integer products of sixteen outputs' weights, unsigned bytes or nibbles, with a token's signed
-// bytes. On every instruction set they are the same integers.
+// Exact integer products of sixteen outputs' weights, unsigned bytes or nibbles, with a token's
+// signed bytes. On every instruction set they are the same integers.
 //
-// A quad is four inputs: of weights 64 bytes, output o's four in bytes 4 o to 4 o + 3; of a token, four
-// bytes. The set says what a loaded quad is; `bits` (8 or 4: the range of the weights) is a constant,
-// as small weights may take a shorter way.
+// A quad is four inputs: of weights 64 bytes, output o's four in bytes 4 o to 4 o + 3; of a token,
+// four bytes. The set says what a loaded quad is; `bits` (8 or 4: the range of the weights) is a
+// constant, as small weights may take a shorter way.
 #ifndef WEFT_INTEGER_DOT_H
 #define WEFT_INTEGER_DOT_H
 
@@ -12,8 +12,8 @@
 // i32x16_start(zeros, sum, bits): the sums before any product, -zero * sum.
 // i32x16_dot(sums, weights, inputs, bits): sums + weights * inputs over a quad.
 // f32x16_store_i8: rounds to the nearest integers, ties to even; they must lie in [-128, 127].
-// weight_quad_8: a quad of weights from memory; weight_quads_4: two from 64 bytes of nibbles, the first
-// in the low ones.
+// weight_quad_8: a quad of weights from memory; weight_quads_4: two from 64 bytes of nibbles, the
+// first in the low ones.
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 
@@ -113,7 +113,8 @@ static inline i32x16 i32x16_load_i16(const int16_t* p) {
                   _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i*)(p + 8)))};
 }
 static inline i32x16 i32x16_load(const int32_t* p) {
-  return (i32x16){_mm256_loadu_si256((const __m256i*)p), _mm256_loadu_si256((const __m256i*)(p + 8))};
+  return (i32x16){_mm256_loadu_si256((const __m256i*)p),
+                  _mm256_loadu_si256((const __m256i*)(p + 8))};
 }
 static inline void i32x16_store(int32_t* p, i32x16 a) {
   _mm256_storeu_si256((__m256i*)p, a.lo);
@@ -153,7 +154,8 @@ static inline input_quad input_quad_load(const int8_t* p) {
   int32_t bytes;
   memcpy(&bytes, p, 4);
   const __m256i all = _mm256_set1_epi32(bytes);
-  return (input_quad){_mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8), _mm256_srai_epi16(all, 8), all};
+  return (input_quad){_mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8), _mm256_srai_epi16(all, 8),
+                      all};
 }
 static inline __m256i weft_dot8(__m256i sums, __m256i w, input_quad x, const int bits) {
   // Two products of a nibble and a byte fit in sixteen bits. Those of bytes would saturate, so that
@@ -234,9 +236,10 @@ static inline void weight_quad_store(uint8_t* p, weight_quad quad) {
   for (int i = 0; i < 4; i++) vst1q_u8(p + 16 * i, quad.q[i]);
 }
 static inline void f32x16_store_i8(int8_t* p, f32x16 a) {
-  const int16x8_t low = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a.q[0])), vmovn_s32(vcvtnq_s32_f32(a.q[1])));
-  const int16x8_t high = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a.q[2])), vmovn_s32(vcvtnq_s32_f32(a.q[3])));
-  vst1q_s8(p, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
+  int16x4_t words[4];
+  for (int i = 0; i < 4; i++) words[i] = vmovn_s32(vcvtnq_s32_f32(a.q[i]));
+  vst1q_s8(p, vcombine_s8(vmovn_s16(vcombine_s16(words[0], words[1])),
+                          vmovn_s16(vcombine_s16(words[2], words[3]))));
 }
 
 static inline input_quad input_quad_load(const int8_t* p) {
@@ -329,7 +332,9 @@ static inline f32x16 weight_quad_to_f32(weight_quad quad, const int i) {
   for (int o = 0; o < 16; o++) lanes[o] = quad.byte[4 * o + i];
   return f32x16_load(lanes);
 }
-static inline void weight_quad_store(uint8_t* p, weight_quad quad) { memcpy(p, &quad, sizeof quad); }
+static inline void weight_quad_store(uint8_t* p, weight_quad quad) {
+  memcpy(p, &quad, sizeof quad);
+}
 
 static inline void f32x16_store_i8(int8_t* p, f32x16 a) {
   float lanes[16];

@@ -1,12 +1,13 @@
 // Weights of 8 or 4 bits.
 //
-// Inputs are cut into segments: runs of at most 256 that lie in one block of the sum and in one group of
-// the checkpoint. A weight is (q - zero) * scale with unsigned q, and a zero and a scale for each output
-// and segment.
+// Inputs are cut into segments: runs of at most 256 that lie in one block of the sum and in one
+// group of the checkpoint. A weight is (q - zero) * scale with unsigned q, and a zero and a scale
+// for each output and segment.
 //
-// Sixteen outputs make a panel, which holds the segments' units of 64 bytes: a unit has, for output o, in
-// bytes 4 o to 4 o + 3 the four inputs of a quad (8 bits), or those of two quads in the low and in the
-// high nibbles (4 bits). Rows past the last, and inputs past the end of a segment, hold zeros.
+// Sixteen outputs make a panel, which holds the segments' units of 64 bytes: a unit has, for output
+// o, in bytes 4 o to 4 o + 3 the four inputs of a quad (8 bits), or those of two quads in the low
+// and in the high nibbles (4 bits). Rows past the last, and inputs past the end of a segment, hold
+// zeros.
 #ifndef WEFT_QUANTIZED_H
 #define WEFT_QUANTIZED_H
 
@@ -28,12 +29,12 @@ typedef struct {
   int32_t ends_block;  // 1 where a block of the sum ends with it
 } weft_quantized_segment;
 
-// Outputs whose inputs are ordered and cut alike. Pointers take 8 bytes here on every machine, as those
-// who fill the structures from outside write them.
+// Outputs whose inputs are ordered and cut alike. Pointers take 8 bytes here on every machine, as
+// those who fill the structures from outside write them.
 typedef struct {
   _Alignas(8) uint8_t* panels;       // [ceil(rows / 16)][units][64]
   _Alignas(8) void* scales;          // [ceil(rows / 16)][num_segments][16], of scale_format
-  _Alignas(8) void* zeros;           // the same shape, int16 (8 bits) or uint8 (4 bits); NULL: `zero` everywhere
+  _Alignas(8) void* zeros;           // the same shape, int16 or uint8 by width; NULL: `zero`
   _Alignas(8) const int32_t* order;  // the input at each position; NULL: as they come
   _Alignas(8) const weft_quantized_segment* segments;
   int64_t num_segments;
@@ -55,17 +56,20 @@ typedef struct {
   int64_t exact;  // 1: activations stay f32, weights are widened
 } weft_quantized;
 
+static inline int64_t weft_unit_count(int64_t inputs, int64_t bits) {
+  return (inputs + 32 / bits - 1) / (32 / bits);
+}
+
 static inline int64_t weft_segment_units(const weft_quantized_section* section, int64_t segment) {
-  const int64_t inputs = 32 / section->bits;
-  return (section->segments[segment].length + inputs - 1) / inputs;
+  return weft_unit_count(section->segments[segment].length, section->bits);
 }
 
 static inline int64_t weft_section_panels(const weft_quantized_section* section) {
   return (section->rows + WEFT_PANEL_ROWS - 1) / WEFT_PANEL_ROWS;
 }
 
-// Puts an output's weights into its lane of a segment's units, which hold zeros there. q holds zeros from
-// `count` on to the end of a unit.
+// Puts an output's weights into its lane of a segment's units, which hold zeros there. q holds
+// zeros from `count` on to the end of a unit.
 static inline void weft_store_lane(uint8_t* units, int lane, const uint8_t* q, int count,
                                    int64_t bits) {
   const int inputs = (int)(32 / bits);
@@ -78,9 +82,10 @@ static inline void weft_store_lane(uint8_t* units, int lane, const uint8_t* q, i
   }
 }
 
-// out[i] = x[i] / scale, rounded to the nearest integer, ties to even; the largest magnitude becomes 127.
-// Returns the scale: 0 where all are (nearly) zero, NaN where one is not finite; out is zero then. Writes
-// whole sixteens: out and x have room for them, and x holds zeros past `count`.
+// out[i] = x[i] / scale, rounded to the nearest integer, ties to even; the largest magnitude
+// becomes 127. Returns the scale: 0 where all are (nearly) zero, NaN where one is not finite; out
+// is zero then. Writes whole sixteens: out and x have room for them, and x holds zeros past
+// `count`.
 float weft_quantize_run(int8_t* out, const float* x, int64_t count);
 
 #endif

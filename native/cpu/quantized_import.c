@@ -5,8 +5,8 @@
 
 enum { PACKING_AWQ = 0, PACKING_GPTQ = 1, PACKING_SIGNED = 2 };
 
-// A slice of a stored weight [rows, columns]; QuantizedMatrix of src/tensor/linear_kernels.ts says how
-// it is packed. Fields are those of src/tensor/cpu/quantized_weight.ts.
+// A slice of a stored weight [rows, columns]; QuantizedMatrix of src/tensor/linear_kernels.ts says
+// how it is packed. Fields are those of src/tensor/cpu/quantized_weight.ts.
 typedef struct {
   int64_t packing;
   const void* values;  // a pointer takes 8 bytes, as in quantized.h

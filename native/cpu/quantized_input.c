@@ -1,5 +1,5 @@
-// Activations as products with quantised weights read them: bytes with a scale for each segment, or f32
-// in the order of the weight's inputs.
+// Activations as products with quantised weights read them: bytes with a scale for each segment, or
+// f32 in the order of the weight's inputs.
 #include <math.h>
 
 #include "integer_dot.h"
@@ -47,8 +47,8 @@ static void prepare_bytes(char* token, const weft_quantized_section* section, co
   const quantized_token out = quantized_token_at(token, section);
   for (int64_t segment = 0; segment < section->num_segments; segment++) {
     const weft_quantized_segment s = section->segments[segment];
-    const int64_t end =
-        segment + 1 < section->num_segments ? section->segments[segment + 1].place : section->places;
+    const int last = segment + 1 == section->num_segments;
+    const int64_t end = last ? section->places : section->segments[segment + 1].place;
     float values[WEFT_SEGMENT_INPUTS];
     int8_t bytes[WEFT_SEGMENT_INPUTS];
     gather(values, section, segment, x);

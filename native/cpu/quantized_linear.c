@@ -1,8 +1,9 @@
-// Products with quantised weights. Lanes are outputs. A segment's sum of products of bytes is an integer,
-// from which a zero's share (zero times the sum of the token's bytes) is taken; it is exact in f32, where
-// it is multiplied by both scales and added to the output's accumulator, segments in order. Blocks are
-// added by the tree of NUMERICS.md 1. With exact activations, weights are widened instead and multiplied
-// one by one, in order. Either way the bits are the same on every instruction set.
+// Products with quantised weights. Lanes are outputs. A segment's sum of products of bytes is an
+// integer, from which a zero's share (zero times the sum of the token's bytes) is taken; it is
+// exact in f32, where it is multiplied by both scales and added to the output's accumulator,
+// segments in order. Blocks are added by the tree of NUMERICS.md 1. With exact activations, weights
+// are widened instead and multiplied one by one, in order. Either way the bits are the same on
+// every instruction set.
 #include "linear.h"
 #include "quantized.h"
 #include "quantized_tile.h"
@@ -37,8 +38,9 @@ typedef struct {
   f32x16* sums;
 } panel_group;
 
-// Adds the sums of block `block` to those before: like a binary counter, level l holds the sum of 2^l
-// neighbours. After the last one the odd ones are carried up, and the sums are those of all blocks.
+// Adds the sums of block `block` to those before: like a binary counter, level l holds the sum of
+// 2^l neighbours. After the last one the odd ones are carried up, and the sums are those of all
+// blocks.
 static void merge_block(const panel_group* group, int64_t block, int last) {
   const int64_t size = group->tokens * group->count;
   f32x16* sums = group->sums;
@@ -107,14 +109,17 @@ static void multiply_group(const panel_group* group) {
   for (int64_t i = 0; i < group->tokens * group->count; i++) group->sums[i] = f32x16_zero();
   int64_t unit = 0, block = 0;
   for (int64_t segment = 0; segment < section->num_segments;) {
-    // One or two tokens take a block at once, with sums in registers; more take it segment by segment,
-    // which stays in the first-level cache while they pass by.
+    // Few tokens take a block at once, with sums in registers; more take what stays in the first-
+    // level cache while they pass by.
     const int few = group->tokens <= QUANTIZED_FEW_TOKENS;
+    const int64_t most = few ? INT64_MAX : WEFT_SEGMENT_INPUTS * section->bits / 32;
     int64_t end = segment + 1, units = weft_segment_units(section, segment);
-    while (few && !section->segments[end - 1].ends_block) {
+    while (!section->segments[end - 1].ends_block &&
+           units + weft_segment_units(section, end) <= most) {
       units += weft_segment_units(section, end++);
     }
-    const quantized_run run = {section, segment, end, unit, group->panels, group->count};
+    const quantized_run run = {section, segment,       end,         unit,
+                               units,   group->panels, group->count};
     if (weight->exact) {
       weft_exact_run(group->sums, run, tokens);
     } else {
@@ -137,8 +142,8 @@ static void section_product(const weft_linear_job* job, const weft_quantized_sec
   const int64_t begin = max(range.output_begin - first, 0) / WEFT_PANEL_ROWS;
   const int64_t last = (min(range.output_end - first, rows) - 1) / WEFT_PANEL_ROWS;
   const int64_t tokens = range.token_end - range.token_begin;
-  const int few = tokens <= QUANTIZED_FEW_TOKENS;
-  const int neighbours = few ? 1 : gated ? QUANTIZED_PANELS / 2 : QUANTIZED_PANELS;
+  const int together = gated ? QUANTIZED_PANELS / 2 : QUANTIZED_PANELS;
+  const int neighbours = tokens <= QUANTIZED_STREAM_TOKENS ? 1 : together;
   f32x16 sums[SUM_VECTORS];
   for (int64_t panel = begin; panel <= last; panel += neighbours) {
     panel_group group = {
@@ -180,9 +185,9 @@ weft_linear_chunk weft_quantized_chunk(const weft_linear_job* job, int64_t token
   const int gated = job->activation == WEFT_SILU_GATED;
   const int64_t group = WEFT_PANEL_ROWS * (gated ? QUANTIZED_PANELS / 2 : QUANTIZED_PANELS);
   // Several pieces a thread, so that one that is held up does not hold up all.
-  const int64_t share = round_up(weft_linear_outputs(job) / (threads * 8), WEFT_PANEL_ROWS);
+  const int64_t share = round_up(weft_linear_outputs(job) / (threads * 8), group);
   return (weft_linear_chunk){
-      .outputs = tokens > QUANTIZED_FEW_TOKENS ? group : min(max(share, WEFT_PANEL_ROWS), 256),
+      .outputs = tokens > QUANTIZED_FEW_TOKENS ? group : min(max(share, group), 256),
       .tokens = max(whole, QUANTIZED_TOKENS),
   };
 }

@@ -1,6 +1,7 @@
 // Quantises dense rows into panels, once, while a weight is loaded. 8 bits: symmetric, the largest
-// magnitude of a segment becomes 127. 4 bits: with zeros, which halves the error of outliers on one side;
-// the range may be a little narrower than the weights', where that makes the sum of squared errors less.
+// magnitude of a segment becomes 127. 4 bits: with zeros, which halves the error of outliers on one
+// side; the range may be a little narrower than the weights', where that makes the sum of squared
+// errors less.
 #include <math.h>
 
 #include "integer_dot.h"
@@ -67,7 +68,7 @@ static nibble_range range_of(float low, float high) {
 }
 
 static f32x16 nearest(f32x16 values, nibble_range range) {
-  const f32x16 steps = f32x16_round(f32x16_div(values, f32x16_set1(range.scale)));
+  const f32x16 steps = f32x16_round(f32x16_mul(values, f32x16_set1(1 / range.scale)));
   const f32x16 q = f32x16_add(steps, f32x16_set1(range.zero));
   return f32x16_max(f32x16_zero(), f32x16_min(f32x16_set1(NIBBLE_MAX), q));
 }
@@ -159,9 +160,9 @@ static void quantize_task(void* argument, int64_t begin, int64_t end) {
   }
 }
 
-// Rows [first_row, first_row + rows) of `section`, whose panels hold zeros: 8 bits with scales of f32
-// and the zero 128, 4 bits with scales of f16 and zeros, segments of at most 32. `mapped`: the source is
-// mapped from a file, and not needed any more.
+// Rows [first_row, first_row + rows) of `section`, whose panels hold zeros: 8 bits with scales of
+// f32 and the zero 128, 4 bits with scales of f16 and zeros, segments of at most 32. `mapped`: the
+// source is mapped from a file, and not needed any more.
 void weft_quantize_rows(weft_pool* pool, const weft_quantized_section* section, int32_t first_row,
                         const void* source, int32_t format, int32_t rows, int32_t row_stride,
                         int32_t column_stride, int32_t mapped) {

@@ -1,18 +1,22 @@
-// Products of a run of segments of a few panels with tokens: what quantized_linear.c cuts its work into.
+// Products of a run of segments of a few panels with tokens: what quantized_linear.c cuts its work
+// into.
 #ifndef WEFT_QUANTIZED_TILE_H
 #define WEFT_QUANTIZED_TILE_H
 
 #include "integer_dot.h"
 #include "quantized.h"
 
-// Register tiles: panels by tokens, as many as the set has registers for. One or two tokens are bound by
-// memory: they take one panel at a time, which is one stream.
+// Panels that are computed together, and register tiles of panels by tokens: as many as the set has
+// registers for. Tokens that fit in one tile are bound by memory.
 #if defined(__AVX512F__)
 enum { QUANTIZED_PANELS = 4, QUANTIZED_TOKENS = 6 };
 #else
 enum { QUANTIZED_PANELS = 2, QUANTIZED_TOKENS = 2 };
 #endif
-enum { QUANTIZED_FEW_TOKENS = 2 };
+enum { QUANTIZED_FEW_TOKENS = QUANTIZED_TOKENS };
+
+// Tokens that take one panel at a time, which is one stream.
+enum { QUANTIZED_STREAM_TOKENS = 2 };
 
 // How far ahead of what few tokens read memory is asked for, in bytes.
 enum { QUANTIZED_PREFETCH = 2048 };
@@ -24,13 +28,14 @@ typedef struct {
   int64_t count;
 } quantized_tokens;
 
-// Segments [begin, end), whose units begin at `unit` of each panel. For more than
-// QUANTIZED_FEW_TOKENS tokens it is one segment.
+// Segments [begin, end) of one block, which take `units` units of each panel from `unit` on. For
+// more than QUANTIZED_FEW_TOKENS tokens these hold at most WEFT_SEGMENT_INPUTS inputs.
 typedef struct {
   const weft_quantized_section* section;
   int64_t begin;
   int64_t end;
   int64_t unit;
+  int64_t units;
   const int64_t* panels;
   int count;
 } quantized_run;
@@ -46,13 +51,6 @@ static inline f32x16 quantized_scales(const weft_quantized_section* section, int
   return f32x16_load_as(section->scales, at, (int)section->scale_format);
 }
 
-// A segment of the run's panels in whole quads of bytes, nibbles unpacked.
-typedef struct {
-  const quantized_run* run;
-  const uint8_t* quads[QUANTIZED_PANELS];
-  int64_t count;
-} quantized_quads;
-
 // sums + integers, scaled by the panel's scales and the token's.
 static inline f32x16 quantized_add(f32x16 sums, i32x16 integers, f32x16 scales, float token_scale) {
   return f32x16_fma(f32x16_mul(f32x16_set1(token_scale), scales), i32x16_to_f32(integers), sums);
@@ -67,8 +65,9 @@ static inline i32x16 quantized_zeros(const weft_quantized_section* section, int6
                             : i32x16_load_i16((const int16_t*)section->zeros + at);
 }
 
-// The products of `quads` with any number of tokens by matrix tiles, where there are any (amx.h).
-void weft_matrix_tiles(f32x16* sums, const quantized_quads* quads, quantized_tokens tokens);
+// Adds the products of the run's panels, which begin at quads[p] as bytes, by matrix tiles (amx.h).
+void weft_matrix_tiles(f32x16* sums, const quantized_run* run, const uint8_t* const* quads,
+                       quantized_tokens tokens);
 
 // Adds the run's products to sums[token * run.count + panel], with the tokens' bytes.
 void weft_integer_run(f32x16* sums, quantized_run run, quantized_tokens tokens);
