@@ -25,11 +25,6 @@ const LAYOUTS: readonly (Partial<EngineOptions> & { readonly name: string })[] =
 
 const gpus = await gpuCount();
 
-/** Emulated, what cuts one way only is left to two families: the last layout cuts both ways at once. */
-function familiesOn(name: string): readonly string[] {
-  return onEmulator && ["TP 2", "PP 2"].includes(name) ? ["llama", "mixtral"] : FAMILIES;
-}
-
 async function run(family: string, options: Partial<EngineOptions>): Promise<Answer> {
   await using engine = await LlmEngine.load({
     model: goldenFolder(family),
@@ -50,7 +45,7 @@ for (const { name, ...options } of LAYOUTS) {
     name: `golden on GPUs: ${name}`,
     ignore: gpus < tensorParallelSize * pipelineParallelSize,
     async fn(test) {
-      for (const family of familiesOn(name)) {
+      for (const family of FAMILIES) {
         await test.step(family, async () => {
           assertGolden(await run(family, options), readGoldenCase(family), { tolerance: 1e-4 });
         });
