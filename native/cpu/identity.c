@@ -1,5 +1,6 @@
 // What this build is: ranks compute the same bits when both names agree (NUMERICS.md 10).
 #include "amx.h"
+#include "amx_check.h"
 #include "simd.h"
 
 #if defined(WEFT_AMX)
@@ -30,10 +31,12 @@ const char* weft_instruction_set(void) { return NAME BF16 INT8; }
 // Hash of the sources, the compiler and its flags, given by whoever compiles.
 const char* weft_kernel_hash(void) { return WEFT_KERNEL_HASH; }
 
-// Asks the system for what the instructions need, for all threads of the process. Returns 0 or -errno.
+// Asks the system for what the instructions need, for all threads of the process. Returns 0, -errno,
+// or 1 when the instructions do not compute what they should.
 int32_t weft_enable_instruction_set(void) {
 #if defined(WEFT_AMX)
-  return amx_request_permission();
+  const int refusal = amx_request_permission();
+  return refusal != 0 ? refusal : !weft_amx_is_right();
 #else
   return 0;
 #endif

@@ -36,7 +36,9 @@ export function nativeLibrary(options: CompileOptions = {}): NativeLibrary {
 
   const status = enableInstructionSet(path);
   if (status === 0) return { path, instructionSet: chosen };
-  const refusal = `the system refuses AMX tiles: errno is ${-status}`;
+  const refusal = status < 0
+    ? `the system refuses AMX tiles: errno is ${-status}`
+    : "the processor's AMX tiles do not compute what they should";
   if (forced) {
     throw new Error(`Cannot use the instruction set amx that WEFT_CPU_ISA names as ${refusal}`);
   }
@@ -64,7 +66,7 @@ export function nativeLibraryPath(options: CompileOptions = {}): string {
   return nativeLibrary(options).path;
 }
 
-/** Asks the system for what the instructions need; 0, or a negated errno when it refuses. */
+/** Asks the system for what the instructions need; 0, a negated errno when it refuses, 1 when they fail. */
 function enableInstructionSet(path: string): number {
   const library = Deno.dlopen(path, ENABLE_SYMBOLS);
   try {

@@ -6,6 +6,8 @@
 import activationC from "../../native/cpu/activation.c" with { type: "text" };
 import activationH from "../../native/cpu/activation.h" with { type: "text" };
 import amxH from "../../native/cpu/amx.h" with { type: "text" };
+import amxCheckC from "../../native/cpu/amx_check.c" with { type: "text" };
+import amxCheckH from "../../native/cpu/amx_check.h" with { type: "text" };
 import attentionC from "../../native/cpu/attention.c" with { type: "text" };
 import attentionBf16C from "../../native/cpu/attention_bf16.c" with { type: "text" };
 import attentionBlocksH from "../../native/cpu/attention_blocks.h" with { type: "text" };
@@ -91,6 +93,8 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "activation.c", text: activationC },
   { name: "activation.h", text: activationH },
   { name: "amx.h", text: amxH },
+  { name: "amx_check.c", text: amxCheckC },
+  { name: "amx_check.h", text: amxCheckH },
   { name: "attention.c", text: attentionC },
   { name: "attention_bf16.c", text: attentionBf16C },
   { name: "attention_blocks.h", text: attentionBlocksH },
