@@ -1,5 +1,4 @@
 /** Quantised weights on GPUs, or emulated ones, against references and the CPU. */
-import { assertEquals } from "@std/assert";
 import { LlmEngine } from "../../src/engine/llm_engine.ts";
 import type { EngineOptions } from "../../src/engine/types.ts";
 import { gpuCount, onEmulator } from "../gpu/_device.ts";
