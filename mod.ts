@@ -37,7 +37,12 @@ export {
   ReplicaRouter,
   type ReplicaRouterOptions,
 } from "./src/serving/replica_router.ts";
-export type { BalancingPolicy, ReplicaLoad } from "./src/serving/balancing_policy.ts";
+export type {
+  BalancingPolicy,
+  ReplicaLoad,
+  RoutedOutcome,
+  RoutedRequest,
+} from "./src/routing/balancing_policy.ts";
 export { RequestGate, type RequestGateOptions } from "./src/serving/request_gate.ts";
 
 // Text: tokenizer, chat template, incremental detokenizer.

@@ -31,13 +31,15 @@ const LAYERS: Readonly<Record<string, number>> = {
   text: 4,
   engine: 5,
   planner: 5,
-  serving: 6,
-  cli: 7,
+  routing: 6,
+  serving: 7,
+  cli: 8,
 };
 
 /** Layers that may use fewer of the others than their number allows. */
 const NARROWER: Readonly<Record<string, readonly string[]>> = {
   text: [],
+  routing: [],
   planner: ["models", "tensor"],
 };
 

@@ -3,6 +3,7 @@
  * @module
  */
 import { PRESET_NAMES } from "../models/presets.ts";
+import { BALANCING_POLICY_NAMES, type BalancingPolicyName } from "../routing/policies/mod.ts";
 import { choice, type Flag, integer, number, onOff, size, text, unsigned64 } from "./flag_types.ts";
 
 /** Flags of one command by name, without the leading dashes. */
@@ -19,6 +20,10 @@ const DTYPES = {
   float16: "f16",
   half: "f16",
 } as const;
+
+const BALANCING_POLICIES = Object.fromEntries(
+  BALANCING_POLICY_NAMES.map((name) => [name, name]),
+) as { readonly [Name in BalancingPolicyName]: Name };
 
 /** Flags that lay out an engine; common to serve, generate, bench and inspect. */
 export const ENGINE_FLAGS = {
@@ -127,6 +132,11 @@ export const SERVE_FLAGS = {
     help: "Name of the model in the API",
   }),
   "api-key": text({ placeholder: "KEY", help: "Key that every API request must bring" }),
+  "balancing-policy": choice({
+    values: BALANCING_POLICIES,
+    fallback: "least-loaded",
+    help: "How a replica is chosen for a request",
+  }),
   ...ENGINE_FLAGS,
 } satisfies FlagTable;
 

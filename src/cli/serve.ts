@@ -3,6 +3,7 @@
  * @module
  */
 import type { LlmEngine } from "../engine/llm_engine.ts";
+import { createBalancingPolicy } from "../routing/policies/mod.ts";
 import { listen } from "../serving/listen.ts";
 import { ReplicaRouter } from "../serving/replica_router.ts";
 import { RequestGate } from "../serving/request_gate.ts";
@@ -37,7 +38,9 @@ async function serve({ values, host }: Invocation<Flags>): Promise<number> {
     const model = values["served-model-name"] ?? name;
     const apiKey = values["api-key"];
     const app = createServer({
-      replica: new ReplicaRouter(engines),
+      replica: new ReplicaRouter(engines, {
+        policy: createBalancingPolicy(values["balancing-policy"]),
+      }),
       text: engines[0].text,
       modelName: model,
       apiKey,

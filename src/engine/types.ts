@@ -35,6 +35,8 @@ export interface GenerateRequest {
   readonly prompt?: string;
   /** Token ids to continue; taken as they are. */
   readonly promptTokenIds?: readonly number[];
+  /** Names what belongs together, such as a conversation: a router may send it to one replica. */
+  readonly session?: string;
   /** Sampling parameters; what is left out takes the model's `generation_config.json` or the default. */
   readonly sampling?: Partial<SamplingParams>;
   /** Cancels the request; its blocks are freed when the steps in flight have retired. */

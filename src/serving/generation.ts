@@ -15,6 +15,8 @@ export interface GenerationOptions {
   readonly prompts: readonly Prompt[];
   /** The same for all of them. */
   readonly sampling: Partial<SamplingParams>;
+  /** Names what belongs together, for the router; null for nothing. */
+  readonly session: string | null;
   /** Fires when the client has gone. */
   readonly signal: AbortSignal;
   /** When the request arrived (`performance.now()`). */
@@ -64,6 +66,7 @@ export class Generation implements Disposable {
         const request = {
           promptTokenIds: tokenIds,
           sampling: options.sampling,
+          session: options.session ?? undefined,
           signal: this.#cancel.signal,
         };
         this.#dispatches.push(context.router.dispatch(request));

@@ -29,8 +29,20 @@ export {
 export type { ChatContentPart, ChatMessage } from "../text/chat_message.ts";
 export type { RenderChatOptions } from "../text/chat_template.ts";
 export type { TokenText } from "../text/token_bytes.ts";
-export type { BalancingPolicy, ReplicaLoad } from "./balancing_policy.ts";
-export { LeastLoadedPolicy } from "./least_loaded_policy.ts";
+export type {
+  BalancingPolicy,
+  ReplicaLoad,
+  RoutedOutcome,
+  RoutedRequest,
+} from "../routing/balancing_policy.ts";
+export { LeastLoadedPolicy } from "../routing/policies/least_loaded.ts";
+export { type PeakEwmaOptions, PeakEwmaPolicy } from "../routing/policies/peak_ewma.ts";
+export { type PowerOfTwoOptions, PowerOfTwoPolicy } from "../routing/policies/power_of_two.ts";
+export { type PrefixAwareOptions, PrefixAwarePolicy } from "../routing/policies/prefix_aware.ts";
+export { RoundRobinPolicy } from "../routing/policies/round_robin.ts";
+export { SessionAffinityPolicy } from "../routing/policies/session_affinity.ts";
+export { WeightedRoundRobinPolicy } from "../routing/policies/weighted_round_robin.ts";
+export { prefixHashes } from "../routing/prefix_hash.ts";
 export { HttpListener, listen, type ListenOptions } from "./listen.ts";
 export { type Dispatch, ReplicaRouter, type ReplicaRouterOptions } from "./replica_router.ts";
 export { RequestGate, type RequestGateOptions } from "./request_gate.ts";

@@ -10,8 +10,11 @@ import {
   type GenerationChunk,
   type Replica,
 } from "../engine/types.ts";
-import type { BalancingPolicy, ReplicaLoad } from "./balancing_policy.ts";
-import { LeastLoadedPolicy } from "./least_loaded_policy.ts";
+import type { BalancingPolicy } from "../routing/balancing_policy.ts";
+import { NoReplicaError } from "../routing/errors.ts";
+import type { Lease } from "../routing/lease.ts";
+import { ReplicaPool } from "../routing/replica_pool.ts";
+import { EngineRoutedRequest } from "./routed_request.ts";
 
 /** Options of {@linkcode ReplicaRouter}. */
 export interface ReplicaRouterOptions {
@@ -23,11 +26,6 @@ export interface ReplicaRouterOptions {
 export interface Dispatch extends AsyncIterableIterator<GenerationChunk, void, void> {
   /** Number of the replica that serves it; final once the first chunk has come. */
   readonly engine: number;
-}
-
-interface RoutedReplica {
-  readonly replica: Replica;
-  active: number;
 }
 
 /**
@@ -45,47 +43,44 @@ interface RoutedReplica {
  * ```
  */
 export class ReplicaRouter implements Replica {
-  readonly #routed: readonly RoutedReplica[];
-  readonly #policy: BalancingPolicy;
+  /** The replicas, in the order of their numbers. */
+  readonly replicas: readonly Replica[];
+  readonly #pool: ReplicaPool<Replica>;
 
   /** Takes ownership of `replicas`; throws RangeError when there are none. */
   constructor(replicas: readonly Replica[], options: ReplicaRouterOptions = {}) {
     if (replicas.length === 0) throw new RangeError("Cannot route requests as there is no replica");
-    this.#routed = replicas.map((replica) => ({ replica, active: 0 }));
-    this.#policy = options.policy ?? new LeastLoadedPolicy();
-  }
-
-  /** The replicas, in the order of their numbers. */
-  get replicas(): readonly Replica[] {
-    return this.#routed.map(({ replica }) => replica);
+    this.replicas = [...replicas];
+    this.#pool = new ReplicaPool({ policy: options.policy });
+    replicas.forEach((replica, engine) => this.#pool.add(String(engine), replica));
   }
 
   /** Name of the balancing policy. */
   get balancing(): string {
-    return this.#policy.name;
+    return this.#pool.balancing;
   }
 
   /** What the replicas serve (they are copies of each other). */
   get info(): EngineInfo {
-    return this.#routed[0].replica.info;
+    return this.replicas[0].info;
   }
 
   /** True while at least one replica is healthy. */
   get healthy(): boolean {
-    return this.#routed.some(({ replica }) => replica.healthy);
+    return this.replicas.some((replica) => replica.healthy);
   }
 
   /** Why no replica is healthy; null while one is. */
   get failure(): string | null {
     if (this.healthy) return null;
-    return this.#routed
-      .map(({ replica }, index) => `engine ${index}: ${replica.failure ?? "unknown"}`)
+    return this.replicas
+      .map(({ failure }, engine) => `engine ${engine}: ${failure ?? "unknown"}`)
       .join("; ");
   }
 
   /** Sums of the replicas' counters. */
   get stats(): EngineStats {
-    const all = this.#routed.map(({ replica }) => replica.stats);
+    const all = this.replicas.map(({ stats }) => stats);
     const sum = (key: keyof EngineStats): number =>
       all.reduce((total, stats) => total + stats[key], 0);
     return {
@@ -107,12 +102,12 @@ export class ReplicaRouter implements Replica {
 
   /** Like {@linkcode generate}, and says which replica serves the request. */
   dispatch(request: GenerateRequest): Dispatch {
-    return new Route(this.#routed, this.#policy, request);
+    return new Route(this.#pool, request);
   }
 
   /** Disposes every replica. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#routed.map(({ replica }) => replica[Symbol.asyncDispose]()));
+    await Promise.all(this.replicas.map((replica) => replica[Symbol.asyncDispose]()));
   }
 }
 
@@ -121,23 +116,19 @@ export class ReplicaRouter implements Replica {
  * which arrive together are spread.
  */
 class Route implements Dispatch {
-  readonly #routed: readonly RoutedReplica[];
-  readonly #policy: BalancingPolicy;
+  readonly #pool: ReplicaPool<Replica>;
   readonly #request: GenerateRequest;
-  readonly #tried = new Set<number>();
-  #engine = -1;
-  #counted = false;
+  readonly #routed: EngineRoutedRequest;
+  readonly #tried = new Set<string>();
+  #lease: Lease<Replica> | null = null;
   #started = false;
+  #engine = -1;
   #chunks: AsyncIterator<GenerationChunk>;
 
-  constructor(
-    routed: readonly RoutedReplica[],
-    policy: BalancingPolicy,
-    request: GenerateRequest,
-  ) {
-    this.#routed = routed;
-    this.#policy = policy;
+  constructor(pool: ReplicaPool<Replica>, request: GenerateRequest) {
+    this.#pool = pool;
     this.#request = request;
+    this.#routed = new EngineRoutedRequest(request);
     this.#chunks = this.#send(null);
   }
 
@@ -149,11 +140,12 @@ class Route implements Dispatch {
     while (true) {
       try {
         const result = await this.#chunks.next();
-        if (result.done) this.#leave();
-        else this.#started = true;
+        this.#lease?.firstByte();
+        this.#started = true;
+        if (result.done) this.#lease?.end("served");
         return result;
       } catch (error) {
-        this.#leave();
+        this.#lease?.end("cancelled");
         if (this.#started || this.#request.signal?.aborted) throw error;
         if (!(error instanceof EngineDeadError)) throw error;
         this.#chunks = this.#send(error);
@@ -162,7 +154,7 @@ class Route implements Dispatch {
   }
 
   async return(): Promise<IteratorResult<GenerationChunk, void>> {
-    this.#leave();
+    this.#lease?.end("cancelled");
     await this.#chunks.return?.();
     return { done: true, value: undefined };
   }
@@ -174,31 +166,36 @@ class Route implements Dispatch {
   /** Asks healthy replicas that were not tried yet until one takes the request. */
   #send(failure: EngineDeadError | null): AsyncIterator<GenerationChunk> {
     while (true) {
-      const candidates: ReplicaLoad[] = [];
-      this.#routed.forEach(({ replica, active }, index) => {
-        if (replica.healthy && !this.#tried.has(index)) candidates.push({ index, active });
-      });
-      if (candidates.length === 0) {
+      const lease = this.#acquire();
+      if (lease === null || this.#tried.has(lease.id)) {
+        lease?.end("cancelled");
         throw failure ?? new EngineDeadError("Cannot serve the request as no engine is healthy");
       }
-      this.#engine = this.#policy.select(candidates, this.#request).index;
-      this.#tried.add(this.#engine);
-      const routed = this.#routed[this.#engine];
+      this.#tried.add(lease.id);
       try {
-        const chunks = routed.replica.generate(this.#request)[Symbol.asyncIterator]();
-        routed.active++;
-        this.#counted = true;
+        const chunks = lease.target.generate(this.#request)[Symbol.asyncIterator]();
+        this.#engine = Number(lease.id);
+        this.#lease = lease;
         return chunks;
       } catch (error) {
+        lease.end("cancelled");
         if (!(error instanceof EngineDeadError)) throw error;
         failure = error;
       }
     }
   }
 
-  #leave(): void {
-    if (!this.#counted) return;
-    this.#counted = false;
-    this.#routed[this.#engine].active--;
+  /** A place at one that was not tried where there is one; null when none serves. */
+  #acquire(): Lease<Replica> | null {
+    for (const { id, state } of this.#pool.members) {
+      const { healthy, failure } = this.#pool.target(id);
+      if (!healthy && state !== "down") this.#pool.setDown(id, failure ?? "dead");
+    }
+    try {
+      return this.#pool.tryAcquire(this.#routed, this.#tried);
+    } catch (error) {
+      if (error instanceof NoReplicaError) return null;
+      throw error;
+    }
   }
 }

@@ -58,6 +58,7 @@ async function prepare(context: ServerContext, body: unknown): Promise<PreparedR
       promptLogprobs: null,
     }),
     stream: request.stream === true,
+    session: request.prompt_cache_key ?? request.user ?? null,
     answer: new ChatAnswer(context, { request, prompt }),
   };
 }

@@ -60,6 +60,7 @@ async function prepare(context: ServerContext, body: unknown): Promise<PreparedR
       promptLogprobs: (request.echo ? logprobs : null) ?? (maxTokens === 0 ? 0 : null),
     }),
     stream: request.stream === true,
+    session: request.prompt_cache_key ?? request.user ?? null,
     answer: new CompletionAnswer(context, { request, prompts }),
   };
 }

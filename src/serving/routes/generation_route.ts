@@ -12,6 +12,8 @@ import { sseResponse } from "../sse.ts";
 export interface PreparedRequest extends Pick<GenerationOptions, "prompts" | "sampling"> {
   /** Whether the answer is streamed. */
   readonly stream: boolean;
+  /** What the body says of what belongs together; the header `X-Session-Id` says it better. */
+  readonly session: string | null;
   /** Formats the answer. */
   readonly answer: {
     whole(generation: Generation): Promise<object>;
@@ -33,8 +35,9 @@ export async function serveGeneration(
   resources.use(context.gate.enter());
   const prepared = await prepare(await readJsonBody(c.req.raw, context.limits));
   const { prompts, sampling, stream, answer } = prepared;
+  const session = c.req.header("x-session-id") ?? prepared.session;
   const generation = resources.use(
-    new Generation(context, { prompts, sampling, arrival, signal: c.req.raw.signal }),
+    new Generation(context, { prompts, sampling, session, arrival, signal: c.req.raw.signal }),
   );
   if (!stream) return c.json(await answer.whole(generation));
   await generation.begin();

@@ -1,0 +1,135 @@
+/**
+ * A replica as its router sees it.
+ * @module
+ */
+import type { ReplicaLoad } from "./balancing_policy.ts";
+import { CircuitBreaker, type CircuitBreakerOptions } from "./circuit_breaker.ts";
+import type { Lease, LeaseOutcome } from "./lease.ts";
+
+/** Options of a replica in a router. */
+export interface MemberOptions {
+  /** Its share of the work beside others. Above 0; default 1. */
+  readonly weight?: number;
+  /** Requests that it gets at once; more wait in the router. Default: no limit. */
+  readonly maxConcurrency?: number;
+}
+
+/**
+ * `healthy` and `starting` (slow start: its share of the work still grows) take requests, `probing` one at a
+ * time; `ejected` (it has failed too often), `down` (it is known not to serve), and `draining` take none.
+ */
+export type MemberState = "healthy" | "starting" | "probing" | "ejected" | "down" | "draining";
+
+/** How a replica comes back after it has failed. */
+export interface RecoveryOptions extends CircuitBreakerOptions {
+  /** Time in milliseconds over which a replica that came back gets its full share. Default 10000. */
+  readonly slowStartMs?: number;
+}
+
+/** Share of its weight that a replica begins a slow start with. */
+const FIRST_SHARE = 0.1;
+
+/** A replica: what it is, what it has to do, and whether it may get more. */
+export class Member<T> {
+  /** Names it. */
+  readonly id: string;
+  /** What requests are sent to. */
+  readonly target: T;
+  /** Requests at once. */
+  readonly maxConcurrency: number;
+  /** Opens when it fails. */
+  readonly breaker: CircuitBreaker;
+  /** Requests that it has. */
+  readonly leases = new Set<Lease<T>>();
+  /** Its share of the work once it has started. */
+  weight: number;
+  /** Tokens of those requests. */
+  tokens = 0;
+  /** Why it is known not to serve; null while it is not. */
+  down: string | null = null;
+  /** True while it gets no new requests because somebody said so. */
+  draining = false;
+  /** Requests it has been sent, failures among them. */
+  sent = 0;
+  /** Requests that it has failed. */
+  failed = 0;
+  readonly #slowStartMs: number;
+  readonly #now: () => number;
+  #upSince = -Infinity;
+
+  /** Throws RangeError when weight or concurrency is not positive. */
+  constructor(
+    id: string,
+    options: MemberOptions & RecoveryOptions & { readonly target: T; readonly now: () => number },
+  ) {
+    const { weight = 1, maxConcurrency = Infinity } = options;
+    if (!(weight > 0 && weight < Infinity)) {
+      throw new RangeError(`Cannot add the replica ${id} as its weight is not positive: ${weight}`);
+    }
+    if (!(maxConcurrency >= 1)) {
+      throw new RangeError(
+        `Cannot add the replica ${id} as its concurrency is not positive: ${maxConcurrency}`,
+      );
+    }
+    this.id = id;
+    this.target = options.target;
+    this.weight = weight;
+    this.maxConcurrency = maxConcurrency;
+    this.#now = options.now;
+    this.#slowStartMs = options.slowStartMs ?? 10_000;
+    this.breaker = new CircuitBreaker(options);
+  }
+
+  /** What it may do now. */
+  get state(): MemberState {
+    if (this.draining) return "draining";
+    if (this.down !== null) return "down";
+    const { state } = this.breaker;
+    if (state !== "closed") return state === "open" ? "ejected" : "probing";
+    return this.#startedShare < 1 ? "starting" : "healthy";
+  }
+
+  /** True when it serves, be it with all places taken. */
+  get serves(): boolean {
+    return !this.draining && this.down === null && this.breaker.state !== "open";
+  }
+
+  /** True when it takes a request now. */
+  get hasPlace(): boolean {
+    return this.serves && this.breaker.lets && this.leases.size < this.maxConcurrency;
+  }
+
+  /** What a policy sees of it. */
+  get load(): ReplicaLoad {
+    const weight = this.weight * this.#startedShare;
+    return { id: this.id, weight, active: this.leases.size, tokens: this.tokens };
+  }
+
+  /** A request of it has ended. */
+  note(outcome: LeaseOutcome): void {
+    if (outcome === "cancelled") this.breaker.giveUp();
+    else if (outcome === "served") this.breaker.succeed();
+    else {
+      this.failed++;
+      this.breaker.fail();
+    }
+  }
+
+  /** It is known not to serve. */
+  setDown(reason: string): void {
+    this.down = reason;
+  }
+
+  /** It is known to serve; after a time when it did not, it starts slowly. */
+  setUp(): void {
+    if (this.down !== null) this.#upSince = this.#now();
+    this.down = null;
+  }
+
+  /** Share of its weight that it gets: below 1 after it came back. */
+  get #startedShare(): number {
+    const since = Math.min(this.#now() - this.#upSince, this.breaker.closedForMs);
+    if (this.#slowStartMs === 0 || since >= this.#slowStartMs) return 1;
+    return Math.max(FIRST_SHARE, since / this.#slowStartMs);
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * Response-time-aware balancing.
+ * @module
+ */
+import type { BalancingPolicy, ReplicaLoad, RoutedOutcome } from "../balancing_policy.ts";
+
+/** Options of {@linkcode PeakEwmaPolicy}. */
+export interface PeakEwmaOptions {
+  /** Time in milliseconds after which a measurement counts for 1/e. Default 10000. */
+  readonly decayMs?: number;
+  /** The time in milliseconds. Default `performance.now`. */
+  readonly now?: () => number;
+}
+
+interface Average {
+  readonly value: number;
+  readonly at: number;
+}
+
+/**
+ * The replica that is expected to answer first: its average time to a first byte times the requests it
+ * would then have (Finagle's peak EWMA). A slower answer replaces the average at once, faster ones bring
+ * it down over `decayMs`, so that a replica that turns slow loses its traffic with the first sign.
+ *
+ * @example
+ * ```ts
+ * import { PeakEwmaPolicy } from "@weft/weft/server";
+ * const policy = new PeakEwmaPolicy();
+ * policy.ended("a", { firstByteMs: 900, totalMs: 2000, failed: false });
+ * policy.ended("b", { firstByteMs: 30, totalMs: 1000, failed: false });
+ * const loads = ["a", "b"].map((id) => ({ id, weight: 1, active: 1, tokens: 0 }));
+ * console.log(policy.select(loads).id); // b
+ * ```
+ */
+export class PeakEwmaPolicy implements BalancingPolicy {
+  /** See {@linkcode BalancingPolicy.name}. */
+  readonly name = "response-time";
+  readonly #decayMs: number;
+  readonly #now: () => number;
+  readonly #averages = new Map<string, Average>();
+
+  /** Averages by the clock `now`. */
+  constructor(options: PeakEwmaOptions = {}) {
+    this.#decayMs = options.decayMs ?? 10_000;
+    this.#now = options.now ?? (() => performance.now());
+  }
+
+  /** The candidate with the lowest expected time. */
+  select(candidates: readonly ReplicaLoad[]): ReplicaLoad {
+    // Nobody knows a newcomer's time: it is taken for as fast as the fastest, so that it is tried.
+    let fastest = Infinity;
+    for (const { id } of candidates) fastest = Math.min(fastest, this.#average(id) ?? Infinity);
+    const unknown = Number.isFinite(fastest) ? fastest : 1;
+    let chosen = candidates[0];
+    let lowest = Infinity;
+    for (const load of candidates) {
+      const cost = (this.#average(load.id) ?? unknown) * (load.active + 1) / load.weight;
+      if (cost < lowest) [chosen, lowest] = [load, cost];
+    }
+    return chosen;
+  }
+
+  /** Takes the time to the first byte into the average; a failure counts as long as it took. */
+  ended(id: string, { firstByteMs, totalMs, failed }: RoutedOutcome): void {
+    const time = failed ? totalMs : firstByteMs;
+    if (time === null) return;
+    const at = this.#now();
+    const before = this.#averages.get(id);
+    const share = before === undefined ? 0 : Math.exp((before.at - at) / this.#decayMs);
+    const mean = before === undefined ? time : before.value * share + time * (1 - share);
+    this.#averages.set(id, { value: Math.max(time, mean), at });
+  }
+
+  /** Forgets the replica's times. */
+  left(id: string): void {
+    this.#averages.delete(id);
+  }
+
+  /** Falls towards 0 while nothing is measured, so that a replica that was slow once is tried again. */
+  #average(id: string): number | null {
+    const average = this.#averages.get(id);
+    if (average === undefined) return null;
+    return average.value * Math.exp((average.at - this.#now()) / this.#decayMs);
+  }
+}

@@ -1,0 +1,262 @@
+/**
+ * The replicas of a router: who is in, who may serve, and who gets the next request.
+ * @module
+ */
+import type { BalancingPolicy, RoutedRequest } from "./balancing_policy.ts";
+import { NoReplicaError } from "./errors.ts";
+import { Lease, type LeaseOutcome, type LeaseOwner } from "./lease.ts";
+import { Member, type MemberOptions, type MemberState, type RecoveryOptions } from "./member.ts";
+import { LeastLoadedPolicy } from "./policies/least_loaded.ts";
+import { WaitingQueue } from "./waiting_queue.ts";
+
+/** Options of {@linkcode ReplicaPool}. */
+export interface ReplicaPoolOptions extends RecoveryOptions {
+  /** How a replica is chosen. Default {@linkcode LeastLoadedPolicy}. */
+  readonly policy?: BalancingPolicy;
+  /** Requests that wait for a place at most. Default 1024. */
+  readonly maxQueued?: number;
+}
+
+/** What a request asks of the pool beside a place. */
+export interface AcquireOptions {
+  /** Replicas that have failed the request: taken only where there are no others. */
+  readonly avoid?: ReadonlySet<string>;
+  /** Time to wait for a place at most, in milliseconds. Default 30000. */
+  readonly deadlineMs?: number;
+  /** Gives up waiting. */
+  readonly signal?: AbortSignal;
+}
+
+/** What people see of a replica in a pool. */
+export interface MemberStatus {
+  /** Names it. */
+  readonly id: string;
+  /** What it may do. */
+  readonly state: MemberState;
+  /** Why it does not serve; null while it does, or when it has merely failed too often. */
+  readonly reason: string | null;
+  /** Its share of the work. */
+  readonly weight: number;
+  /** Requests that it has. */
+  readonly active: number;
+  /** Requests that it was sent. */
+  readonly sent: number;
+  /** Requests that it has failed. */
+  readonly failed: number;
+}
+
+/**
+ * Replicas of one model that come, go, fail and return, and the requests that wait for one of them. It
+ * sends nothing itself: a caller asks for a place, sends, and says how it went.
+ *
+ * Requests wait in the pool when every replica has as many as it takes, in the order in which they came,
+ * and each goes to the replica that first has room. A replica with nothing to do gets a request back that
+ * another has not started, where one has at least two of those.
+ */
+export class ReplicaPool<T> implements LeaseOwner<T> {
+  readonly #options: ReplicaPoolOptions;
+  readonly #policy: BalancingPolicy;
+  readonly #now: () => number;
+  readonly #members = new Map<string, Member<T>>();
+  readonly #queue: WaitingQueue<Lease<T>>;
+  readonly #drained = new Map<Member<T>, PromiseWithResolvers<void>>();
+
+  /** Without replicas. */
+  constructor(options: ReplicaPoolOptions = {}) {
+    this.#options = options;
+    this.#policy = options.policy ?? new LeastLoadedPolicy();
+    this.#now = options.now ?? (() => performance.now());
+    this.#queue = new WaitingQueue(options.maxQueued ?? 1024);
+  }
+
+  /** Name of the balancing policy. */
+  get balancing(): string {
+    return this.#policy.name;
+  }
+
+  /** Requests that wait for a place. */
+  get queued(): number {
+    return this.#queue.size;
+  }
+
+  /** The replicas, in the order in which they joined. */
+  get members(): readonly MemberStatus[] {
+    return [...this.#members.values()].map((member) => ({
+      id: member.id,
+      state: member.state,
+      reason: member.down,
+      weight: member.weight,
+      active: member.leases.size,
+      sent: member.sent,
+      failed: member.failed,
+    }));
+  }
+
+  /** True while at least one replica serves. */
+  get serves(): boolean {
+    return [...this.#members.values()].some((member) => member.serves);
+  }
+
+  /** What is sent to a replica; throws RangeError when there is none of that name. */
+  target(id: string): T {
+    return this.#member(id).target;
+  }
+
+  /** Adds a replica; throws RangeError when the name is taken or an option is out of range. */
+  add(id: string, target: T, options: MemberOptions = {}): void {
+    if (this.#members.has(id)) {
+      throw new RangeError(`Cannot add the replica as there is one of that name: ${id}`);
+    }
+    const { openMs, maxOpenMs, failures, slowStartMs } = this.#options;
+    const recovery = { openMs, maxOpenMs, failures, slowStartMs };
+    this.#members.set(id, new Member(id, { ...recovery, ...options, target, now: this.#now }));
+    this.#queue.serve();
+  }
+
+  /** Takes a replica out at once. Requests that it has go on; {@linkcode drain} waits for them. */
+  remove(id: string): void {
+    const member = this.#member(id);
+    member.draining = true;
+    this.#members.delete(id);
+    this.#policy.left?.(id);
+    this.#failQueueWithoutReplicas();
+  }
+
+  /** Gives a replica no more requests; resolves when it has ended those that it has. */
+  drain(id: string): Promise<void> {
+    const member = this.#member(id);
+    member.draining = true;
+    this.#failQueueWithoutReplicas();
+    if (member.leases.size === 0) return Promise.resolve();
+    let drained = this.#drained.get(member);
+    if (drained === undefined) this.#drained.set(member, drained = Promise.withResolvers());
+    return drained.promise;
+  }
+
+  /** Gives a drained replica requests again. */
+  resume(id: string): void {
+    this.#member(id).draining = false;
+    this.#queue.serve();
+  }
+
+  /** Changes a replica's share of the work. */
+  setWeight(id: string, weight: number): void {
+    const member = this.#member(id);
+    if (!(weight > 0 && weight < Infinity)) {
+      throw new RangeError(`Cannot weigh the replica ${id} as that is not positive: ${weight}`);
+    }
+    member.weight = weight;
+  }
+
+  /** A replica is known not to serve, until {@linkcode setUp}. */
+  setDown(id: string, reason: string): void {
+    this.#member(id).setDown(reason);
+    this.#failQueueWithoutReplicas();
+  }
+
+  /** A replica is known to serve; it starts slowly when it was down. */
+  setUp(id: string): void {
+    this.#member(id).setUp();
+    this.#queue.serve();
+  }
+
+  /** A replica fails though its requests do not end: it gets none for a while. */
+  eject(id: string): void {
+    this.#member(id).breaker.trip();
+    this.#failQueueWithoutReplicas();
+  }
+
+  /** What a probe of a replica has shown: it counts as a request would. */
+  probed(id: string, healthy: boolean): void {
+    const { breaker } = this.#member(id);
+    breaker.enter();
+    if (healthy) breaker.succeed();
+    else breaker.fail();
+    if (healthy) this.#queue.serve();
+    else this.#failQueueWithoutReplicas();
+  }
+
+  /** A place, if one is free now; else null. Throws NoReplicaError when no replica serves. */
+  tryAcquire(request: RoutedRequest, avoid?: ReadonlySet<string>): Lease<T> | null {
+    if (!this.serves) throw this.#noReplica();
+    const free = [...this.#members.values()].filter((member) => member.hasPlace);
+    const fresh = avoid === undefined ? free : free.filter(({ id }) => !avoid.has(id));
+    const candidates = fresh.length > 0 ? fresh : free;
+    if (candidates.length === 0) return null;
+    const { id } = this.#policy.select(candidates.map(({ load }) => load), request);
+    return this.#enter(this.#member(id), request);
+  }
+
+  /**
+   * A place as soon as one is free. Rejects with NoReplicaError when no replica serves, too many wait, or
+   * the deadline passes, and with the signal's reason when that fires.
+   */
+  async acquire(request: RoutedRequest, options: AcquireOptions = {}): Promise<Lease<T>> {
+    const lease = this.tryAcquire(request, options.avoid);
+    if (lease !== null) return lease;
+    return await this.#queue.wait(() => this.tryAcquire(request, options.avoid), {
+      deadlineMs: options.deadlineMs ?? 30_000,
+      signal: options.signal,
+    });
+  }
+
+  /** See {@linkcode Lease.end}. */
+  release(lease: Lease<T>, outcome: LeaseOutcome): void {
+    const { member } = lease;
+    member.leases.delete(lease);
+    member.tokens -= lease.request.tokens;
+    member.note(outcome);
+    const isMember = this.#members.get(member.id) === member;
+    if (isMember && outcome !== "cancelled") {
+      this.#policy.ended?.(member.id, lease.outcome(outcome === "failed"));
+    }
+    if (member.leases.size === 0) {
+      this.#drained.get(member)?.resolve();
+      this.#drained.delete(member);
+    }
+    this.#queue.serve();
+    if (outcome === "failed") this.#failQueueWithoutReplicas();
+    if (isMember && member.hasPlace && member.leases.size === 0) this.#steal();
+  }
+
+  #enter(member: Member<T>, request: RoutedRequest): Lease<T> {
+    const lease = new Lease<T>(this, { member, request, now: this.#now });
+    member.leases.add(lease);
+    member.tokens += request.tokens;
+    member.sent++;
+    member.breaker.enter();
+    this.#policy.sent?.(member.id, request);
+    return lease;
+  }
+
+  #member(id: string): Member<T> {
+    const member = this.#members.get(id);
+    if (member === undefined) {
+      throw new RangeError(`Cannot find a replica of that name: ${id.slice(0, 200)}`);
+    }
+    return member;
+  }
+
+  #noReplica(): NoReplicaError {
+    const states = this.members.map(({ id, state, reason }) => `${id} is ${reason ?? state}`);
+    return new NoReplicaError(
+      `Cannot serve the request as no replica can: ${states.join(", ") || "there is none"}`,
+      "none",
+    );
+  }
+
+  /** Somebody has nothing to do: takes the request back that waits last where most have not started. */
+  #steal(): void {
+    let youngest: Lease<T> | undefined;
+    let most = 1;
+    for (const { leases } of this.#members.values()) {
+      const waiting = [...leases].filter(({ started }) => !started);
+      if (waiting.length > most) [youngest, most] = [waiting.at(-1), waiting.length];
+    }
+    youngest?.withdraw();
+  }
+
+  #failQueueWithoutReplicas(): void {
+    if (this.#queue.size > 0 && !this.serves) this.#queue.fail(this.#noReplica());
+  }
+}
