@@ -122,20 +122,23 @@ Deno.test("response-time: slow at once, fast again slowly, newcomers are tried",
   policy.ended("b", { firstByteMs: 20, totalMs: 99, failed: false });
   assertEquals(pick(policy, both), "a");
   assertEquals(pick(policy, [load("a", { active: 2 }), load("b")]), "b");
-  policy.ended("a", { firstByteMs: 200, totalMs: 300, failed: false });
-  assertEquals(pick(policy, both), "b");
-  now += 100;
+  const slow = { firstByteMs: 900, totalMs: 999, failed: false };
+  for (let i = 0; i < 4; i++) policy.ended("a", slow);
+  assertEquals(pick(policy, both), "b", "10 ms x 1.25^4 is more than 20 ms");
   policy.ended("a", { firstByteMs: 10, totalMs: 20, failed: false });
   assertEquals(pick(policy, both), "b", "one fast answer is not enough");
-  now += 5000;
+  now += 3000;
   policy.ended("a", { firstByteMs: 10, totalMs: 20, failed: false });
   policy.ended("b", { firstByteMs: 20, totalMs: 20, failed: false });
   assertEquals(pick(policy, both), "a");
-  policy.ended("a", { firstByteMs: null, totalMs: 5000, failed: true });
+  for (let i = 0; i < 4; i++) policy.ended("a", { firstByteMs: null, totalMs: 5000, failed: true });
   assertEquals(pick(policy, both), "b", "a failure counts as long as it took");
-  assertEquals(pick(policy, [load("b", { active: 1 }), load("c")]), "c");
-  policy.left("a");
-  assertEquals(pick(policy, [load("a"), load("b", { active: 1 })]), "a");
+  now += 9000;
+  policy.ended("b", { firstByteMs: 20, totalMs: 20, failed: false });
+  assertEquals(pick(policy, both), "a", "nobody has heard of it for long: it is tried again");
+  assertEquals(pick(policy, [load("b", { active: 1 }), load("c")]), "c", "newcomers are tried");
+  policy.left("b");
+  assertEquals(pick(policy, [load("a", { active: 9 }), load("b")]), "b");
 });
 
 Deno.test("prefix-aware: the longest prefix within the bound, else the least loaded", () => {

@@ -221,6 +221,6 @@ Deno.test("whatever happens, no place is lost, doubled, or given by one that doe
         assertEquals(pool.queued, 0);
       },
     ),
-    { numRuns: 150 },
+    { numRuns: 60 },
   );
 });
