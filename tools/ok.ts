@@ -5,6 +5,7 @@
  * @module
  */
 import { readTestCounts } from "./test_counts.ts";
+import { FileOutputStream, groupTests } from "./test_groups.ts";
 
 /** A check that is one deno command. */
 interface Gate {
@@ -24,9 +25,14 @@ const GATES: readonly Gate[] = [
   { name: "publication", args: ["publish", "--dry-run", "--allow-dirty"] },
 ];
 
-/** Runs deno with its output shown; resolves with the output and whether it succeeded. */
-async function deno(args: readonly string[]): Promise<{ success: boolean; output: string }> {
-  console.log(`\n$ deno ${args.join(" ")}`);
+/**
+ * Runs deno with its output shown, in the pieces that `cut` makes of it; resolves with the output and
+ * whether it succeeded.
+ */
+async function deno(
+  args: readonly string[],
+  cut: ReadableWritablePair<string, string> = new TransformStream(),
+): Promise<{ success: boolean; output: string }> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [...args],
     env: { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
@@ -35,26 +41,62 @@ async function deno(args: readonly string[]): Promise<{ success: boolean; output
     stderr: "inherit",
   }).spawn();
   let output = "";
-  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
-    await Deno.stdout.write(new TextEncoder().encode(text));
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream()).pipeThrough(cut)) {
+    writeSync(text);
     output += text;
   }
   return { success: (await child.status).success, output };
 }
 
+/** Writes to the standard output in one go, whatever else is about to be written there. */
+function writeSync(text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  for (let written = 0; written < bytes.length;) {
+    written += Deno.stdout.writeSync(bytes.subarray(written));
+  }
+}
+
+/** Paths of all files below `folder`. */
+function* walk(folder: string): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
+    if (isDirectory) yield* walk(`${folder}/${name}`);
+    else yield `${folder}/${name}`;
+  }
+}
+
 const failures: string[] = [];
 for (const { name, args } of GATES) {
+  console.log(`\n$ deno ${args.join(" ")}`);
   if (!(await deno(args)).success) failures.push(name);
 }
 
-// Types have been checked above: a wrong one should not keep tests from running.
-const tests = await deno(["test", "-A", "--no-check", "tests"]);
-const counts = readTestCounts(tests.output) ?? { passed: 0, failed: 0, ignored: 0 };
-if (counts.passed + counts.failed === 0) failures.push("tests (none ran)");
-else if (!tests.success && counts.failed === 0) failures.push("tests (failed outside a test)");
+let passed = 0, failed = 0, ignored = 0;
+const groups = groupTests(walk("tests"));
+if (groups.length === 0) failures.push("tests (there are none)");
+
+/** Runs groups as long as there are some that nobody has begun. */
+async function runGroups(): Promise<void> {
+  for (let group = groups.shift(); group !== undefined; group = groups.shift()) {
+    console.log(`\n$ deno test -A ${group.name}: ${group.paths.length} files`);
+    // Types have been checked above: a wrong one should not keep tests from running.
+    const args = ["test", "-A", "--no-check", ...group.paths];
+    const tests = await deno(args, new FileOutputStream());
+    const counts = readTestCounts(tests.output) ?? { passed: 0, failed: 0, ignored: 0 };
+    passed += counts.passed;
+    failed += counts.failed;
+    ignored += counts.ignored;
+    if (counts.passed + counts.failed === 0) failures.push(`${group.name} (no test ran)`);
+    else if (!tests.success && counts.failed === 0) {
+      failures.push(`${group.name} (failed outside a test)`);
+    }
+  }
+}
+
+// A process of tests keeps little more than one core busy: ranks wait for each other.
+await Promise.all(Array.from({ length: navigator.hardwareConcurrency }, runGroups));
 
 for (const name of failures) console.log(`\nFailed: ${name}`);
-const failed = counts.failed + failures.length;
-if (counts.ignored > 0) console.log(`\n${counts.ignored} tests were ignored on this machine`);
-console.log(`\n${counts.passed} passed, ${failed} failed`);
+failed += failures.length;
+if (ignored > 0) console.log(`\n${ignored} tests were ignored on this machine`);
+console.log(`\n${passed} passed, ${failed} failed`);
 Deno.exit(failed === 0 ? 0 : 1);
