@@ -15,6 +15,7 @@ export function engineOptions(values: EngineFlagValues, model: string): EngineOp
     model,
     tensorParallelSize: values["tensor-parallel-size"],
     pipelineParallelSize: values["pipeline-parallel-size"],
+    pipelineLayers: values["pipeline-layers"],
     replicasOnHost: values["data-parallel-size"],
     maxModelLen: values["max-model-len"],
     maxNumSeqs: values["max-num-seqs"],

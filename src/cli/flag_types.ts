@@ -84,6 +84,17 @@ export function integer<const O extends RangeOptions>(options: O): Flag<Optional
   );
 }
 
+/** A flag that takes whole numbers from `min` to `max` with commas between them. */
+export function integers(
+  options: Omit<RangeOptions, "fallback">,
+): Flag<readonly number[] | undefined> {
+  const one = integer(options);
+  return flag<readonly number[] | undefined>(
+    { placeholder: "N,N", ...options, fallback: undefined },
+    (given) => given.split(",").map((part) => one.parse(part.trim())!),
+  );
+}
+
 /** A flag that takes a number from `min` to `max`. */
 export function number<const O extends RangeOptions>(options: O): Flag<Optional<O, number>> {
   const { min, max } = options;

@@ -4,7 +4,17 @@
  */
 import { PRESET_NAMES } from "../models/presets.ts";
 import { BALANCING_POLICY_NAMES, type BalancingPolicyName } from "../routing/policies/mod.ts";
-import { choice, type Flag, integer, number, onOff, size, text, unsigned64 } from "./flag_types.ts";
+import {
+  choice,
+  type Flag,
+  integer,
+  integers,
+  number,
+  onOff,
+  size,
+  text,
+  unsigned64,
+} from "./flag_types.ts";
 
 /** Flags of one command by name, without the leading dashes. */
 export type FlagTable = Readonly<Record<string, Flag<unknown>>>;
@@ -39,6 +49,12 @@ export const ENGINE_FLAGS = {
     help: "Ranks that share each layer",
   }),
   "pipeline-parallel-size": integer({ min: 1, max: 1024, fallback: 1, help: "Pipeline stages" }),
+  "pipeline-layers": integers({
+    min: 1,
+    max: 1024,
+    shownDefault: "cut by cost",
+    help: "Decoder layers of each pipeline stage",
+  }),
   "data-parallel-size": integer({
     min: 1,
     max: 1024,

@@ -5,6 +5,7 @@
 import { describeQuantization } from "../engine/describe_weights.ts";
 import { type EngineConfig, resolveEngineConfig } from "../engine/engine_config.ts";
 import { engineFootprints, rankBytes, verifyMemory } from "../engine/engine_memory.ts";
+import { describeCut } from "../engine/pipeline_cut.ts";
 import type { EngineOptions } from "../engine/types.ts";
 import { Checkpoint } from "../models/checkpoint.ts";
 import { parameterCount, parameterShapes } from "../models/parameter_shapes.ts";
@@ -46,6 +47,8 @@ export interface ModelReport {
   readonly communicator: string;
   /** Threads of each rank. */
   readonly threads_per_rank: number;
+  /** Decoder layers of each pipeline stage, and what cut them. */
+  readonly pipeline_cut: string;
   /** Each rank of a replica. */
   readonly ranks: readonly RankReport[];
 }
@@ -95,6 +98,7 @@ export function describeModel(options: EngineOptions): ModelReport {
     launcher: describeLauncher(engine),
     communicator: describeCommunicator(engine, footprints.length),
     threads_per_rank: engine.threads,
+    pipeline_cut: describeCut(engine),
     ranks: footprints.map((footprint) => rankReport(footprint, kvBlocks)),
   };
 }

@@ -3,6 +3,7 @@
  * @module
  */
 import type { EngineConfig } from "./engine_config.ts";
+import { describeCut } from "./pipeline_cut.ts";
 import type { RankReport } from "./rank/rank_engine.ts";
 
 /** Device, instruction set, layout and communicator of an engine, as its ranks report them. */
@@ -21,6 +22,7 @@ export function describeBackend(
     activations: config.activationDtype,
     kvCache: config.kvCacheDtype,
     layout: `${config.tensorParallelSize} tensor x ${config.pipelineParallelSize} pipeline`,
+    ...(config.pipelineParallelSize > 1 ? { pipelineCut: describeCut(config) } : {}),
     communicator: report.communicator,
     launcher: config.launcher,
     threadsPerRank: config.threads,

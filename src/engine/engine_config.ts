@@ -5,7 +5,6 @@
 import { partitionHeads } from "../layers/partition.ts";
 import { Checkpoint } from "../models/checkpoint.ts";
 import { type ModelConfig, readModelConfig } from "../models/model_config.ts";
-import { stageOf } from "../models/pipeline_stages.ts";
 import { kvBytesPerBlock } from "../models/rank_footprint.ts";
 import { WASM_MEMORY_BYTES } from "../native/wasm_library.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
@@ -23,6 +22,7 @@ import { engineFootprints } from "./engine_memory.ts";
 import { availableCores, availableMemory } from "./host_resources.ts";
 import { blocksInBytes } from "./kv_cache_size.ts";
 import { kvCacheDtype } from "./kv_cache_dtype.ts";
+import { type PipelineCut, settlePipelineCut } from "./pipeline_cut.ts";
 import { positive } from "./positive.ts";
 import { type StepLimits, stepLimits } from "./step_limits.ts";
 import type { EngineOptions } from "./types.ts";
@@ -40,7 +40,7 @@ const DEFAULT_GPU_MEMORY_UTILIZATION = 0.9;
 const LOOKAHEAD: Readonly<Record<DeviceKind, number>> = { cpu: 1, cuda: 2 };
 
 /** An engine's settled options. Plain data: it is handed to every rank. */
-export interface EngineConfig extends StepLimits {
+export interface EngineConfig extends StepLimits, PipelineCut {
   /** Folder of the checkpoint. */
   readonly model: string;
   /** The model. */
@@ -112,7 +112,7 @@ export function resolveEngineConfig(
   const tensorParallelSize = positive("tensorParallelSize", options.tensorParallelSize ?? 1);
   const pipelineParallelSize = positive("pipelineParallelSize", options.pipelineParallelSize ?? 1);
   partitionHeads(modelConfig, { rank: 0, parts: tensorParallelSize });
-  stageOf(modelConfig, { rank: 0, stages: pipelineParallelSize });
+  const cut = settlePipelineCut(options, { modelConfig, stages: pipelineParallelSize });
   const replicas = positive("replicasOnHost", options.replicasOnHost ?? 1);
   const ranks = tensorParallelSize * pipelineParallelSize;
   const firstGpu = options.firstGpu ?? 0;
@@ -126,6 +126,7 @@ export function resolveEngineConfig(
     modelConfig,
     tensorParallelSize,
     pipelineParallelSize,
+    ...cut,
     device,
     wasm,
     quantization: options.quantization,

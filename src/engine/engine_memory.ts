@@ -23,6 +23,7 @@ export type FootprintConfig = Pick<
   | "modelConfig"
   | "tensorParallelSize"
   | "pipelineParallelSize"
+  | "pipelineLayers"
   | "device"
   | "format"
   | "quantization"

@@ -151,6 +151,8 @@ export interface EngineOptions {
   readonly tensorParallelSize?: number;
   /** Pipeline stages. Default 1. */
   readonly pipelineParallelSize?: number;
+  /** Decoder layers of each pipeline stage. Default: cut by cost. */
+  readonly pipelineLayers?: readonly number[];
   /** Positions a request may take. Default: the model's own limit. */
   readonly maxModelLen?: number;
   /** Requests that run at once. Default 64 on a CPU, 256 on GPUs. */

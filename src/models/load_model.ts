@@ -9,7 +9,7 @@ import type { KvDType, WeightDType } from "../tensor/dtype.ts";
 import type { WeightOptions } from "../tensor/linear_kernels.ts";
 import { CausalLm } from "./causal_lm.ts";
 import type { ModelConfig } from "./model_config.ts";
-import { stageOf } from "./pipeline_stages.ts";
+import { stageOf, stagesByCost } from "./pipeline_stages.ts";
 import { familyOf } from "./registry.ts";
 
 /** Options of {@linkcode loadModel}. */
@@ -22,6 +22,8 @@ export interface LoadModelOptions {
   readonly device: Device;
   /** This rank's place. */
   readonly mesh: DeviceMesh;
+  /** Layers of each pipeline stage; cut by cost when left out. */
+  readonly pipelineLayers?: readonly number[];
   /** Storage of linear weights; null keeps the checkpoint's. */
   readonly format: WeightDType | null;
   /** Quantises linear weights while they are loaded. */
@@ -44,7 +46,7 @@ export interface LoadModelOptions {
 export function loadModel(options: LoadModelOptions): CausalLm {
   const { config, device, mesh, maxRows, onProgress, activationDtype = "f32" } = options;
   const { rank, size: stages } = mesh.pipelineParallel;
-  const stage = stageOf(config, { rank, stages });
+  const stage = stageOf(options.pipelineLayers ?? stagesByCost(config, stages), rank);
   let built = 0;
   const parts = familyOf(config).build({
     device,

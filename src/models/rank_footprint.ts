@@ -11,7 +11,7 @@ import type { WeightOptions } from "../tensor/linear_kernels.ts";
 import { loadModel } from "./load_model.ts";
 import { measuringDevice, placeInGroup } from "./measuring_device.ts";
 import type { ModelConfig } from "./model_config.ts";
-import { stageOf } from "./pipeline_stages.ts";
+import { stageOf, stagesByCost } from "./pipeline_stages.ts";
 import { announcesLayer, unreadMatrix } from "./quantized_layer.ts";
 
 /** How tensors are stored, by the names that the model's code uses. */
@@ -36,6 +36,8 @@ export interface RankFootprintOptions {
   readonly tensorParallelSize: number;
   /** Pipeline stages. */
   readonly pipelineParallelSize: number;
+  /** Layers of each stage; cut by cost when left out. */
+  readonly pipelineLayers?: readonly number[];
   /** Backend that is to hold it. */
   readonly device: DeviceKind;
   /** Storage of linear weights; null keeps the checkpoint's. */
@@ -81,10 +83,12 @@ export function rankFootprints(
   config: ModelConfig,
   options: RankFootprintOptions,
 ): RankFootprint[] {
+  const { pipelineParallelSize, tensorParallelSize } = options;
+  const pipelineLayers = options.pipelineLayers ?? stagesByCost(config, pipelineParallelSize);
   const footprints: RankFootprint[] = [];
-  for (let stage = 0; stage < options.pipelineParallelSize; stage++) {
-    for (let rank = 0; rank < options.tensorParallelSize; rank++) {
-      footprints.push(measureRank(config, { ...options, stage, rank }));
+  for (let stage = 0; stage < pipelineParallelSize; stage++) {
+    for (let rank = 0; rank < tensorParallelSize; rank++) {
+      footprints.push(measureRank(config, { ...options, pipelineLayers, stage, rank }));
     }
   }
   return footprints;
@@ -97,18 +101,19 @@ export function kvBytesPerBlock(footprints: readonly RankFootprint[]): number {
 
 function measureRank(
   config: ModelConfig,
-  options: RankFootprintOptions & { readonly stage: number; readonly rank: number },
+  options: RankFootprintOptions & {
+    readonly pipelineLayers: readonly number[];
+    readonly stage: number;
+    readonly rank: number;
+  },
 ): RankFootprint {
-  const { stage, rank, tensorParallelSize, pipelineParallelSize, stored } = options;
+  const { stage, rank, tensorParallelSize, pipelineParallelSize, pipelineLayers, stored } = options;
   const total = { weightBytes: 0, bufferBytes: 0, kvBytes: 0 };
   const mesh: Partial<DeviceMesh> = {
     tensorParallel: placeInGroup(rank, tensorParallelSize),
     pipelineParallel: placeInGroup(stage, pipelineParallelSize),
   };
-  const { firstLayer, endLayer } = stageOf(config, {
-    rank: stage,
-    stages: pipelineParallelSize,
-  });
+  const { firstLayer, endLayer } = stageOf(pipelineLayers, stage);
   using model = loadModel({
     config,
     weights: {
@@ -121,6 +126,7 @@ function measureRank(
     },
     device: measuringDevice(total, options.device),
     mesh: mesh as DeviceMesh,
+    pipelineLayers,
     format: options.format,
     quantization: options.quantization,
     activationDtype: options.activationDtype,

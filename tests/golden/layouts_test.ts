@@ -18,6 +18,7 @@ interface Layout {
   readonly options: {
     readonly tensorParallelSize?: number;
     readonly pipelineParallelSize?: number;
+    readonly pipelineLayers?: readonly number[];
     readonly launcher?: "thread" | "process";
     readonly threads?: number;
   };
@@ -32,7 +33,11 @@ const LAYOUTS: Layout[] = [
   { name: "TP 2 x PP 2", options: { tensorParallelSize: 2, pipelineParallelSize: 2 } },
   { name: "DP 2 x TP 2", once: true, replicas: 2, options: { tensorParallelSize: 2 } },
   { name: "TP 2 processes", once: true, options: { tensorParallelSize: 2, launcher: "process" } },
-  { name: "PP 2 processes", once: true, options: { pipelineParallelSize: 2, launcher: "process" } },
+  {
+    name: "PP 2 processes, cut late",
+    once: true,
+    options: { pipelineParallelSize: 2, pipelineLayers: [3, 1], launcher: "process" },
+  },
   {
     name: "TP 2 x PP 2 processes",
     options: { tensorParallelSize: 2, pipelineParallelSize: 2, launcher: "process" },

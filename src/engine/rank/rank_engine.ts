@@ -116,6 +116,7 @@ function loadRankModel(
     weights,
     device,
     mesh,
+    pipelineLayers: config.pipelineLayers,
     format: config.format,
     quantization: config.quantization,
     activationDtype: config.activationDtype,

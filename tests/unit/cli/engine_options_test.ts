@@ -15,12 +15,13 @@ Deno.test("every engine flag reaches the engine", () => {
     ...["--device=cpu", "--dtype=half", "--launcher=process", "--threads=1", "--seed=9"],
     ...["--gpu-memory-utilization=0.5", "--enforce-eager", "--quantization=int4"],
     ...["--num-kv-blocks=6", "--kv-cache-memory=4096", "--kv-cache-dtype=int8"],
-    "--load-format=dummy",
+    ...["--load-format=dummy", "--pipeline-layers=2,1,3"],
   );
   assertEquals(given, {
     model: "folder",
     tensorParallelSize: 2,
     pipelineParallelSize: 3,
+    pipelineLayers: [2, 1, 3],
     replicasOnHost: 4,
     maxModelLen: 100,
     maxNumSeqs: 5,

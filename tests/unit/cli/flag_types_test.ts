@@ -3,6 +3,7 @@ import fc from "fast-check";
 import {
   choice,
   integer,
+  integers,
   number,
   onOff,
   parseSize,
@@ -35,6 +36,14 @@ Deno.test("integer takes its bounds and nothing beyond them", () => {
   const flag = integer({ min: -1, max: 10, help: "" });
   assertEquals([flag.parse("-1"), flag.parse("10")], [-1, 10]);
   for (const text of ["-2", "11", "1.5", "0x3", "ten", "1 "]) {
+    assertThrows(() => flag.parse(text), RangeError);
+  }
+});
+
+Deno.test("integers takes a list, each within the bounds", () => {
+  const flag = integers({ min: 1, max: 9, help: "" });
+  assertEquals([flag.parse("3"), flag.parse("2, 9")], [[3], [2, 9]]);
+  for (const text of ["", "1,", "0,1", "1 2", "1,10"]) {
     assertThrows(() => flag.parse(text), RangeError);
   }
 });

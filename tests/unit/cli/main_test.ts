@@ -126,6 +126,7 @@ Deno.test("inspect describes a model in a layout, and the machine", async () => 
   assertEquals(model.ranks.length, 4);
   assertMatch(model.communicator, /^shared-memory: /);
   assertEquals(model.ranks[3].layers, [2, 3]);
+  assertEquals(model.pipeline_cut, "2 + 2 layers, by cost");
   // A text form of the same.
   assertMatch((await run("inspect", "--model", folder)).out, /^ {2}parameters: 3672320$/m);
 });

@@ -1,14 +1,16 @@
 import {
   assert,
   assertEquals,
+  assertMatch,
   assertRejects,
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
 import type { DeviceChoice } from "../../../src/engine/device_choice.ts";
 import { positionsInCache, resolveEngineConfig } from "../../../src/engine/engine_config.ts";
-import { verifyMemory } from "../../../src/engine/engine_memory.ts";
+import { engineFootprints, verifyMemory } from "../../../src/engine/engine_memory.ts";
 import { LlmEngine } from "../../../src/engine/llm_engine.ts";
+import { describeCut } from "../../../src/engine/pipeline_cut.ts";
 import type { EngineOptions } from "../../../src/engine/types.ts";
 import { ModelLoadError } from "../../../src/models/errors.ts";
 import { CapacityError } from "../../../src/tensor/errors.ts";
@@ -38,6 +40,25 @@ Deno.test("sequences follow the size of a step unless both are given", () => {
     RangeError,
     "maxNumBatchedTokens must be at least maxNumSeqs",
   );
+});
+
+Deno.test("layers are cut as asked for, or by cost, and so does every rank hold them", () => {
+  const { numLayers } = resolve({}).modelConfig;
+  const asked = resolve({ pipelineParallelSize: 2, pipelineLayers: [1, numLayers - 1] });
+  const stages = engineFootprints(asked).map(({ firstLayer, endLayer }) => [firstLayer, endLayer]);
+  assertEquals(stages, [[0, 1], [1, numLayers]]);
+  assertEquals(describeCut(asked), `1 + ${numLayers - 1} layers, as asked for`);
+  assertMatch(describeCut(resolve({ pipelineParallelSize: 2 })), /^\d \+ \d layers, by cost$/);
+  assertEquals(describeCut(resolve({})), "none: one stage has all layers");
+  for (
+    const pipelineLayers of [[numLayers], [0, numLayers], [1, numLayers], [0.5, numLayers - 0.5]]
+  ) {
+    assertThrows(
+      () => resolve({ pipelineParallelSize: 2, pipelineLayers }),
+      RangeError,
+      "must give each of 2 stages one or more",
+    );
+  }
 });
 
 Deno.test("a CPU keeps the checkpoint's weights and sizes its cache at once", () => {
