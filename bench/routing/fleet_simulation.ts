@@ -151,7 +151,7 @@ export function simulateFleet(
       if (lease.target.busy < scenario.slots) start(lease.target, job);
       else lease.target.waiting.push(job);
     } else if (event.kind === "first") {
-      event.job.lease.firstByte();
+      event.job.lease.received();
       firstTokens.push(time - event.job.arrival);
     } else {
       const { arrival, lease } = event.job;

@@ -156,6 +156,45 @@ export const SERVE_FLAGS = {
   ...ENGINE_FLAGS,
 } satisfies FlagTable;
 
+/** Flags of `weft route`. */
+export const ROUTE_FLAGS = {
+  "replica": text({
+    placeholder: "URL[=WEIGHT]",
+    repeatable: true,
+    help: "Server to send requests to; dns://NAME:PORT is every address of a name; may be repeated",
+  }),
+  "replicas-file": text({
+    placeholder: "FILE",
+    help: "File with a replica on each line, read again when it may have changed",
+  }),
+  "replica-api-key": text({
+    placeholder: "KEY",
+    help: "Key that replicas ask for; without it clients' own keys are passed on",
+  }),
+  "balancing-policy": SERVE_FLAGS["balancing-policy"],
+  "max-concurrency": integer({
+    min: 1,
+    max: COUNT,
+    shownDefault: "no limit",
+    help: "Requests that a replica gets at once; more wait in the router",
+  }),
+  "max-requests": integer({
+    min: 1,
+    max: COUNT,
+    fallback: 16384,
+    help: "Requests inside the router at most; more are answered with 429",
+  }),
+  "probe-interval": number({
+    min: 0.1,
+    max: 3600,
+    fallback: 5,
+    help: "Seconds between two probes of a replica, and that one may take",
+  }),
+  "host": SERVE_FLAGS.host,
+  "port": SERVE_FLAGS.port,
+  "api-key": SERVE_FLAGS["api-key"],
+} satisfies FlagTable;
+
 /** Flags of `weft generate`. */
 export const GENERATE_FLAGS = {
   "prompt": text({

@@ -8,16 +8,14 @@ import { listen } from "../serving/listen.ts";
 import { ReplicaRouter } from "../serving/replica_router.ts";
 import { RequestGate } from "../serving/request_gate.ts";
 import { createServer } from "../serving/server.ts";
-import type { CliHost, Command, Invocation } from "./command.ts";
+import type { Command, Invocation } from "./command.ts";
 import { exampleRequest, type ExampleRequestOptions } from "./example_request.ts";
 import { SERVE_FLAGS } from "./flags.ts";
 import { disposeAll, loadReplicas } from "./load_replicas.ts";
 import { modelFolder } from "./model_folder.ts";
+import { bind, DRAIN_MS, stopSignal } from "./serving_process.ts";
 
 type Flags = typeof SERVE_FLAGS;
-
-/** Time that running requests have after a stop signal: below the 30 s that Kubernetes allows. */
-const DRAIN_MS = 25_000;
 
 /** The command `serve`. */
 export const serveCommand: Command<Flags> = {
@@ -63,37 +61,7 @@ async function serve({ values, host }: Invocation<Flags>): Promise<number> {
   }
 }
 
-/** What `open` returns; when it throws, the error names the address. */
-async function bind<T>(
-  address: { hostname: string; port: number },
-  open: () => T | Promise<T>,
-): Promise<T> {
-  try {
-    return await open();
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`Cannot listen on ${address.hostname} port ${address.port}: ${reason}`);
-  }
-}
-
 function inputOf({ text }: LlmEngine): ExampleRequestOptions["input"] {
   if (text === null) return "tokens";
   return text.info.hasChatTemplate ? "chat" : "text";
-}
-
-/** Resolves with the name of the first stop signal; a second one ends the process at once. */
-function stopSignal(host: CliHost): Promise<Deno.Signal> {
-  const { promise, resolve } = Promise.withResolvers<Deno.Signal>();
-  let stopping = false;
-  for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
-    Deno.addSignalListener(signal, () => {
-      if (stopping) {
-        host.log.warn(`${signal} again: ending at once`);
-        Deno.exit(status);
-      }
-      stopping = true;
-      resolve(signal);
-    });
-  }
-  return promise;
 }

@@ -68,9 +68,11 @@ export class Lease<T> implements Disposable {
     if (!this.started && !this.#ended) this.#withdrawn.abort();
   }
 
-  /** The first byte of the answer has come. */
-  firstByte(): void {
-    this.#firstByteMs ??= this.#now() - this.#sentAt;
+  /** Bytes of the answer have come. */
+  received(): void {
+    const now = this.#now();
+    this.#firstByteMs ??= now - this.#sentAt;
+    this.member.lastSign = now;
   }
 
   /** The request has ended; what comes later says nothing more. */

@@ -53,6 +53,8 @@ export class Member<T> {
   sent = 0;
   /** Requests that it has failed. */
   failed = 0;
+  /** When bytes of an answer last came, by the pool's clock. */
+  lastSign = -Infinity;
   readonly #slowStartMs: number;
   readonly #now: () => number;
   #upSince = -Infinity;

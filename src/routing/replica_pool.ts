@@ -102,14 +102,19 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     return this.#member(id).target;
   }
 
-  /** Adds a replica; throws RangeError when the name is taken or an option is out of range. */
-  add(id: string, target: T, options: MemberOptions = {}): void {
+  /**
+   * Adds a replica; with `down` one that does not serve yet, and why. Throws RangeError when the name is taken
+   * or an option is out of range.
+   */
+  add(id: string, target: T, options: MemberOptions & { readonly down?: string } = {}): void {
     if (this.#members.has(id)) {
       throw new RangeError(`Cannot add the replica as there is one of that name: ${id}`);
     }
     const { openMs, maxOpenMs, failures, slowStartMs } = this.#options;
     const recovery = { openMs, maxOpenMs, failures, slowStartMs };
-    this.#members.set(id, new Member(id, { ...recovery, ...options, target, now: this.#now }));
+    const member = new Member(id, { ...recovery, ...options, target, now: this.#now });
+    member.down = options.down ?? null;
+    this.#members.set(id, member);
     this.#queue.serve();
   }
 
@@ -148,9 +153,11 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     member.weight = weight;
   }
 
-  /** A replica is known not to serve, until {@linkcode setUp}. */
+  /** A replica is known not to serve, until {@linkcode setUp}. Requests that it has not started are taken back. */
   setDown(id: string, reason: string): void {
-    this.#member(id).setDown(reason);
+    const member = this.#member(id);
+    member.setDown(reason);
+    for (const lease of member.leases) lease.withdraw();
     this.#failQueueWithoutReplicas();
   }
 
@@ -160,20 +167,17 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     this.#queue.serve();
   }
 
-  /** A replica fails though its requests do not end: it gets none for a while. */
-  eject(id: string): void {
-    this.#member(id).breaker.trip();
-    this.#failQueueWithoutReplicas();
-  }
-
-  /** What a probe of a replica has shown: it counts as a request would. */
-  probed(id: string, healthy: boolean): void {
+  /** A probe of a replica was answered: as good as a request, so that an ejected one may come back. */
+  probed(id: string): void {
     const { breaker } = this.#member(id);
     breaker.enter();
-    if (healthy) breaker.succeed();
-    else breaker.fail();
-    if (healthy) this.#queue.serve();
-    else this.#failQueueWithoutReplicas();
+    breaker.succeed();
+    this.#queue.serve();
+  }
+
+  /** Milliseconds since a replica last gave a sign of life; Infinity when it never did. */
+  silentMs(id: string): number {
+    return this.#now() - this.#member(id).lastSign;
   }
 
   /** A place, if one is free now; else null. Throws NoReplicaError when no replica serves. */

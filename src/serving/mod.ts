@@ -48,3 +48,15 @@ export { type Dispatch, ReplicaRouter, type ReplicaRouterOptions } from "./repli
 export { RequestGate, type RequestGateOptions } from "./request_gate.ts";
 export { createServer, type ServerApp, type ServerOptions } from "./server.ts";
 export type { TextService } from "./text_service.ts";
+export type { MemberOptions, MemberState } from "../routing/member.ts";
+export type { MemberStatus } from "../routing/replica_pool.ts";
+export type { BodyLimits } from "./request_body.ts";
+export type { ForwardDeadlines } from "./router/forward.ts";
+export type { HttpReplicaOptions } from "./router/http_replica.ts";
+export {
+  listenRouter,
+  type ListenRouterOptions,
+  type RouterListener,
+} from "./router/listen_router.ts";
+export type { JoinOptions } from "./router/replica_registry.ts";
+export { RouterServer, type RouterServerOptions } from "./router/router_server.ts";

@@ -140,7 +140,7 @@ class Route implements Dispatch {
     while (true) {
       try {
         const result = await this.#chunks.next();
-        this.#lease?.firstByte();
+        this.#lease?.received();
         this.#started = true;
         if (result.done) this.#lease?.end("served");
         return result;

@@ -25,11 +25,7 @@ export interface BodyLimits {
  */
 export async function readJsonBody(request: Request, limits: BodyLimits): Promise<unknown> {
   checkMediaType(request.headers);
-  const declared = Number(request.headers.get("content-length") ?? 0);
-  if (declared > limits.maxBodyBytes) throw tooLarge(limits.maxBodyBytes);
-  const bytes = request.body === null
-    ? new Uint8Array(0)
-    : await readBytes(request.body, { ...limits, expected: declared });
+  const bytes = await readBodyBytes(request, limits);
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -53,6 +49,17 @@ export async function readJsonBody(request: Request, limits: BodyLimits): Promis
       "invalid_json",
     );
   }
+}
+
+/** The body as it is; empty where there is none. Throws ApiError: 413, 408, 400, as {@linkcode readJsonBody}. */
+export async function readBodyBytes(
+  request: Request,
+  limits: BodyLimits,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const declared = Number(request.headers.get("content-length") ?? 0);
+  if (declared > limits.maxBodyBytes) throw tooLarge(limits.maxBodyBytes);
+  if (request.body === null) return new Uint8Array(0);
+  return await readBytes(request.body, { ...limits, expected: declared });
 }
 
 /** Whether arrays and objects of a JSON text are nested deeper than `limit`, told before any is built. */
@@ -97,7 +104,7 @@ function checkMediaType(headers: Headers): void {
 async function readBytes(
   body: ReadableStream<Uint8Array>,
   options: BodyLimits & { readonly expected: number },
-): Promise<Uint8Array> {
+): Promise<Uint8Array<ArrayBuffer>> {
   const reader = body.getReader();
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(

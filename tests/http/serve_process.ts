@@ -18,9 +18,18 @@ export interface ServeProcess extends AsyncDisposable {
 const ROOT = new URL("../../", import.meta.url).pathname;
 
 /** Starts `deno run -A mod.ts serve` with `args` and waits for its last line on stdout. */
-export async function startServe(...args: string[]): Promise<ServeProcess> {
+export function startServe(...args: string[]): Promise<ServeProcess> {
+  return startWeft("serve", args);
+}
+
+/** Starts `deno run -A mod.ts route` with `args` and waits for its line on stdout. */
+export function startRoute(...args: string[]): Promise<ServeProcess> {
+  return startWeft("route", args);
+}
+
+async function startWeft(command: string, args: readonly string[]): Promise<ServeProcess> {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "mod.ts", "serve", "--port", "0", ...args],
+    args: ["run", "-A", "mod.ts", command, "--port", "0", ...args],
     cwd: ROOT,
     stdin: "null",
     stdout: "piped",
@@ -33,15 +42,15 @@ export async function startServe(...args: string[]): Promise<ServeProcess> {
   const lines = child.stdout.pipeThrough(new TextDecoderStream()).pipeThrough(new TextLineStream());
   let readyLine = "";
   for await (const line of lines.values({ preventCancel: true })) {
-    if (!line.startsWith("weft ready:")) continue;
+    if (!/^weft (router )?ready:/.test(line)) continue;
     readyLine = line;
     break;
   }
-  const url = readyLine.match(/^weft ready: (http:\/\/\S+)/)?.[1];
+  const url = readyLine.match(/ready: (http:\/\/\S+)/)?.[1];
   if (!url) {
     await child.status;
     await logged;
-    throw new Error(`serve did not start: ${log}`);
+    throw new Error(`${command} did not start: ${log}`);
   }
   const drained = lines.pipeTo(new WritableStream());
   let exited = false;

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { CircuitBreaker } from "../../../src/routing/circuit_breaker.ts";
+import { RetryBudget } from "../../../src/routing/retry_budget.ts";
 import { TestClock } from "./_clock.ts";
 
 function breaker(): { clock: TestClock; circuit: CircuitBreaker } {
@@ -56,4 +57,13 @@ Deno.test("it stays open longer each time, up to a limit, and forgets after a go
   clock.pass(301);
   circuit.succeed();
   assertEquals(openFor(), 100);
+});
+
+Deno.test("a budget allows a reserve of retries, then one in ten", () => {
+  const budget = new RetryBudget({ reserve: 3 });
+  assertEquals([1, 2, 3, 4].map(() => budget.withdraw()), [true, true, true, false]);
+  for (let request = 0; request < 11; request++) budget.deposit();
+  assertEquals([1, 2].map(() => budget.withdraw()), [true, false]);
+  for (let request = 0; request < 1000; request++) budget.deposit();
+  assertEquals(budget.balance, 3);
 });

@@ -123,7 +123,7 @@ Deno.test("a replica without work takes back what another has not started", () =
   const leases = Array.from({ length: 5 }, () => pool.tryAcquire(REQUEST, new Set(["b"]))!);
   const other = take(pool);
   assertEquals(other.id, "b");
-  leases[0].firstByte();
+  leases[0].received();
   other.end("served");
   assertEquals(leases.map(({ withdrawn }) => withdrawn.aborted), [
     false,

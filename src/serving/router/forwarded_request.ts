@@ -1,0 +1,115 @@
+/**
+ * A client's request on its way to a replica.
+ * @module
+ */
+import type { RoutedRequest } from "../../routing/balancing_policy.ts";
+import { prefixHashes } from "../../routing/prefix_hash.ts";
+
+/** Units of a prompt that one hash covers: characters, or tokens. */
+const CHARACTERS_PER_PART = 64;
+const TOKENS_PER_PART = 16;
+
+/** Bytes of a body for each token that is assumed. */
+const BYTES_PER_TOKEN = 4;
+
+/** Headers that replicas get to see, beside `authorization` where they have no key of their own. */
+const PASSED_HEADERS = [
+  "accept",
+  "content-type",
+  "traceparent",
+  "tracestate",
+  "user-agent",
+  "x-request-id",
+  "x-session-id",
+] as const;
+
+/** What the router reads of a body; anything else is the replica's business. */
+interface KnownFields {
+  readonly stream?: unknown;
+  readonly prompt?: unknown;
+  readonly input?: unknown;
+  readonly messages?: unknown;
+  readonly prompt_cache_key?: unknown;
+  readonly user?: unknown;
+}
+
+/**
+ * A request with its body, as policies see it. The body is parsed when something of it is asked for; one that
+ * is no JSON is passed on as it is, for the replica to refuse.
+ */
+export class ForwardedRequest implements RoutedRequest {
+  /** The method. */
+  readonly method: string;
+  /** Path with query. */
+  readonly path: string;
+  /** The body; null for none. */
+  readonly body: Uint8Array<ArrayBuffer> | null;
+  /** See {@linkcode RoutedRequest.tokens}. */
+  readonly tokens: number;
+  readonly #headers: Headers;
+  #fields: KnownFields | null = null;
+  #prefix: readonly number[] | null = null;
+
+  /** Takes method, path and headers of `request`. */
+  constructor(request: Request, body: Uint8Array<ArrayBuffer> | null) {
+    const { pathname, search } = new URL(request.url);
+    this.method = request.method;
+    this.path = pathname + search;
+    this.body = body;
+    this.tokens = Math.ceil((body?.length ?? 0) / BYTES_PER_TOKEN);
+    this.#headers = request.headers;
+  }
+
+  /** True when the answer is asked for piece by piece. */
+  get stream(): boolean {
+    return this.#known.stream === true;
+  }
+
+  /** See {@linkcode RoutedRequest.session}. */
+  get session(): string | null {
+    const header = this.#headers.get("x-session-id");
+    if (header !== null) return header;
+    const { prompt_cache_key, user } = this.#known;
+    for (const value of [prompt_cache_key, user]) if (typeof value === "string") return value;
+    return null;
+  }
+
+  /** See {@linkcode RoutedRequest.prefix}. */
+  get prefix(): readonly number[] {
+    return this.#prefix ??= hashesOf(this.#known);
+  }
+
+  /** Headers for a replica: a new set each time. */
+  headers(): Headers {
+    const headers = new Headers();
+    for (const name of [...PASSED_HEADERS, "authorization"]) {
+      const value = this.#headers.get(name);
+      if (value !== null) headers.set(name, value);
+    }
+    return headers;
+  }
+
+  get #known(): KnownFields {
+    return this.#fields ??= parse(this.body);
+  }
+}
+
+function parse(body: Uint8Array | null): KnownFields {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder().decode(body ?? new Uint8Array()));
+    return typeof value === "object" && value !== null ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+function hashesOf({ messages, prompt, input }: KnownFields): readonly number[] {
+  if (Array.isArray(messages)) return prefixHashes(JSON.stringify(messages), CHARACTERS_PER_PART);
+  const first = prompt ?? input;
+  if (typeof first === "string") return prefixHashes(first, CHARACTERS_PER_PART);
+  if (!Array.isArray(first)) return [];
+  if (first.every((token) => typeof token === "number")) {
+    return prefixHashes(first, TOKENS_PER_PART);
+  }
+  return typeof first[0] === "string" ? prefixHashes(first[0], CHARACTERS_PER_PART) : [];
+}

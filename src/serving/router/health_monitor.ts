@@ -1,0 +1,116 @@
+/**
+ * Asks replicas whether they still generate.
+ * @module
+ */
+import type { ReplicaPool } from "../../routing/replica_pool.ts";
+
+/** Options of {@linkcode HealthMonitor}. */
+export interface HealthMonitorOptions<T> {
+  /** Resolves when the replica has generated a token; rejects when it can't. */
+  readonly probe: (target: T, signal: AbortSignal) => Promise<void>;
+  /** Time between two probes of a replica, in milliseconds. Default 5000. */
+  readonly intervalMs?: number;
+  /** Time that a probe may take, in milliseconds. Default 5000. */
+  readonly timeoutMs?: number;
+  /** Probes that fail in a row before the replica counts as down. Default 2. */
+  readonly failures?: number;
+  /** Is told when a replica goes down (with the reason) or comes back (null). */
+  readonly onChange?: (id: string, reason: string | null) => void;
+}
+
+/**
+ * Probes every replica of a pool, each by itself, until disposed. One that has answered requests within the
+ * interval is not probed: that is proof enough, and a probe would wait behind them. A replica whose
+ * probes fail is down; the first probe that works brings it back.
+ */
+export class HealthMonitor<T> implements Disposable {
+  readonly #pool: ReplicaPool<T>;
+  readonly #options: HealthMonitorOptions<T>;
+  readonly #intervalMs: number;
+  readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
+  readonly #failures = new Map<string, number>();
+  readonly #end = new AbortController();
+
+  /** Watches nobody yet: see {@linkcode watch}. */
+  constructor(pool: ReplicaPool<T>, options: HealthMonitorOptions<T>) {
+    this.#pool = pool;
+    this.#options = options;
+    this.#intervalMs = options.intervalMs ?? 5000;
+  }
+
+  /** Probes a replica from now on, at once for the first time; resolves with the first result. */
+  async watch(id: string): Promise<void> {
+    this.#failures.set(id, 0);
+    await this.#check(id);
+  }
+
+  /** Probes a replica no more. */
+  unwatch(id: string): void {
+    clearTimeout(this.#timers.get(id));
+    this.#timers.delete(id);
+    this.#failures.delete(id);
+  }
+
+  /** Ends all probes. */
+  [Symbol.dispose](): void {
+    this.#end.abort();
+    for (const id of [...this.#failures.keys()]) this.unwatch(id);
+  }
+
+  async #check(id: string): Promise<void> {
+    const { failures = 2, timeoutMs = 5000, probe } = this.#options;
+    const reason = this.#pool.silentMs(id) < this.#intervalMs
+      ? null
+      : await failureOf((signal) => probe(this.#pool.target(id), signal), {
+        timeoutMs,
+        signal: this.#end.signal,
+      });
+    const failed = this.#failures.get(id);
+    if (failed === undefined) return; // It has left meanwhile.
+    if (reason === null) this.#up(id);
+    else if (failed + 1 >= failures) this.#down(id, reason);
+    this.#failures.set(id, reason === null ? 0 : failed + 1);
+    // Probes of many replicas that joined together must not stay together.
+    const delay = this.#intervalMs * (0.9 + 0.2 * Math.random());
+    this.#timers.set(id, setTimeout(() => this.#check(id), delay));
+  }
+
+  #up(id: string): void {
+    if (this.#isDown(id)) {
+      this.#pool.setUp(id);
+      this.#options.onChange?.(id, null);
+    }
+    this.#pool.probed(id);
+  }
+
+  #down(id: string, reason: string): void {
+    if (this.#isDown(id)) return;
+    this.#pool.setDown(id, reason);
+    this.#options.onChange?.(id, reason);
+  }
+
+  #isDown(id: string): boolean {
+    return this.#pool.members.some((member) => member.id === id && member.reason !== null);
+  }
+}
+
+/** Why `work` failed or did not end in time; null when it succeeded. */
+async function failureOf(
+  work: (signal: AbortSignal) => Promise<void>,
+  { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal: AbortSignal },
+): Promise<string | null> {
+  const late = new AbortController();
+  const timer = setTimeout(
+    () => late.abort(new Error(`not answering a probe within ${timeoutMs} ms`)),
+    timeoutMs,
+  );
+  try {
+    await work(AbortSignal.any([late.signal, signal]));
+    return null;
+  } catch (error) {
+    const reason = late.signal.aborted ? late.signal.reason : error;
+    return reason instanceof Error ? reason.message : String(reason);
+  } finally {
+    clearTimeout(timer);
+  }
+}

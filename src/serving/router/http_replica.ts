@@ -1,0 +1,65 @@
+/**
+ * A replica behind an OpenAI-compatible address.
+ * @module
+ */
+import { AttemptError } from "../../routing/route_request.ts";
+
+/** Options of {@linkcode HttpReplica}. */
+export interface HttpReplicaOptions {
+  /** Key that it asks for; without one the client's own is passed on. */
+  readonly apiKey?: string;
+}
+
+/** A request as it is passed on. */
+export interface UpstreamRequest {
+  /** Method and path with query. */
+  readonly method: string;
+  /** Path with query, from the slash. */
+  readonly path: string;
+  /** What the replica gets to see. */
+  readonly headers: Headers;
+  /** The body, which may be sent again. */
+  readonly body: Uint8Array<ArrayBuffer> | null;
+  /** Ends the request. */
+  readonly signal: AbortSignal;
+}
+
+/** Another weft, vLLM, llama-server or anything else that speaks the API at an address. */
+export class HttpReplica {
+  /** Its address, without a slash at the end. */
+  readonly url: string;
+  readonly #authorization: string | null;
+
+  /** Throws RangeError when `url` is no http or https address. */
+  constructor(url: string, options: HttpReplicaOptions = {}) {
+    const parsed = URL.parse(url);
+    if (parsed === null || !/^https?:$/.test(parsed.protocol)) {
+      throw new RangeError(`Cannot route to the replica as it is no http address: ${url}`);
+    }
+    if (parsed.search !== "" || parsed.hash !== "" || parsed.username !== "") {
+      throw new RangeError(
+        `Cannot route to the replica as only host, port and path may be named: ${url}`,
+      );
+    }
+    this.url = parsed.href.replace(/\/+$/, "");
+    this.#authorization = options.apiKey === undefined ? null : `Bearer ${options.apiKey}`;
+  }
+
+  /** Sends a request; throws AttemptError (lost) when the connection fails. */
+  async send(request: UpstreamRequest): Promise<Response> {
+    const { method, path, headers, body, signal } = request;
+    if (this.#authorization !== null) headers.set("authorization", this.#authorization);
+    try {
+      return await fetch(this.url + path, { method, headers, body, signal, redirect: "manual" });
+    } catch (error) {
+      signal.throwIfAborted();
+      throw lost(this.url, error);
+    }
+  }
+}
+
+/** The connection to a replica has ended. */
+export function lost(url: string, cause: unknown): AttemptError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new AttemptError(`Cannot reach the replica ${url}: ${reason}`, { failure: "lost", cause });
+}

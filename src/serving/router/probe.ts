@@ -1,0 +1,35 @@
+/**
+ * What a replica is asked to show that it works.
+ * @module
+ */
+import type { HttpReplica } from "./http_replica.ts";
+
+/**
+ * Lets a replica generate one token: a server may answer `/health` for long after its engine has stopped.
+ * Resolves when it has; rejects with what it says, or the signal's reason.
+ */
+export async function probeReplica(replica: HttpReplica, signal: AbortSignal): Promise<void> {
+  const models = await ask(replica, "/v1/models", null, signal) as { data?: { id?: unknown }[] };
+  const model = models.data?.[0]?.id;
+  await ask(replica, "/v1/completions", { model, prompt: [1], max_tokens: 1 }, signal);
+}
+
+async function ask(
+  replica: HttpReplica,
+  path: string,
+  body: object | null,
+  signal: AbortSignal,
+): Promise<unknown> {
+  const response = await replica.send({
+    method: body === null ? "GET" : "POST",
+    path,
+    headers: new Headers(body === null ? {} : { "content-type": "application/json" }),
+    body: body === null ? null : new TextEncoder().encode(JSON.stringify(body)),
+    signal,
+  });
+  const text = await response.text();
+  if (!response.ok) {
+    throw new Error(`answering a probe of ${path} with ${response.status}: ${text.slice(0, 200)}`);
+  }
+  return JSON.parse(text);
+}

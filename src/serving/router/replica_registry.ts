@@ -1,0 +1,61 @@
+/**
+ * The replicas behind a router: who joins and leaves, and how they are watched.
+ * @module
+ */
+import type { MemberOptions } from "../../routing/member.ts";
+import type { ReplicaPool } from "../../routing/replica_pool.ts";
+import type { HealthMonitor } from "./health_monitor.ts";
+import { HttpReplica, type HttpReplicaOptions } from "./http_replica.ts";
+
+/** Options of a replica that joins. */
+export interface JoinOptions extends MemberOptions, HttpReplicaOptions {
+  /** Its name. Default: host and port, and path if there is one. */
+  readonly id?: string;
+}
+
+/** Adds replicas to a pool by their addresses, and takes them out. */
+export class ReplicaRegistry {
+  readonly #pool: ReplicaPool<HttpReplica>;
+  readonly #monitor: HealthMonitor<HttpReplica>;
+
+  /** For `pool`, whose members `monitor` watches. */
+  constructor(pool: ReplicaPool<HttpReplica>, monitor: HealthMonitor<HttpReplica>) {
+    this.#pool = pool;
+    this.#monitor = monitor;
+  }
+
+  /**
+   * Adds a replica. It gets requests once a first probe has worked; until then it is down. Resolves with its
+   * name when that probe has ended. Throws RangeError when address or name is not usable.
+   */
+  async join(url: string, options: JoinOptions = {}): Promise<string> {
+    const replica = new HttpReplica(url, options);
+    const id = options.id ?? nameOf(replica.url);
+    if (!/^[\w.:~\[\]-]{1,200}$/.test(id)) {
+      throw new RangeError(
+        `Cannot add the replica as its name has other signs than . : ~ _ -: ${id}`,
+      );
+    }
+    this.#pool.add(id, replica, { ...options, down: "not probed yet" });
+    await this.#monitor.watch(id);
+    return id;
+  }
+
+  /** Takes a replica out when it has ended its requests, or after `graceMs`. Throws RangeError when there is none. */
+  async leave(id: string, graceMs: number): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, graceMs));
+    try {
+      await Promise.race([this.#pool.drain(id), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+    this.#monitor.unwatch(id);
+    this.#pool.remove(id);
+  }
+}
+
+function nameOf(url: string): string {
+  const { host, pathname } = new URL(url);
+  return host + pathname.replace(/\/+$/, "").replaceAll("/", "~");
+}

@@ -1,0 +1,178 @@
+/**
+ * The router over replicas as a Hono app.
+ * @module
+ */
+import { Hono } from "hono";
+import type { BalancingPolicy } from "../../routing/balancing_policy.ts";
+import { type MemberStatus, ReplicaPool } from "../../routing/replica_pool.ts";
+import { RetryBudget } from "../../routing/retry_budget.ts";
+import { ApiError, internalError } from "../api_error.ts";
+import { requireApiKey } from "../authentication.ts";
+import { type BodyLimits, readBodyBytes } from "../request_body.ts";
+import { RequestGate } from "../request_gate.ts";
+import { adminRoutes } from "./admin_routes.ts";
+import { forward, type ForwardDeadlines, RefusedError } from "./forward.ts";
+import { ForwardedRequest } from "./forwarded_request.ts";
+import { HealthMonitor } from "./health_monitor.ts";
+import type { HttpReplica } from "./http_replica.ts";
+import { probeReplica } from "./probe.ts";
+import { type JoinOptions, ReplicaRegistry } from "./replica_registry.ts";
+import { RouterMetrics } from "./router_metrics.ts";
+
+/** Options of {@linkcode RouterServer}. */
+export interface RouterServerOptions {
+  /** How a replica is chosen. Default least-loaded. */
+  readonly policy?: BalancingPolicy;
+  /** Asked of every request, `/health`, `/metrics` and `/admin` included, as `Authorization: Bearer`. */
+  readonly apiKey?: string;
+  /** Admission; share it with a listener so that a shutdown drains. Default: one of its own. */
+  readonly gate?: RequestGate;
+  /** Limits of bodies. Default 8 MiB in 30 s. */
+  readonly limits?: Partial<BodyLimits>;
+  /** Default: 30 s for a replica with room, 60 s to a first byte, 600 s for a whole answer, 120 s of silence. */
+  readonly deadlines?: Partial<ForwardDeadlines>;
+  /** Requests that wait for a replica with room at most. Default 1024. */
+  readonly maxQueued?: number;
+  /** Time between two probes of a replica, and that one may take, in milliseconds. Default 5000. */
+  readonly probeMs?: number;
+  /** Time over which a replica that came back gets its full share, in milliseconds. Default 10000. */
+  readonly slowStartMs?: number;
+  /** Receives unexpected errors, which clients see as a 500 without details. */
+  readonly onError?: (error: unknown) => void;
+  /** Is told when a replica goes down (with the reason) or comes back (null). */
+  readonly onChange?: (id: string, reason: string | null) => void;
+}
+
+/** Time that a replica which leaves has for its requests, in milliseconds. */
+const LEAVE_MS = 120_000;
+
+/**
+ * Routes the OpenAI API over replicas at addresses of their own. Disposing ends the probes.
+ *
+ * @example
+ * ```ts no-assert
+ * import { RouterServer } from "@weft/weft/server";
+ * using router = new RouterServer();
+ * await router.join("http://127.0.0.1:8001");
+ * Deno.serve({ port: 8000 }, router.fetch);
+ * ```
+ */
+export class RouterServer implements Disposable {
+  readonly #registry: ReplicaRegistry;
+  readonly #pool: ReplicaPool<HttpReplica>;
+  readonly #monitor: HealthMonitor<HttpReplica>;
+  readonly #app: Hono;
+
+  /** Without replicas. Throws RangeError when an option is out of range. */
+  constructor(options: RouterServerOptions = {}) {
+    const { policy, maxQueued, slowStartMs, probeMs, onChange } = options;
+    this.#pool = new ReplicaPool({ policy, maxQueued, slowStartMs });
+    this.#monitor = new HealthMonitor(this.#pool, {
+      probe: probeReplica,
+      intervalMs: probeMs,
+      timeoutMs: probeMs,
+      onChange,
+    });
+    this.#registry = new ReplicaRegistry(this.#pool, this.#monitor);
+    this.#app = createApp(this.#pool, this.#registry, options);
+  }
+
+  /** The replicas, in the order in which they joined. */
+  get replicas(): readonly MemberStatus[] {
+    return this.#pool.members;
+  }
+
+  /**
+   * Adds a replica. It gets requests once a first probe has worked; until then it is down. Resolves with its
+   * name when that probe has ended. Throws RangeError when address or name is not usable.
+   */
+  join(url: string, options: JoinOptions = {}): Promise<string> {
+    return this.#registry.join(url, options);
+  }
+
+  /** Takes a replica out when it has ended its requests, or after `graceMs`. Throws RangeError when there is none. */
+  leave(id: string, graceMs: number): Promise<void> {
+    return this.#registry.leave(id, graceMs);
+  }
+
+  /** Answers requests. */
+  readonly fetch = (request: Request): Response | Promise<Response> => this.#app.fetch(request);
+
+  /** Ends the probes. */
+  [Symbol.dispose](): void {
+    this.#monitor[Symbol.dispose]();
+  }
+}
+
+function createApp(
+  pool: ReplicaPool<HttpReplica>,
+  registry: ReplicaRegistry,
+  options: RouterServerOptions,
+): Hono {
+  const gate = options.gate ?? new RequestGate();
+  const limits = { maxBodyBytes: 8 * 1024 * 1024, bodyTimeoutMs: 30_000, ...options.limits };
+  const metrics = new RouterMetrics(pool);
+  const forwarding = {
+    pool,
+    budget: new RetryBudget(),
+    deadlines: {
+      queueMs: 30_000,
+      firstByteMs: 60_000,
+      wholeMs: 600_000,
+      stallMs: 120_000,
+      ...options.deadlines,
+    },
+    onFirstByte: (id: string, seconds: number) => metrics.observeFirstByte(id, seconds),
+  };
+  const app = new Hono();
+  app.onError((error) => {
+    const response = error instanceof RefusedError ? error.response : toResponse(error, options);
+    metrics.observeAnswer(response.status);
+    return response;
+  });
+  app.notFound((c) =>
+    new ApiError(`Cannot find the route: ${c.req.method} ${c.req.path.slice(0, 200)}`, {
+      status: 404,
+      code: "route_not_found",
+    }).response
+  );
+  if (options.apiKey !== undefined) app.use(requireApiKey(options.apiKey));
+  app.get("/health", (c) => {
+    const { members } = pool;
+    const taking = members.filter(({ state }) => !["down", "ejected", "draining"].includes(state));
+    const status = gate.draining
+      ? "draining"
+      : taking.length === 0
+      ? "dead"
+      : taking.length < members.length
+      ? "degraded"
+      : "ok";
+    const serves = status === "ok" || status === "degraded";
+    return c.json({ status, balancing: pool.balancing, replicas: members }, serves ? 200 : 503);
+  });
+  app.get(
+    "/metrics",
+    async (c) => c.body(await metrics.text(), 200, { "content-type": metrics.contentType }),
+  );
+  app.route("/admin/replicas", adminRoutes({ pool, registry, limits, drainMs: LEAVE_MS }));
+  app.on(["GET", "POST"], ["/v1/*", "/tokenize", "/detokenize"], async (c) => {
+    using place = new DisposableStack();
+    place.use(gate.enter());
+    const { raw } = c.req;
+    const body = raw.method === "GET" ? null : await readBodyBytes(raw, limits);
+    const signal = AbortSignal.any([raw.signal, gate.signal]);
+    const response = await forward(new ForwardedRequest(raw, body), forwarding, {
+      signal,
+      resources: place.move(),
+    });
+    metrics.observeAnswer(response.status);
+    return response;
+  });
+  return app;
+}
+
+function toResponse(error: unknown, { onError }: RouterServerOptions): Response {
+  if (error instanceof ApiError) return error.response;
+  onError?.(error);
+  return internalError().response;
+}
