@@ -142,7 +142,9 @@ static void multiply_group(const panel_group* group, int64_t begin, int64_t end)
       for (int64_t t = 0; t < count; t++) {
         f32x16 row[1][WEFT_TILE_PANELS];
         for (int p = 0; p < WEFT_TILE_PANELS; p++) row[0][p] = f32x16_load(sums[t][p]);
-        if (merge_block(row, group, block, token + t, 1)) store_outputs(row, group, token + t, 1);
+        if (merge_block(row, group, block, token + t, WEFT_TILE_PANELS, 1)) {
+          store_outputs(row, group, token + t, is_gated(group->job), 1);
+        }
       }
     }
   }
