@@ -67,6 +67,32 @@ static inline i32x16 i32x16_dot(i32x16 sums, weight_quad w, input_quad x, const 
   __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(w.value), "v"(x));
   return sums;
 }
+
+#define WEFT_DOT_FROM_MEMORY 1
+typedef struct { char bytes[4]; } weft_quad_bytes;
+static inline i32x16 i32x16_dot_at(i32x16 sums, weight_quad w, const int8_t* x, const int bits) {
+  (void)bits;
+  __asm__("vpdpbusd %2%{1to16%}, %1, %0"
+          : "+v"(sums)
+          : "v"(w.value), "m"(*(const weft_quad_bytes*)x));
+  return sums;
+}
+
+// High nibbles stay where they are in their bytes: their sums are sixteen times as large.
+typedef struct { i32x16 low, high; } nibble_sums;
+static inline nibble_sums nibble_sums_start(i32x16 start) {
+  return (nibble_sums){start, _mm512_setzero_si512()};
+}
+static inline void nibble_sums_dot(nibble_sums* sums, const uint8_t* p, const int8_t* x) {
+  const __m512i both = _mm512_loadu_si512(p), nibbles = _mm512_set1_epi8(15);
+  const weight_quad low = {_mm512_and_si512(both, nibbles)};
+  const weight_quad high = {_mm512_andnot_si512(nibbles, both)};
+  sums->low = i32x16_dot_at(sums->low, low, x, 4);
+  sums->high = i32x16_dot_at(sums->high, high, x + 4, 4);
+}
+static inline i32x16 nibble_sums_total(nibble_sums sums) {
+  return _mm512_add_epi32(sums.low, _mm512_srai_epi32(sums.high, 4));
+}
 #else
 // Sixteen-bit products of the even and of the odd bytes: a product of bytes added in sixteen bits
 // (maddubs) could saturate.
@@ -355,6 +381,22 @@ static inline i32x16 i32x16_dot(i32x16 sums, weight_quad w, input_quad x, const 
   return sums;
 }
 
+#endif
+
+#ifndef WEFT_DOT_FROM_MEMORY
+static inline i32x16 i32x16_dot_at(i32x16 sums, weight_quad w, const int8_t* x, const int bits) {
+  return i32x16_dot(sums, w, input_quad_load(x), bits);
+}
+
+typedef struct { i32x16 all; } nibble_sums;
+static inline nibble_sums nibble_sums_start(i32x16 start) { return (nibble_sums){start}; }
+static inline void nibble_sums_dot(nibble_sums* sums, const uint8_t* p, const int8_t* x) {
+  weight_quad w[2];
+  weight_quads_4(w, p);
+  sums->all = i32x16_dot_at(sums->all, w[0], x, 4);
+  sums->all = i32x16_dot_at(sums->all, w[1], x + 4, 4);
+}
+static inline i32x16 nibble_sums_total(nibble_sums sums) { return sums.all; }
 #endif
 
 // What products of bytes leave out of each weight.

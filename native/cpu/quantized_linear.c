@@ -14,6 +14,13 @@ enum { SUM_VECTORS = 1536 };
 // Tokens of a piece: a multiple of every tile's.
 enum { MAX_TOKENS = 96 };
 
+// Panels of a group of few tokens: all those of a gate, then all those beside it, are read as two
+// streams.
+enum { STREAM_PANELS = 64 };
+
+// Pieces of few tokens: at least so many bytes of weights, at most so many pieces a thread.
+enum { STREAM_BYTES = 96 * 1024, STREAM_PIECES = 4 };
+
 static int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
@@ -25,11 +32,32 @@ static int tree_levels(int64_t blocks) {
   return levels;
 }
 
+static int is_stream(const weft_linear_job* job, int64_t tokens) {
+  const weft_quantized* weight = job->weight->packed;
+  return tokens <= QUANTIZED_FEW_TOKENS && !weight->exact;
+}
+
+// Panels of outputs in a tile: where it is gated, as many others go with them.
+static int64_t panels_together(const weft_linear_job* job, int64_t tokens) {
+  if (is_stream(job, tokens) && tokens <= QUANTIZED_STREAM_TOKENS) return 1;
+  return QUANTIZED_PANELS / (job->activation == WEFT_SILU_GATED ? 2 : 1);
+}
+
+// Panels of outputs in a group.
+static int64_t group_panels(const weft_linear_job* job, const weft_quantized_section* section,
+                            int64_t tokens) {
+  const int64_t together = panels_together(job, tokens);
+  if (!is_stream(job, tokens)) return together;
+  const int64_t fitting = SUM_VECTORS / (tokens * (1 + tree_levels(section->blocks)));
+  const int64_t panels = min(STREAM_PANELS, fitting) / (job->activation == WEFT_SILU_GATED ? 2 : 1);
+  return max(panels / together, 1) * together;
+}
+
 // Panels whose outputs are computed together, for the tokens of a piece.
 typedef struct {
   const weft_linear_job* job;
   const weft_quantized_section* section;
-  int64_t panels[QUANTIZED_PANELS];  // of the section; past its end the last is repeated
+  int64_t panels[STREAM_PANELS];  // of the section; past its end the last is repeated
   int count;
   int64_t first_output;  // of the section
   int64_t token_begin;
@@ -106,13 +134,16 @@ static void multiply_group(const panel_group* group) {
       .stride = group->job->weight->token_bytes,
       .count = group->tokens,
   };
+  if (is_stream(group->job, group->tokens)) {
+    weft_integer_stream(
+        &(quantized_stream){group->sums, section, group->panels, group->count, tokens});
+    return;
+  }
   for (int64_t i = 0; i < group->tokens * group->count; i++) group->sums[i] = f32x16_zero();
   int64_t unit = 0, block = 0;
   for (int64_t segment = 0; segment < section->num_segments;) {
-    // Few tokens take a block at once, with sums in registers; more take what stays in the first-
-    // level cache while they pass by.
-    const int few = group->tokens <= QUANTIZED_FEW_TOKENS;
-    const int64_t most = few ? INT64_MAX : WEFT_SEGMENT_INPUTS * section->bits / 32;
+    // What stays in the first-level cache while tokens pass by.
+    const int64_t most = WEFT_SEGMENT_INPUTS * section->bits / 32;
     int64_t end = segment + 1, units = weft_segment_units(section, segment);
     while (!section->segments[end - 1].ends_block &&
            units + weft_segment_units(section, end) <= most) {
@@ -142,10 +173,11 @@ static void section_product(const weft_linear_job* job, const weft_quantized_sec
   const int64_t begin = max(range.output_begin - first, 0) / WEFT_PANEL_ROWS;
   const int64_t last = (min(range.output_end - first, rows) - 1) / WEFT_PANEL_ROWS;
   const int64_t tokens = range.token_end - range.token_begin;
-  const int together = gated ? QUANTIZED_PANELS / 2 : QUANTIZED_PANELS;
-  const int neighbours = tokens <= QUANTIZED_STREAM_TOKENS ? 1 : together;
+  const int64_t together = panels_together(job, tokens);
+  const int64_t most = group_panels(job, section, tokens);
   f32x16 sums[SUM_VECTORS];
-  for (int64_t panel = begin; panel <= last; panel += neighbours) {
+  for (int64_t panel = begin; panel <= last; panel += most) {
+    const int neighbours = (int)min(round_up(last + 1 - panel, together), most);
     panel_group group = {
         .job = job,
         .section = section,
@@ -174,6 +206,17 @@ void weft_quantized_product(const weft_linear_job* job, weft_linear_range range)
   }
 }
 
+// Outputs of a piece of few tokens. Pieces are long, as each begins with a wait for memory, but
+// there are several a thread, so that one that is held up does not hold up all.
+static int64_t stream_outputs(const weft_linear_job* job, int64_t tokens, int threads) {
+  const weft_quantized* weight = job->weight->packed;
+  const int64_t step = WEFT_PANEL_ROWS * panels_together(job, tokens);
+  const int64_t bytes = job->weight->out_features * weight->sections[0].units * 4;
+  const int64_t most = min(bytes / STREAM_BYTES, threads * STREAM_PIECES);
+  const int64_t pieces = max(most / threads * threads, 1);
+  return round_up((weft_linear_outputs(job) + pieces - 1) / pieces, step);
+}
+
 weft_linear_chunk weft_quantized_chunk(const weft_linear_job* job, int64_t tokens, int threads) {
   const weft_quantized* weight = job->weight->packed;
   int64_t blocks = 1;
@@ -182,12 +225,9 @@ weft_linear_chunk weft_quantized_chunk(const weft_linear_job* job, int64_t token
   }
   const int64_t fitting = SUM_VECTORS / QUANTIZED_PANELS / (1 + tree_levels(blocks));
   const int64_t whole = min(fitting, MAX_TOKENS) / QUANTIZED_TOKENS * QUANTIZED_TOKENS;
-  const int gated = job->activation == WEFT_SILU_GATED;
-  const int64_t group = WEFT_PANEL_ROWS * (gated ? QUANTIZED_PANELS / 2 : QUANTIZED_PANELS);
-  // Several pieces a thread, so that one that is held up does not hold up all.
-  const int64_t share = round_up(weft_linear_outputs(job) / (threads * 8), group);
   return (weft_linear_chunk){
-      .outputs = tokens > QUANTIZED_FEW_TOKENS ? group : min(max(share, group), 256),
+      .outputs = is_stream(job, tokens) ? stream_outputs(job, tokens, threads)
+                                    : WEFT_PANEL_ROWS * panels_together(job, tokens),
       .tokens = max(whole, QUANTIZED_TOKENS),
   };
 }

@@ -15,11 +15,11 @@ enum { QUANTIZED_PANELS = 2, QUANTIZED_TOKENS = 2 };
 #endif
 enum { QUANTIZED_FEW_TOKENS = QUANTIZED_TOKENS };
 
-// Tokens that take one panel at a time, which is one stream.
+// So few take one panel at a time, which is one stream.
 enum { QUANTIZED_STREAM_TOKENS = 2 };
 
-// How far ahead of what few tokens read memory is asked for, in bytes.
-enum { QUANTIZED_PREFETCH = 2048 };
+// How far ahead of what few tokens read memory is asked for: bytes of a panel, and segments.
+enum { QUANTIZED_PREFETCH = 4096, QUANTIZED_SEGMENTS_AHEAD = 16 };
 
 // Prepared tokens, `stride` bytes apart.
 typedef struct {
@@ -28,8 +28,8 @@ typedef struct {
   int64_t count;
 } quantized_tokens;
 
-// Segments [begin, end) of one block, which take `units` units of each panel from `unit` on. For
-// more than QUANTIZED_FEW_TOKENS tokens these hold at most WEFT_SEGMENT_INPUTS inputs.
+// Segments [begin, end) of one block, which take `units` units of each panel from `unit` on, and
+// hold at most WEFT_SEGMENT_INPUTS inputs.
 typedef struct {
   const weft_quantized_section* section;
   int64_t begin;
@@ -39,6 +39,16 @@ typedef struct {
   const int64_t* panels;
   int count;
 } quantized_run;
+
+// All inputs of a few panels with up to QUANTIZED_FEW_TOKENS tokens. The sums of token t and panel
+// p go to sums[t * count + p]; behind them is room for as many on each level of the tree.
+typedef struct {
+  f32x16* sums;
+  const weft_quantized_section* section;
+  const int64_t* panels;
+  int count;
+  quantized_tokens tokens;
+} quantized_stream;
 
 static inline const uint8_t* quantized_units(const quantized_run* run, int panel) {
   const weft_quantized_section* section = run->section;
@@ -72,7 +82,10 @@ void weft_matrix_tiles(f32x16* sums, const quantized_run* run, const uint8_t* co
 // Adds the run's products to sums[token * run.count + panel], with the tokens' bytes.
 void weft_integer_run(f32x16* sums, quantized_run run, quantized_tokens tokens);
 
-// The same with the tokens' f32.
+// Writes the sums of a stream, with the tokens' bytes.
+void weft_integer_stream(const quantized_stream* stream);
+
+// The same as weft_integer_run with the tokens' f32.
 void weft_exact_run(f32x16* sums, quantized_run run, quantized_tokens tokens);
 
 #endif

@@ -60,6 +60,7 @@ import quantizedInputC from "../../native/cpu/quantized_input.c" with { type: "t
 import quantizedIntegerC from "../../native/cpu/quantized_integer.c" with { type: "text" };
 import quantizedLinearC from "../../native/cpu/quantized_linear.c" with { type: "text" };
 import quantizedPackC from "../../native/cpu/quantized_pack.c" with { type: "text" };
+import quantizedStreamC from "../../native/cpu/quantized_stream.c" with { type: "text" };
 import quantizedTileH from "../../native/cpu/quantized_tile.h" with { type: "text" };
 import quantizedTokenH from "../../native/cpu/quantized_token.h" with { type: "text" };
 import rotateAndCacheC from "../../native/cpu/rotate_and_cache.c" with { type: "text" };
@@ -147,6 +148,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "quantized_integer.c", text: quantizedIntegerC },
   { name: "quantized_linear.c", text: quantizedLinearC },
   { name: "quantized_pack.c", text: quantizedPackC },
+  { name: "quantized_stream.c", text: quantizedStreamC },
   { name: "quantized_tile.h", text: quantizedTileH },
   { name: "quantized_token.h", text: quantizedTokenH },
   { name: "rotate_and_cache.c", text: rotateAndCacheC },
