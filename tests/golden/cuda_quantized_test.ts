@@ -46,7 +46,11 @@ async function ask(
     text: null,
     ...options,
   });
-  return await answer(engine, readGoldenCase(family), onEmulator ? { maxTokens: 3 } : {});
+  return await answer(
+    engine,
+    readGoldenCase(family),
+    onEmulator ? { maxTokens: 3, draw: false } : {},
+  );
 }
 
 for (const { name, families, ...layout } of LAYOUTS) {

@@ -19,7 +19,7 @@ export interface Answer {
   readonly vocabulary: number[];
   /** Greedy continuation. */
   readonly greedy: number[];
-  /** Seeded draw with truncation. */
+  /** Seeded draw with truncation; empty when none was asked for. */
   readonly drawn: number[];
 }
 
@@ -36,24 +36,29 @@ export function readGoldenCase(family: string): GoldenCase {
   return JSON.parse(Deno.readTextFileSync(`${goldenFolder(family)}/golden.json`));
 }
 
-/** Runs the case: all three requests at once, so that they share batches. */
+/** Runs the case: all requests at once, so that they share batches; without `draw` the draw is left out. */
 export async function answer(
   replica: Replica,
   golden: GoldenCase,
-  { maxTokens = golden.greedy_ids.length }: { readonly maxTokens?: number } = {},
+  { maxTokens = golden.greedy_ids.length, draw = true }: {
+    readonly maxTokens?: number;
+    readonly draw?: boolean;
+  } = {},
 ): Promise<Answer> {
   const promptTokenIds = golden.input_ids;
   const [prompt, greedy, drawn] = await Promise.all([
     collect(replica, promptTokenIds, { maxTokens: 1, promptLogprobs: 0, logprobs: -1 }),
     collect(replica, promptTokenIds, { maxTokens }),
-    collect(replica, promptTokenIds, {
-      maxTokens,
-      temperature: 0.9,
-      topK: 50,
-      topP: 0.9,
-      minP: 0.01,
-      seed: 1234n,
-    }),
+    draw
+      ? collect(replica, promptTokenIds, {
+        maxTokens,
+        temperature: 0.9,
+        topK: 50,
+        topP: 0.9,
+        minP: 0.01,
+        seed: 1234n,
+      })
+      : null,
   ]);
   const vocabulary: number[] = [];
   for (const [id, logprob] of prompt.logprobs[0].top) vocabulary[id] = logprob;
@@ -62,7 +67,7 @@ export async function answer(
     prompt: prompt.promptLogprobs.slice(1).map((entry) => entry!.logprob),
     vocabulary,
     greedy: greedy.tokenIds,
-    drawn: drawn.tokenIds,
+    drawn: drawn?.tokenIds ?? [],
   };
 }
 

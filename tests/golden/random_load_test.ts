@@ -10,7 +10,7 @@ import { goldenFolder } from "./golden_case.ts";
 
 const SEED = 20260921;
 const VOCAB_SIZE = 320;
-const NUM_REQUESTS = 40;
+const NUM_REQUESTS = 60;
 const device = "cpu";
 
 const requests: fc.Arbitrary<GenerateRequest> = fc.record({
