@@ -29,8 +29,8 @@ typedef struct {
   int64_t out_features;
   int64_t in_features;
   int64_t block_size;  // of the sum over in_features; 0: one block
-  // The rows as stored, for look-ups and for products of kind WEFT_ROWS; none where only the packed
-  // form is kept.
+  // The rows as stored, for products of kind WEFT_ROWS and for look-ups in quantised weights; none
+  // where only the packed form is kept.
   const weft_segment* segments;
   int64_t num_segments;
   // What the kind packs: a weft_panels (linear_panels.h) or a weft_quantized.

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mapped_pages.h"
+
 // Maps the regular file `path`; returns its address and stores its size, or returns -errno.
 int64_t weft_map_file(const char* path, uint64_t* byte_length) {
   // O_NONBLOCK: opening a FIFO must not wait for its writer before we can refuse it.
@@ -35,6 +37,12 @@ int64_t weft_map_file(const char* path, uint64_t* byte_length) {
 // Unmaps what weft_map_file returned; 0 or -errno.
 int32_t weft_unmap_file(uint64_t address, uint64_t byte_length) {
   return munmap((void*)(uintptr_t)address, (size_t)byte_length) == 0 ? 0 : -errno;
+}
+
+// Gives all pages of a mapping back; they are read from the file again when they are touched.
+void weft_release_file(uint64_t address, uint64_t byte_length) {
+  const char* begin = (const char*)(uintptr_t)address;
+  weft_give_back(begin, begin + byte_length);
 }
 
 // Writes the message of an errno as a C string.

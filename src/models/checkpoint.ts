@@ -239,7 +239,10 @@ export class Checkpoint implements WeightSource, Disposable {
     return stored;
   }
 
-  /** Forgets the tensors that were read or copied: their addresses are invalid from here on. */
+  /**
+   * Gives memory back. Tensors that were read are forgotten: their addresses are invalid from here on. Those
+   * that are mapped stay, and are read again when they are touched.
+   */
   release(): void {
     this.#memory.release();
   }

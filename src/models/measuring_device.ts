@@ -131,10 +131,9 @@ function partBytes(
   const elements = part.rows * part.columns;
   if (isQuantized(part)) return quantizedBytes(part, kind);
   const dense = elements * keptBytes(kind, dtypeBytes(part.dtype), format);
-  // Rows that are looked up stay beside what the CPU packs for products.
-  const lookedUp = use === "both" ? dense : 0;
-  if (quantization !== undefined) return integerBytes(elements, quantization, kind) + lookedUp;
-  return dense + (kind === "cpu" && format === "bf16" ? lookedUp : 0);
+  if (quantization === undefined) return dense;
+  // Rows that are looked up stay beside what is quantised for products.
+  return integerBytes(elements, quantization, kind) + (use === "both" ? dense : 0);
 }
 
 function formatOf(

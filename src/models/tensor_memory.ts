@@ -68,9 +68,10 @@ export class TensorMemory implements Disposable {
     return mapping;
   }
 
-  /** Forgets copies: their addresses are invalid from here on. */
+  /** Forgets copies: their addresses are invalid from here on. Pages of mapped files are given back. */
   release(): void {
-    this.#copies.clear();
+    if (!this.#mapped) this.#copies.clear();
+    for (const mapping of this.#mappings.values()) mapping.release();
   }
 
   /** Unmaps the files; addresses of tensors are invalid from here on. */

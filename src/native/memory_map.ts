@@ -9,6 +9,8 @@ const SYMBOLS = {
   weft_map_file: { parameters: ["buffer", "buffer"], result: "i64" },
   // int32_t weft_unmap_file(uint64_t address, uint64_t byte_length)
   weft_unmap_file: { parameters: ["usize", "usize"], result: "i32" },
+  // void weft_release_file(uint64_t address, uint64_t byte_length)
+  weft_release_file: { parameters: ["usize", "usize"], result: "void" },
   // void weft_errno_message(int32_t number, char* message, uint64_t byte_length)
   weft_errno_message: { parameters: ["i32", "buffer", "usize"], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
@@ -36,6 +38,7 @@ export class FileMapper implements Disposable {
     return new MappedFile(path, {
       address,
       byteLength: Number(length[0]),
+      release: () => this.#library.symbols.weft_release_file(address, length[0]),
       unmap: () => {
         const status = this.#library.symbols.weft_unmap_file(address, length[0]);
         if (status < 0) throw new Error(`Cannot unmap ${path}: ${this.#message(-status)}`);
@@ -59,6 +62,7 @@ export class FileMapper implements Disposable {
 interface Mapping {
   readonly address: bigint;
   readonly byteLength: number;
+  release(): void;
   unmap(): void;
 }
 
@@ -106,6 +110,11 @@ export class MappedFile implements Disposable {
         `Cannot read ${length} bytes at ${offset} of ${this.path} as it is shorter: ${this.byteLength} bytes`,
       );
     }
+  }
+
+  /** Gives the memory of its pages back; they are read from the file again when they are touched. */
+  release(): void {
+    if (this.#open) this.#mapping.release();
   }
 
   /** Unmaps the file. */

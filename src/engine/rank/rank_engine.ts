@@ -111,7 +111,7 @@ function loadRankModel(
     ? null
     : resources.use(Checkpoint.open(config.model, config.modelConfig, { mapped }));
   const weights = checkpoint ?? new DummyWeights(config.modelConfig);
-  return resources.use(loadModel({
+  const model = resources.use(loadModel({
     config: config.modelConfig,
     weights,
     device,
@@ -126,10 +126,12 @@ function loadRankModel(
     maxLogitRows: config.maxLogitRows,
     onProgress: (fraction) => {
       channel.setProgress(fraction);
-      // The device has copies of a layer's tensors by now.
-      if (!mapped) checkpoint?.release();
+      // The device has copies of most of a layer's tensors by now.
+      checkpoint?.release();
     },
   }));
+  checkpoint?.release();
+  return model;
 }
 
 function openSampler(model: CausalLm, device: Device, mesh: DeviceMesh): Sampler | null {

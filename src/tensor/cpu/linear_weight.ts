@@ -5,7 +5,7 @@
 import type { CpuContext } from "./context.ts";
 import { CPU_PANEL_SYMBOLS, type PackedWeight, packPanels } from "./panels.ts";
 import { CPU_QUANTIZED_SYMBOLS, importParts, quantizeParts } from "./quantized_weight.ts";
-import { CPU_STORED_ROWS_SYMBOLS, type Segment, storedRows } from "./stored_rows.ts";
+import { CPU_STORED_ROWS_SYMBOLS, keepsRows, type Segment, storedRows } from "./stored_rows.ts";
 import type { WeightDType } from "../dtype.ts";
 import {
   type HostMatrix,
@@ -129,15 +129,14 @@ function store(
   }
   const dense = parts as readonly HostMatrix[];
   const isPacked = (format === "bf16" || quantization !== undefined) && use !== "table";
-  const keepsRows = !isPacked || use === "both";
-  const segments = keepsRows ? dense.map((part) => storedRows(context, part, format, owned)) : [];
+  const segments = keepsRows(format, options)
+    ? dense.map((part) => storedRows(context, part, format, owned))
+    : [];
   if (!isPacked) return { format, kind: "rows", segments, packed: null };
-  const keepsSource = keepsRows;
   if (quantization === undefined) {
-    const packed = packPanels(context, dense, { blockSize, keepsSource });
-    return { format, kind: "panels", segments, packed };
+    return { format, kind: "panels", segments, packed: packPanels(context, dense, blockSize) };
   }
-  const packed = quantizeParts(context, dense, quantization, { ...product, keepsSource });
+  const packed = quantizeParts(context, dense, quantization, product);
   return { format: quantization, kind: "quantized", segments, packed };
 }
 

@@ -46,18 +46,18 @@ export interface PackedWeight {
 }
 
 /**
- * Copies stacked parts, of any stored type, into bf16 panels. `keepsSource`: the parts are read again
- * later on; otherwise pages of parts that lie in a mapped file are given back.
+ * Copies stacked parts, of any stored type, into bf16 panels for sums in blocks of `blockSize` (0: one).
+ * Pages of parts that lie in a mapped file are given back.
  */
 export function packPanels(
   context: CpuContext<typeof CPU_PANEL_SYMBOLS>,
   parts: readonly HostMatrix[],
-  options: { readonly blockSize: number; readonly keepsSource: boolean },
+  sumBlockSize: number,
 ): PackedWeight {
   const { kernels, memory, pool } = context;
   const outFeatures = parts.reduce((sum, { rows }) => sum + rows, 0);
   const shape = { outFeatures, inFeatures: parts[0].columns };
-  const { blockSize, blocks, blockPairs, size } = panelLayout(shape, options.blockSize);
+  const { blockSize, blocks, blockPairs, size } = panelLayout(shape, sumBlockSize);
   const address = memory.packed.allocate(size * dtypeBytes("bf16"));
   let firstRow = 0;
   for (const part of parts) {
@@ -75,7 +75,7 @@ export function packPanels(
       columns,
       transposed ? 1 : rowStride,
       transposed ? rowStride : 1,
-      mapped && !options.keepsSource ? 1 : 0,
+      mapped ? 1 : 0,
     );
     firstRow += rows;
   }

@@ -58,12 +58,12 @@ interface ProductOptions {
   readonly exact: boolean;
 }
 
-/** Quantises stacked dense parts. `keepsSource`: they are read again later on. */
+/** Quantises stacked dense parts. Pages of parts that lie in a mapped file are given back. */
 export function quantizeParts(
   context: Context,
   parts: readonly HostMatrix[],
   format: "int8" | "int4",
-  options: ProductOptions & { readonly keepsSource: boolean },
+  options: ProductOptions,
 ): PackedWeight {
   const { columns } = parts[0];
   const bits = WIDTHS[format];
@@ -85,7 +85,7 @@ export function quantizeParts(
       rows,
       transposed ? 1 : rowStride,
       transposed ? rowStride : 1,
-      mapped && !options.keepsSource ? 1 : 0,
+      mapped ? 1 : 0,
     );
     firstRow += rows;
   }

@@ -4,7 +4,7 @@
  */
 import type { CpuContext } from "./context.ts";
 import { type DType, dtypeBytes, type WeightDType } from "../dtype.ts";
-import { type HostMatrix, weightDtype } from "../linear_kernels.ts";
+import { type HostMatrix, weightDtype, type WeightOptions } from "../linear_kernels.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_STORED_ROWS_SYMBOLS = {
@@ -35,6 +35,18 @@ export interface Segment {
   readonly rowStride: number;
   /** Number of the stored type. */
   readonly format: number;
+}
+
+/**
+ * Whether kernels read rows of a weight of dense parts as they are stored: for products in f32 and f16, and
+ * for look-ups where the packed form has not the same values.
+ */
+export function keepsRows(
+  format: WeightDType,
+  { quantization, use = "product" }: WeightOptions = {},
+): boolean {
+  if (use === "table") return true;
+  return quantization === undefined ? format !== "bf16" : use === "both";
 }
 
 /** Whether kernels that want `format` read a part where it lies. */

@@ -2,7 +2,7 @@
  * Weights for kernels that cannot read the host's memory.
  * @module
  */
-import type { DType, WeightDType } from "../dtype.ts";
+import type { DType } from "../dtype.ts";
 import { dtypeBytes } from "../dtype.ts";
 import {
   type HostMatrix,
@@ -13,7 +13,7 @@ import {
   type WeightPart,
 } from "../linear_kernels.ts";
 import type { CpuMemory } from "./memory.ts";
-import { staysInPlace } from "./stored_rows.ts";
+import { keepsRows, staysInPlace } from "./stored_rows.ts";
 
 /** `kernels` with weights whose parts are copied from the host first; copies live as long as they are read. */
 export function copiedWeights(kernels: LinearKernels, memory: CpuMemory): LinearKernels {
@@ -25,8 +25,8 @@ export function copiedWeights(kernels: LinearKernels, memory: CpuMemory): Linear
       try {
         const copied = parts.map((part) => copies.part(part));
         const weight = kernels.linearWeight(copied, format, options);
-        const keeps = (options?.use ?? "product") !== "product" || !isPacked(parts, weight, format);
-        if (keeps && parts.some((part) => !isQuantized(part) && staysInPlace(part, format))) {
+        const stays = (part: WeightPart) => !isQuantized(part) && staysInPlace(part, format);
+        if (keepsRows(format, options) && parts.some(stays)) {
           copies.keepWith(weight);
         } else {
           copies.free();
@@ -48,16 +48,6 @@ export function copiedWeights(kernels: LinearKernels, memory: CpuMemory): Linear
       }
     },
   };
-}
-
-/** Whether products read a packed form of the weight, and none of its rows. */
-function isPacked(
-  parts: readonly WeightPart[],
-  weight: LinearWeight,
-  format: WeightDType,
-): boolean {
-  return weight.format === "int8" || weight.format === "int4" || parts.some(isQuantized) ||
-    format === "bf16";
 }
 
 /** Copies of host memory in the kernels' memory. */

@@ -312,7 +312,7 @@ Deno.test("a damaged file is refused or read inside its bounds", () => {
   });
 });
 
-Deno.test("tensors that are read instead of mapped are the same, also after a release", () => {
+Deno.test("tensors that are mapped and those that are read are the same, also after a release", () => {
   const folder = `${GOLDEN}/llama`;
   const config = readModelConfig(folder);
   using mapped = Checkpoint.open(folder, config);
@@ -323,5 +323,8 @@ Deno.test("tensors that are read instead of mapped are the same, also after a re
     assertEquals(readBytes(read.tensor(name, shape).address, length), expected);
     read.release();
     assertEquals(readBytes(read.tensor(name, shape).address, length), expected);
+    const { address } = mapped.tensor(name, shape);
+    mapped.release();
+    assertEquals(readBytes(address, length), expected);
   }
 });

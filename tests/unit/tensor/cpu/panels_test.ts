@@ -3,7 +3,11 @@ import { REDUCTION_BLOCKS } from "../../../../src/layers/partition.ts";
 import { FileMapper } from "../../../../src/native/memory_map.ts";
 import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
 import type { Device } from "../../../../src/tensor/device.ts";
-import type { HostMatrix, LinearWeight } from "../../../../src/tensor/linear_kernels.ts";
+import type {
+  HostMatrix,
+  LinearWeight,
+  WeightOptions,
+} from "../../../../src/tensor/linear_kernels.ts";
 import { assertClose, assertSameBits, hostMatrix, Matrix, rounded, vector } from "../_matrix.ts";
 import { Random } from "../_random.ts";
 import { openAmxTwinDevice } from "./_amx_twin.ts";
@@ -184,23 +188,29 @@ Deno.test("panels are packed from any type, order, stride and stack of parts", (
   }
 });
 
-Deno.test("a table of both uses is packed for products and keeps its rows for look-ups", () => {
+Deno.test("rows of a table of both uses are looked up in its panels", () => {
   using device = openCpuDevice({ threads: 2 });
-  const [rows, columns] = [40, 24];
-  const w = rounded(new Random(4).normals(rows * columns), "bf16");
-  const stored = hostMatrix(device, w, { rows, columns, dtype: "bf16" });
-  const ids = vector(device, Int32Array.of(39, 0, 17));
-  for (const use of ["table", "both"] as const) {
-    using table = device.linearWeight([stored], "bf16", { use });
-    const out = new Matrix(device, 3, columns);
-    device.embedding(out.tensor, ids, table, 3, 0);
-    const expected = [39, 0, 17].flatMap((id) => [...w.subarray(id * columns, (id + 1) * columns)]);
-    assertSameBits(out.read(), Float32Array.from(expected), use);
+  const rows = 39;
+  const wanted = [38, 0, -1, 17, 16, rows, 47];
+  for (const [columns, blockSize] of [[64, 0], [75, 0], [75, 10], [75, 37], [3, 0]]) {
+    const w = rounded(new Random(4).normals(rows * columns), "bf16");
+    w[17 * columns] = -0;
+    const stored = hostMatrix(device, w, { rows, columns, dtype: "bf16" });
+    const ids = vector(device, Int32Array.from(wanted, (id) => id + 100));
+    const expected = wanted.flatMap((id) =>
+      Array.from({ length: columns }, (_, k) => id < 0 || id >= rows ? 0 : w[id * columns + k] + 0)
+    );
+    for (const use of ["table", "both"] as const) {
+      using table = device.linearWeight([stored], "bf16", { use, blockSize });
+      const out = new Matrix(device, wanted.length, columns);
+      device.embedding(out.tensor, ids, table, wanted.length, 100);
+      assertSameBits(out.read(), Float32Array.from(expected), `${use} ${columns} ${blockSize}`);
+    }
+    using both = device.linearWeight([stored], "bf16", { use: "both", blockSize });
+    using packed = device.linearWeight([stored], "bf16", { blockSize });
+    const x = new Random(5).normals(2 * columns);
+    assertSameBits(multiply(device, both, x, 2), multiply(device, packed, x, 2));
   }
-  using both = device.linearWeight([stored], "bf16", { use: "both" });
-  using packed = device.linearWeight([stored], "bf16");
-  const x = new Random(5).normals(2 * columns);
-  assertSameBits(multiply(device, both, x, 2), multiply(device, packed, x, 2));
 });
 
 /** Bytes of the mapping at `address` that are in memory; null when nothing is mapped there. */
@@ -213,7 +223,7 @@ function residentBytes(address: bigint): number | null {
   return null;
 }
 
-Deno.test("pages of a mapped part are given back, unless its rows are looked up", () => {
+Deno.test("pages of a mapped part are given back", () => {
   using device = openCpuDevice({ threads: 2 });
   using mapper = new FileMapper();
   const [rows, columns] = [2048, 1024];
@@ -231,13 +241,14 @@ Deno.test("pages of a mapped part are given back, unless its rows are looked up"
       rowStride: columns,
       mapped: true,
     } as const;
-    const kept = (use: "product" | "both") => {
-      using weight = device.linearWeight([part], "bf16", { use });
+    const kept = (options: WeightOptions) => {
+      using weight = device.linearWeight([part], "bf16", options);
       assertEquals(weight.outFeatures, rows);
-      return residentBytes(address);
+      return residentBytes(address)!;
     };
-    assertEquals(kept("both"), bits.byteLength);
-    assert(kept("product")! < bits.byteLength / 16);
+    for (const quantization of [undefined, "int8"] as const) {
+      assert(kept({ quantization, use: "both" }) < bits.byteLength / 16);
+    }
     // What was given back is still there to be read.
     assertEquals(new Uint16Array(file.bytes(0, bits.byteLength).slice().buffer), bits);
   } finally {
