@@ -15,10 +15,10 @@ enum { MAX_LEVELS = 40 };
 enum { WEIGHT_BYTES = 256 * 1024, ACTIVATION_BYTES = 256 * 1024 };
 
 // Sums of block [begin, end) for num_rows x num_tokens outputs; lane t * num_rows + r is row r,
-// token t. `prefetch` bytes after what is read, memory is asked for what the next tile will read.
+// token t. `ahead`: memory is asked for what lies ahead[r] bytes after what is read of row r; may be NULL.
 ALWAYS_INLINE f32x16 block_sums(const void* const* w, const float* const* x, int64_t begin,
-                                int64_t end, int64_t prefetch, const int format, const int num_rows,
-                                const int num_tokens) {
+                                int64_t end, const int64_t* ahead, const int format,
+                                const int num_rows, const int num_tokens) {
   f32x16 sums[16];
   WEFT_UNROLL
   for (int j = 0; j < num_rows * num_tokens; j++) sums[j] = f32x16_zero();
@@ -31,10 +31,10 @@ ALWAYS_INLINE f32x16 block_sums(const void* const* w, const float* const* x, int
       if (num_tokens > 1) f32x16_keep(&weights[r]);
     }
     // Once for each 64 bytes, into the second-level cache.
-    if (prefetch != 0 && (format == WEFT_F32 || (k - begin) % 32 == 0)) {
+    if (ahead != NULL && (format == WEFT_F32 || (k - begin) % 32 == 0)) {
       WEFT_UNROLL
       for (int r = 0; r < num_rows; r++) {
-        __builtin_prefetch((const char*)w[r] + k * (format == WEFT_F32 ? 4 : 2) + prefetch, 0, 2);
+        __builtin_prefetch((const char*)w[r] + k * (format == WEFT_F32 ? 4 : 2) + ahead[r], 0, 2);
       }
     }
     WEFT_UNROLL
@@ -66,16 +66,16 @@ ALWAYS_INLINE f32x16 block_sums(const void* const* w, const float* const* x, int
 
 // Adds the blocks by the tree: like a binary counter, level l holds the sum of 2^l neighbours.
 ALWAYS_INLINE f32x16 tile_sums(const void* const* w, const float* const* x, int64_t in_features,
-                               int64_t block_size, int64_t prefetch, const int format,
+                               int64_t block_size, const int64_t* ahead, const int format,
                                const int num_rows, const int num_tokens) {
   if (in_features <= block_size) {
-    return block_sums(w, x, 0, in_features, prefetch, format, num_rows, num_tokens);
+    return block_sums(w, x, 0, in_features, ahead, format, num_rows, num_tokens);
   }
   f32x16 levels[MAX_LEVELS];
   int64_t count = 0;
   for (int64_t begin = 0; begin < in_features; begin += block_size, count++) {
     const int64_t end = in_features - begin < block_size ? in_features : begin + block_size;
-    f32x16 sum = block_sums(w, x, begin, end, prefetch, format, num_rows, num_tokens);
+    f32x16 sum = block_sums(w, x, begin, end, ahead, format, num_rows, num_tokens);
     int level = 0;
     for (; count >> level & 1; level++) sum = f32x16_add(levels[level], sum);
     levels[level] = sum;
@@ -95,11 +95,22 @@ typedef struct {
   int64_t first;
 } placement;
 
-// Outputs [row_begin, row_end) of one segment for the tile of tokens at `token`, of which `tokens`
-// count. `first_use`: these rows come from memory and not from the cache.
+ALWAYS_INLINE void store_sums(float* out, const float* sums, const float* bias, const int64_t n) {
+  for (int64_t r = 0; r < n; r++) out[r] = bias == NULL ? sums[r] : sums[r] + bias[r];
+}
+
+// A tile of tokens: `tokens` of them from `first` on, tile `index` of `count`.
+typedef struct {
+  int64_t first;
+  int64_t tokens;
+  int64_t index;
+  int64_t count;
+} token_tile;
+
+// Outputs [row_begin, row_end) of one segment for one tile of tokens.
 ALWAYS_INLINE void tile_column(const weft_linear_job* job, placement place, int64_t row_begin,
-                               int64_t row_end, int64_t token, int64_t tokens, int first_use,
-                               const int format, const int num_rows, const int num_tokens) {
+                               int64_t row_end, token_tile tile, const int format,
+                               const int num_rows, const int num_tokens) {
   const int64_t in_features = job->weight->in_features;
   const int64_t block_size =
       job->weight->block_size > 0 ? job->weight->block_size : in_features;
@@ -107,10 +118,18 @@ ALWAYS_INLINE void tile_column(const weft_linear_job* job, placement place, int6
   const float* x[16];
   // Past the end the last token or row is computed again, and not stored.
   for (int t = 0; t < num_tokens; t++) {
-    x[t] = weft_linear_source(job, token + (t < tokens ? t : tokens - 1));
+    x[t] = weft_linear_source(job, tile.first + (t < tile.tokens ? t : tile.tokens - 1));
   }
-  // The next tile's rows: short rows end before a prefetch along the row would have come in time.
-  const int64_t prefetch = first_use ? num_rows * row_bytes : 0;
+  // Memory is asked for the rows that come next, as short rows end before a prefetch along the row would
+  // have come in time; for each of them while another tile of tokens is computed, so that memory works
+  // all the time. A row whose turn it is not is asked for where it is.
+  int64_t ahead[16];
+  int fetches = 0;
+  for (int r = 0; r < num_rows; r++) {
+    const int turn = r * tile.count / num_rows == tile.index;
+    ahead[r] = turn ? num_rows * row_bytes : 0;
+    fetches |= turn;
+  }
   for (int64_t row = row_begin; row < row_end; row += num_rows) {
     const int64_t rows = row_end - row < num_rows ? row_end - row : num_rows;
     const void* w[16];
@@ -118,14 +137,16 @@ ALWAYS_INLINE void tile_column(const weft_linear_job* job, placement place, int6
       w[r] = (const char*)place.segment->data + (row + (r < rows ? r : rows - 1)) * row_bytes;
     }
     float sums[16];
-    f32x16_store(
-        sums, tile_sums(w, x, in_features, block_size, prefetch, format, num_rows, num_tokens));
+    f32x16_store(sums, tile_sums(w, x, in_features, block_size, fetches ? ahead : NULL, format,
+                                 num_rows, num_tokens));
     const int64_t column = place.first + row;
-    for (int64_t t = 0; t < tokens; t++) {
-      float* out = job->out + (token + t) * job->out_stride + column;
-      for (int64_t r = 0; r < rows; r++) {
-        const float sum = sums[t * num_rows + r];
-        out[r] = job->bias == NULL ? sum : sum + job->bias[column + r];
+    const float* bias = job->bias == NULL ? NULL : job->bias + column;
+    for (int64_t t = 0; t < tile.tokens; t++) {
+      float* out = job->out + (tile.first + t) * job->out_stride + column;
+      if (rows == num_rows) {
+        store_sums(out, sums + t * num_rows, bias, num_rows);
+      } else {
+        store_sums(out, sums + t * num_rows, bias, rows);
       }
     }
   }
@@ -138,20 +159,22 @@ ALWAYS_INLINE void segment_part(const weft_linear_job* job, placement place, int
   // Tall tiles for one or two tokens, which are bound by memory: as many rows as are fetched at
   // once with the best bandwidth. Square ones for more, where the loads of a tile count.
   const int square = WEFT_TILE == 16 ? 4 : 2;
-  if (token_end - token_begin == 1) {
-    tile_column(job, place, row_begin, row_end, token_begin, 1, 1, format, WEFT_TILE / 2, 1);
+  token_tile tile = {token_begin, token_end - token_begin, 0, 1};
+  if (tile.tokens == 1) {
+    tile_column(job, place, row_begin, row_end, tile, format, WEFT_TILE / 2, 1);
     return;
   }
-  if (token_end - token_begin == 2) {
-    tile_column(job, place, row_begin, row_end, token_begin, 2, 1, format, WEFT_TILE / 2, 2);
+  if (tile.tokens == 2) {
+    tile_column(job, place, row_begin, row_end, tile, format, WEFT_TILE / 2, 2);
     return;
   }
+  tile.count = (tile.tokens + square - 1) / square;
   for (int64_t row = row_begin; row < row_end; row += square) {
     const int64_t end = row_end - row < square ? row_end : row + square;
-    for (int64_t token = token_begin; token < token_end; token += square) {
-      const int64_t tokens = token_end - token < square ? token_end - token : square;
-      const int first_use = token == token_begin;
-      tile_column(job, place, row, end, token, tokens, first_use, format, square, square);
+    for (tile.index = 0; tile.index < tile.count; tile.index++) {
+      tile.first = token_begin + tile.index * square;
+      tile.tokens = token_end - tile.first < square ? token_end - tile.first : square;
+      tile_column(job, place, row, end, tile, format, square, square);
     }
   }
 }
