@@ -156,6 +156,7 @@ export type {
 export type { ElementwiseKernels } from "./src/tensor/elementwise_kernels.ts";
 export type { ExpertKernels } from "./src/tensor/expert_kernels.ts";
 export type {
+  GatedLinearOptions,
   HostMatrix,
   HostVector,
   LinearKernels,
@@ -166,7 +167,7 @@ export type {
   WeightOptions,
   WeightPart,
 } from "./src/tensor/linear_kernels.ts";
-export type { NormKernels } from "./src/tensor/norm_kernels.ts";
+export type { NormKernels, NormOptions } from "./src/tensor/norm_kernels.ts";
 export type {
   GumbelOptions,
   SamplingKernels,

@@ -3,6 +3,7 @@
  * @module
  */
 import { type CommunicationLibrary, STATUS } from "../native/communication.ts";
+import { KeptBigInt } from "../native/kept_bigint.ts";
 import { SharedEvent } from "../native/shared_event.ts";
 import { AbortFlag, SharedMemory } from "../native/shared_memory.ts";
 import { openCommunication } from "../native/wasm_communication.ts";
@@ -44,6 +45,11 @@ export class RankChannel implements Disposable {
   readonly #boardRows: readonly Int32Array[];
   readonly #plans: Uint8Array;
   readonly #planLengths: Uint32Array;
+  /** The plan that was read last from each place: most have the length of those before. */
+  readonly #planViews: Uint8Array[];
+  readonly #results: bigint;
+  readonly #resultLength = new KeptBigInt();
+  readonly #resultTimeout = new KeptBigInt();
   readonly #startupEvent: SharedEvent;
   readonly #startup: DataView;
   #read = 0;
@@ -82,6 +88,8 @@ export class RankChannel implements Disposable {
     const plans = memory.bytes(layout.plans, layout.planSlots * layout.planStride);
     this.#plans = new Uint8Array(plans);
     this.#planLengths = new Uint32Array(plans);
+    this.#planViews = Array.from({ length: layout.planSlots }, () => this.#plans.subarray(0, 0));
+    this.#results = memory.address + BigInt(layout.results);
     const startup = layout.startup + rank * layout.startupStride;
     this.#startupEvent = event(startup);
     this.#startup = new DataView(memory.bytes(startup, layout.startupStride));
@@ -114,24 +122,27 @@ export class RankChannel implements Disposable {
     const waited = this.#published.wait((this.#read + 1) >>> 0, timeoutMs);
     if (waited === "timed-out") return null;
     if (waited === "aborted") throw this.#aborted("readNext");
-    const offset = (this.#read % this.#layout.planSlots) * this.#layout.planStride;
+    const place = this.#read % this.#layout.planSlots;
     this.#read = (this.#read + 1) >>> 0;
-    const start = offset + LINE_BYTES;
-    return this.#plans.subarray(start, start + this.#planLengths[offset / 4]);
+    const offset = place * this.#layout.planStride;
+    const start = offset + LINE_BYTES, length = this.#planLengths[offset / 4];
+    const before = this.#planViews[place];
+    if (before.length === length && length > 0) return before;
+    return this.#planViews[place] = this.#plans.subarray(start, start + length);
   }
 
-  /** Puts the first `count` tokens of a step on the board, each in its slot. One rank posts each step, in order. */
+  /** Puts the tokens of a step on the board, each in its slot. One rank posts each step, in order. */
   postTokens(
     step: number,
-    tokens: { slots: ArrayLike<number>; ids: ArrayLike<number>; count: number },
+    tokens: readonly { readonly slot: number; readonly token: number }[],
   ): void {
     const row = this.#boardRows[step % this.#boardRows.length];
-    for (let index = 0; index < tokens.count; index++) {
-      const slot = tokens.slots[index];
+    for (let index = 0; index < tokens.length; index++) {
+      const { slot, token } = tokens[index];
       if (!(slot >= 0 && slot < row.length)) {
         throw new RangeError(`Cannot post a token as the board has ${row.length} slots: ${slot}`);
       }
-      row[slot] = tokens.ids[index];
+      row[slot] = token;
     }
     this.#boardEvents[step % this.#boardEvents.length].post((step + 1) >>> 0);
   }
@@ -164,11 +175,11 @@ export class RankChannel implements Disposable {
   /** Sends a result to the leader, waiting for room. One rank sends all results. */
   sendResult(result: Uint8Array<ArrayBuffer>, timeoutMs: number): void {
     const status = this.#library.symbols.weft_stream_send(
-      this.#memory.address + BigInt(this.#layout.results),
+      this.#results,
       this.#layout.resultCapacity,
       result,
-      BigInt(result.byteLength),
-      BigInt(Math.round(timeoutMs * 1e6)),
+      this.#resultLength.of(result.byteLength),
+      this.#resultTimeout.of(Math.round(timeoutMs * 1e6)),
       this.#abortFlag.address,
     );
     if (status === STATUS.cancelled) throw this.#aborted("sendResult");

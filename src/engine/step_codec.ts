@@ -6,22 +6,17 @@
  */
 import type {
   PlannedSampling,
-  PlannedSequence,
   RowLogprobs,
   SequenceResult,
   StepPlan,
   StepResult,
 } from "./step_plan.ts";
+import { NO_LOGPROBS, PlanDecoder, SEQUENCE_BYTES } from "./plan_decoder.ts";
 import { intsBytes, WireReader, WireWriter } from "./wire.ts";
-
-/** Stands for a null `logprobs`, whose other values are -1 and up. */
-const NO_LOGPROBS = -2;
 
 const PLAN_HEADER_BYTES = 8 + 4;
 /** Three floats, five integers. */
 const SAMPLING_BYTES = 3 * 8 + 5 * 4;
-/** slot, startPosition, numTokens, inputStep, firstNewBlock, promptLogprobs, has sampling. */
-const SEQUENCE_BYTES = 4 + 4 + 4 + 8 + 4 + 4 + 4;
 const RESULT_HEADER_BYTES = 8 + 4;
 /** slot, token, has logprobs, number of prompt log-probabilities. */
 const SEQUENCE_RESULT_BYTES = 4 * 4;
@@ -68,43 +63,41 @@ export function encodePlan(plan: StepPlan, into: Uint8Array): number {
 
 /** Reads a plan from exactly the bytes that {@linkcode encodePlan} used; throws RangeError when they are malformed. */
 export function decodePlan(bytes: Uint8Array): StepPlan {
-  const input = new WireReader(bytes);
-  const step = input.float();
-  const count = input.count(SEQUENCE_BYTES + 3 * intsBytes(0));
-  const sequences: PlannedSequence[] = [];
-  for (let i = 0; i < count; i++) {
-    sequences.push({
-      slot: input.int(),
-      startPosition: input.int(),
-      numTokens: input.int(),
-      inputStep: input.float(),
-      firstNewBlock: input.int(),
-      promptLogprobs: input.int(),
-      sampling: input.int() === 0 ? null : readSampling(input),
-      tokens: input.nullableInts(),
-      newBlocks: input.ints(),
-      promptTargets: input.nullableInts(),
-    });
-  }
-  input.end();
-  return { step, sequences };
+  return new PlanDecoder().decode(bytes);
 }
 
 /** Packs `result` into an array of its own. */
 export function encodeResult(result: StepResult): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(resultBytes(result));
-  const out = new WireWriter(bytes);
-  out.float(result.step);
-  out.int(result.sequences.length);
-  for (const sequence of result.sequences) {
-    out.int(sequence.slot);
-    out.int(sequence.token);
-    out.int(sequence.logprobs === null ? 0 : 1);
-    out.int(sequence.promptLogprobs === null ? -1 : sequence.promptLogprobs.length);
-    if (sequence.logprobs !== null) writeRow(out, sequence.logprobs);
-    for (const row of sequence.promptLogprobs ?? []) writeRow(out, row);
+  return new ResultEncoder().encode(result.step, result.sequences);
+}
+
+/** Packs results one after the other: those of one length leave no garbage. */
+export class ResultEncoder {
+  #bytes = new Uint8Array(0);
+  #out = new WireWriter(this.#bytes);
+
+  /** Packs the result of a step; the bytes stay as they are until the next call. */
+  encode(step: number, sequences: readonly SequenceResult[]): Uint8Array<ArrayBuffer> {
+    const length = resultBytes(sequences);
+    if (length !== this.#bytes.length) {
+      this.#bytes = new Uint8Array(length);
+      this.#out = new WireWriter(this.#bytes);
+    }
+    const out = this.#out;
+    out.rewind();
+    out.float(step);
+    out.int(sequences.length);
+    for (let i = 0; i < sequences.length; i++) {
+      const { slot, token, logprobs, promptLogprobs } = sequences[i];
+      out.int(slot);
+      out.int(token);
+      out.int(logprobs === null ? 0 : 1);
+      out.int(promptLogprobs === null ? -1 : promptLogprobs.length);
+      if (logprobs !== null) writeRow(out, logprobs);
+      if (promptLogprobs !== null) { for (const row of promptLogprobs) writeRow(out, row); }
+    }
+    return this.#bytes;
   }
-  return bytes;
 }
 
 /** Reads a result from exactly the bytes of {@linkcode encodeResult}; throws RangeError when they are malformed. */
@@ -144,27 +137,6 @@ function writeSampling(out: WireWriter, sampling: PlannedSampling): void {
   out.int(sampling.logprobs ?? NO_LOGPROBS);
 }
 
-function readSampling(input: WireReader): PlannedSampling {
-  const temperature = input.float();
-  const topP = input.float();
-  const minP = input.float();
-  const topK = input.int();
-  const seedLow = input.int() >>> 0;
-  const seedHigh = input.int() >>> 0;
-  const choice = input.int();
-  const logprobs = input.int();
-  return {
-    temperature,
-    topK,
-    topP,
-    minP,
-    seedLow,
-    seedHigh,
-    choice,
-    logprobs: logprobs === NO_LOGPROBS ? null : logprobs,
-  };
-}
-
 function writeRow(out: WireWriter, row: RowLogprobs): void {
   if (row.topIds.length !== row.topLogprobs.length) {
     throw new RangeError(
@@ -188,12 +160,13 @@ function readRow(input: WireReader): RowLogprobs {
   };
 }
 
-function resultBytes(result: StepResult): number {
+function resultBytes(sequences: readonly SequenceResult[]): number {
   let bytes = RESULT_HEADER_BYTES;
-  for (const { logprobs, promptLogprobs } of result.sequences) {
+  for (let i = 0; i < sequences.length; i++) {
+    const { logprobs, promptLogprobs } = sequences[i];
     bytes += SEQUENCE_RESULT_BYTES;
     if (logprobs !== null) bytes += rowBytes(logprobs);
-    for (const row of promptLogprobs ?? []) bytes += rowBytes(row);
+    if (promptLogprobs !== null) { for (const row of promptLogprobs) bytes += rowBytes(row); }
   }
   return bytes;
 }

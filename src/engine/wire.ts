@@ -22,6 +22,11 @@ export class WireWriter {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
+  /** Begins again at the start. */
+  rewind(): void {
+    this.#offset = 0;
+  }
+
   /** Bytes written so far. */
   get length(): number {
     return this.#offset;
@@ -66,16 +71,27 @@ export class WireWriter {
   }
 }
 
+/** No integers, which nobody can change. */
+const NO_INTS = new Int32Array(0);
+
 /** Reads what {@linkcode WireWriter} wrote. Counts are checked against what is left before allocation. */
 export class WireReader {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
+  #view: DataView;
+  #start = 0;
   #offset = 0;
+  #end = 0;
 
   /** Reads from the start of `bytes`. */
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#view = new DataView(bytes.buffer);
+    this.open(bytes);
+  }
+
+  /** Reads on from the start of `bytes`; leaves no garbage where they lie in the buffer of those before. */
+  open(bytes: Uint8Array): void {
+    if (this.#view.buffer !== bytes.buffer) this.#view = new DataView(bytes.buffer);
+    this.#start = this.#offset = bytes.byteOffset;
+    this.#end = bytes.byteOffset + bytes.byteLength;
   }
 
   /** Reads a signed 32-bit integer. */
@@ -91,7 +107,7 @@ export class WireReader {
   /** Reads a count of items that take at least `itemBytes` each, or -1 where `nullable`. */
   count(itemBytes: number, nullable = false): number {
     const count = this.int();
-    const left = this.#bytes.byteLength - this.#offset;
+    const left = this.#end - this.#offset;
     if (count < (nullable ? -1 : 0) || count * itemBytes > left) {
       throw new RangeError(
         `Cannot unpack a message as a count exceeds its ${left} bytes: ${count}`,
@@ -100,15 +116,22 @@ export class WireReader {
     return count;
   }
 
-  /** Reads integers that are not null. */
-  ints(): Int32Array {
-    return this.int32Elements(this.count(WORD_BYTES));
+  /** Reads integers that are not null, into `into` where it has their number. */
+  ints(into: Int32Array = NO_INTS): Int32Array {
+    return this.#intsInto(this.count(WORD_BYTES), into);
   }
 
-  /** Reads integers, or null. */
-  nullableInts(): Int32Array | null {
+  /** Reads integers, or null, into `into` where it has their number. */
+  nullableInts(into: Int32Array = NO_INTS): Int32Array | null {
     const count = this.count(WORD_BYTES, true);
-    return count < 0 ? null : this.int32Elements(count);
+    return count < 0 ? null : this.#intsInto(count, into);
+  }
+
+  #intsInto(count: number, into: Int32Array): Int32Array {
+    if (count === 0) return NO_INTS;
+    if (count !== into.length) return this.int32Elements(count);
+    for (let i = 0; i < count; i++) into[i] = this.int();
+    return into;
   }
 
   /** Reads `count` 32-bit integers into an array of their own. */
@@ -123,22 +146,22 @@ export class WireReader {
 
   /** Throws RangeError when bytes are left over. */
   end(): void {
-    const left = this.#bytes.byteLength - this.#offset;
+    const left = this.#end - this.#offset;
     if (left !== 0) throw new RangeError(`Cannot unpack a message as bytes are left over: ${left}`);
   }
 
   #copy(count: number): ArrayBuffer {
     const start = this.#advance(WORD_BYTES * count);
     const copy = new Uint8Array(WORD_BYTES * count);
-    copy.set(this.#bytes.subarray(start, this.#offset));
+    copy.set(new Uint8Array(this.#view.buffer, start, copy.byteLength));
     return copy.buffer;
   }
 
   #advance(count: number): number {
     const start = this.#offset;
-    if (start + count > this.#bytes.byteLength) {
+    if (start + count > this.#end) {
       throw new RangeError(
-        `Cannot unpack a message as it ends early: ${this.#bytes.byteLength} bytes`,
+        `Cannot unpack a message as it ends early: ${this.#end - this.#start} bytes`,
       );
     }
     this.#offset = start + count;

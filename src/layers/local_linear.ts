@@ -3,7 +3,12 @@
  * that one rank computes.
  * @module
  */
-import { isQuantized, type LinearWeight, type WeightPart } from "../tensor/linear_kernels.ts";
+import {
+  type GatedLinearOptions,
+  isQuantized,
+  type LinearWeight,
+  type WeightPart,
+} from "../tensor/linear_kernels.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import {
   type HostTensor,
@@ -77,8 +82,9 @@ export class LocalLinear implements Disposable {
   readonly #pieces: readonly Piece[];
   readonly #bias: Tensor | undefined;
   readonly #outFeatures: number;
-  // The same outputs arrive with every step: their column views are made once.
+  // The same outputs and scratch memory arrive with every step: what follows from them is made once.
   readonly #views = new WeakMap<Tensor, readonly Tensor[]>();
+  #gated: GatedLinearOptions | null = null;
 
   private constructor(context: LayerContext, pieces: readonly Piece[], bias: Tensor | undefined) {
     this.#context = context;
@@ -132,11 +138,18 @@ export class LocalLinear implements Disposable {
   forwardGated(out: Tensor, x: Tensor, rows: number, scratch: Tensor): void {
     const { device } = this.#context;
     if (this.#pieces.length === 1) {
-      const [{ weight, options: { bias } }] = this.#pieces;
-      return device.gatedLinear(out, x, weight, rows, { bias, scratch });
+      const { weight } = this.#pieces[0];
+      return device.gatedLinear(out, x, weight, rows, this.#gatedOptions(scratch));
     }
     this.forward(scratch, x, rows);
     device.siluAndMul(out, scratch, rows, this.#outFeatures / 2);
+  }
+
+  #gatedOptions(scratch: Tensor): GatedLinearOptions {
+    if (this.#gated?.scratch !== scratch) {
+      this.#gated = { bias: this.#pieces[0].options.bias, scratch };
+    }
+    return this.#gated;
   }
 
   #viewsOf(out: Tensor): readonly Tensor[] {

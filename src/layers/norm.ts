@@ -4,6 +4,7 @@
  */
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Device } from "../tensor/device.ts";
+import type { NormOptions } from "../tensor/norm_kernels.ts";
 import { type LayerContext, loadVector, vectorSlice } from "./weight_source.ts";
 
 /** Describes a norm of the checkpoint. */
@@ -34,18 +35,18 @@ export class RmsNorm implements Norm {
   readonly #device: Device;
   /** f32 `[size]`. */
   readonly weight: Tensor;
-  readonly #epsilon: number;
+  readonly #options: KeptNormOptions;
 
   /** Reads `<name>.weight`; it is whole on every rank. */
   constructor(context: LayerContext, config: NormConfig) {
     this.#device = context.device;
-    this.#epsilon = config.epsilon;
+    this.#options = new KeptNormOptions(config.epsilon);
     this.weight = normVector(context, `${config.name}.weight`, config.size);
   }
 
   /** See {@linkcode Norm.forward}. */
   forward(out: Tensor, x: Tensor, rows: number, residual?: Tensor): void {
-    this.#device.rmsNorm(out, x, this.weight, rows, { epsilon: this.#epsilon, residual });
+    this.#device.rmsNorm(out, x, this.weight, rows, this.#options.with(residual));
   }
 
   /** Frees the weight. */
@@ -63,19 +64,19 @@ export class LayerNorm implements Norm {
   readonly #device: Device;
   readonly #weight: Tensor;
   readonly #bias: Tensor;
-  readonly #epsilon: number;
+  readonly #options: KeptNormOptions;
 
   /** Reads `<name>.weight` and `<name>.bias`; they are whole on every rank. */
   constructor(context: LayerContext, config: NormConfig) {
     this.#device = context.device;
-    this.#epsilon = config.epsilon;
+    this.#options = new KeptNormOptions(config.epsilon);
     this.#weight = normVector(context, `${config.name}.weight`, config.size);
     this.#bias = normVector(context, `${config.name}.bias`, config.size);
   }
 
   /** See {@linkcode Norm.forward}. */
   forward(out: Tensor, x: Tensor, rows: number, residual?: Tensor): void {
-    const options = { epsilon: this.#epsilon, residual };
+    const options = this.#options.with(residual);
     this.#device.layerNorm(out, x, this.#weight, this.#bias, rows, options);
   }
 
@@ -83,6 +84,20 @@ export class LayerNorm implements Norm {
   [Symbol.dispose](): void {
     this.#weight[Symbol.dispose]();
     this.#bias[Symbol.dispose]();
+  }
+}
+
+/** A kernel's options: a norm has the same residual stream in every step. */
+class KeptNormOptions {
+  #options: NormOptions;
+
+  constructor(epsilon: number) {
+    this.#options = { epsilon };
+  }
+
+  with(residual: Tensor | undefined): NormOptions {
+    if (this.#options.residual !== residual) this.#options = { ...this.#options, residual };
+    return this.#options;
   }
 }
 

@@ -5,7 +5,7 @@
  * Parallelism" (arXiv 1909.08053), section 3.
  * @module
  */
-import type { LinearWeight } from "../tensor/linear_kernels.ts";
+import type { LinearOptions, LinearWeight } from "../tensor/linear_kernels.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { biasTensor, type LinearConfig, weightPart } from "./local_linear.ts";
 import { partition, type Shard } from "./partition.ts";
@@ -26,6 +26,7 @@ export class RowParallelLinear implements Disposable {
   readonly #context: LayerContext;
   readonly #weight: LinearWeight;
   readonly #bias: Tensor | null;
+  readonly #options: LinearOptions;
   readonly #scatterInput: boolean;
 
   /**
@@ -48,6 +49,7 @@ export class RowParallelLinear implements Disposable {
     this.#bias = config.bias
       ? loadVector(context, [vectorSlice(biasTensor(context, config), 0, config.outFeatures)])
       : null;
+    this.#options = { bias: parts === 1 ? this.#bias ?? undefined : undefined };
   }
 
   /** `out` `[rows, outFeatures]` contiguous, `x` `[rows, shard.count]` (whole with `scatterInput`). */
@@ -55,12 +57,10 @@ export class RowParallelLinear implements Disposable {
     const { device, tensorParallel } = this.#context;
     const { start, count } = this.shard;
     const input = this.#scatterInput ? x.columns(start, count) : x;
-    const alone = tensorParallel.size === 1;
-    const bias = this.#bias ?? undefined;
-    device.linear(out, input, this.#weight, rows, { bias: alone ? bias : undefined });
-    if (alone) return;
+    device.linear(out, input, this.#weight, rows, this.#options);
+    if (tensorParallel.size === 1) return;
     tensorParallel.allReduce(out.address, rows * this.outFeatures);
-    if (bias) device.addBias(out, bias, rows);
+    if (this.#bias) device.addBias(out, this.#bias, rows);
   }
 
   /** Frees the weight. */

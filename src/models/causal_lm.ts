@@ -101,15 +101,15 @@ export class CausalLm implements Disposable {
     this.#attentionBuffers = { qkv: rows(widths.qkv), context: rows(widths.context) };
     this.vocab = parts.head?.shard ?? null;
     if (this.vocab) {
-      const { paddedCount } = this.vocab;
+      const { count, paddedCount } = this.vocab;
       const shape = [maxLogitRows, hiddenSize];
       this.#selected = Tensor.allocate(device, { shape });
       this.#selectedNormed = Tensor.allocate(device, { shape, dtype: activationDtype });
       this.logits = Tensor.allocate(device, { shape: [maxLogitRows, paddedCount] });
       // The head leaves the padding alone, so it stays -Infinity: never drawn, no part of any sum.
-      const padding = new Float32Array(paddedCount).fill(-Infinity);
+      const padding = new Float32Array(paddedCount - count).fill(-Infinity);
       for (let row = 0; row < maxLogitRows; row++) {
-        device.upload(this.logits.address + BigInt(row * padding.byteLength), padding);
+        device.upload(this.logits.address + BigInt(4 * (row * paddedCount + count)), padding);
       }
     }
   }
@@ -143,16 +143,17 @@ export class CausalLm implements Disposable {
     const { device, hiddenSize } = this.#options;
     const { embedding, layers } = this.#parts;
     const { tokens } = batch;
-    const [residual, normed, delta] = [this.#residual, this.#normed, this.#delta];
+    const residual = this.#residual, normed = this.#normed, delta = this.#delta;
     embedding?.forward(residual, batch);
-    layers.forEach((layer, index) => {
+    for (let index = 0; index < layers.length; index++) {
+      const layer = layers[index];
       // Each block's output is added to the residual stream by the norm that follows it.
       if (index === 0) layer.inputNorm.forward(normed, residual, tokens);
       else layer.inputNorm.forward(normed, delta, tokens, residual);
       layer.attention.forward(delta, normed, batch, this.#attentionBuffers);
       layer.postAttentionNorm.forward(normed, delta, tokens, residual);
       layer.mlp.forward(delta, normed, tokens);
-    });
+    }
     device.add(residual, residual, delta, tokens * hiddenSize);
   }
 

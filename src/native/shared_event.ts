@@ -3,6 +3,7 @@
  * @module
  */
 import { type CommunicationLibrary, STATUS } from "./communication.ts";
+import { KeptBigInt } from "./kept_bigint.ts";
 import type { AbortFlag } from "./shared_memory.ts";
 
 /** What ends a wait early, and how it is spent. */
@@ -19,6 +20,7 @@ export class SharedEvent {
   readonly #address: bigint;
   readonly #abortAddress: bigint;
   readonly #spin: bigint;
+  readonly #timeout = new KeptBigInt();
 
   /** The event at `address` in a region that outlives it. */
   constructor(library: CommunicationLibrary, address: bigint, options: SharedEventOptions) {
@@ -40,7 +42,7 @@ export class SharedEvent {
 
   /** Blocks until the number has reached `target`. */
   wait(target: number, timeoutMs: number): "reached" | "timed-out" | "aborted" {
-    const timeout = BigInt(Math.round(timeoutMs * 1e6));
+    const timeout = this.#timeout.of(Math.round(timeoutMs * 1e6));
     const status = this.#library.symbols
       .weft_event_wait(this.#address, target, timeout, this.#abortAddress, this.#spin);
     if (status === 0) return "reached";

@@ -75,6 +75,8 @@ export interface QuantizedMatrix {
   readonly firstColumn: number;
   /** Input features of the slice. */
   readonly columns: number;
+  /** Whether the elements lie in a mapped file, as in {@linkcode HostMatrix}. */
+  readonly mapped?: boolean;
 }
 
 /** A part of a weight, in host memory. */
@@ -132,6 +134,14 @@ export interface LinearOptions {
   readonly activation?: "gelu";
 }
 
+/** Options of {@linkcode LinearKernels.gatedLinear}. */
+export interface GatedLinearOptions {
+  /** `f32 [2 * size]`, added once. */
+  readonly bias?: Tensor;
+  /** `[rows, 2 * size]`; may be written. */
+  readonly scratch: Tensor;
+}
+
 /** Weights as the device keeps them, and products with them. */
 export interface LinearKernels {
   /**
@@ -160,14 +170,14 @@ export interface LinearKernels {
   /**
    * The first half of a gated feed-forward layer: `out[t, i] = silu(g[t, i]) * u[t, i]` where
    * `[g, u] = x weight^T (+ bias)`: `weight` `[2 * size, inFeatures]` holds the gate's rows, then the
-   * up projection's. `scratch` `[rows, 2 * size]` may be written.
+   * up projection's.
    */
   gatedLinear(
     out: Tensor,
     x: Tensor,
     weight: LinearWeight,
     rows: number,
-    options: { readonly bias?: Tensor; readonly scratch: Tensor },
+    options: GatedLinearOptions,
   ): void;
 }
 
@@ -194,8 +204,9 @@ export function checkedLinearKernels(kernels: LinearKernels): LinearKernels {
     },
 
     linear(out, x, weight, rows, options) {
-      const bias = options?.bias;
-      checkProduct("linear", { out, x, bias }, weight, rows, weight.outFeatures);
+      checkActivations("linear", "out", out, rows, weight.outFeatures);
+      checkActivations("linear", "x", x, rows, weight.inFeatures);
+      checkBias("linear", options?.bias, weight);
       kernels.linear(out, x, weight, rows, options);
     },
 
@@ -207,7 +218,9 @@ export function checkedLinearKernels(kernels: LinearKernels): LinearKernels {
           `Cannot run gatedLinear as the weight must hold two matrices of one size: it has ${outFeatures} rows`,
         );
       }
-      checkProduct("gatedLinear", { out, x, bias }, weight, rows, outFeatures / 2);
+      checkActivations("gatedLinear", "out", out, rows, outFeatures / 2);
+      checkActivations("gatedLinear", "x", x, rows, weight.inFeatures);
+      checkBias("gatedLinear", bias, weight);
       checkMatrix("gatedLinear", "scratch", scratch, rows, outFeatures, out.dtype);
       kernels.gatedLinear(out, x, weight, rows, options);
     },
@@ -222,16 +235,7 @@ export function weightDtype(dtype: DType): WeightDType {
   return dtype;
 }
 
-function checkProduct(
-  kernel: string,
-  tensors: { out: Tensor; x: Tensor; bias: Tensor | undefined },
-  weight: LinearWeight,
-  rows: number,
-  outputs: number,
-): void {
-  const { out, x, bias } = tensors;
-  checkActivations(kernel, "out", out, rows, outputs);
-  checkActivations(kernel, "x", x, rows, weight.inFeatures);
+function checkBias(kernel: string, bias: Tensor | undefined, weight: LinearWeight): void {
   if (bias !== undefined) checkVector(kernel, "bias", bias, weight.outFeatures);
 }
 

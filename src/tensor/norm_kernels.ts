@@ -5,6 +5,14 @@
 import { checkActivations, checkMatrix, checkVector } from "./kernel_arguments.ts";
 import type { Tensor } from "./tensor.ts";
 
+/** Options of a norm. */
+export interface NormOptions {
+  /** Added to the mean square or variance. */
+  readonly epsilon: number;
+  /** f32, to which `x` is added first. */
+  readonly residual?: Tensor;
+}
+
 /** Normalisation, each row by itself. `x` and `residual` are f32, `out` of the activations' type. */
 export interface NormKernels {
   /** `out = x / rms(x) * weight`; with `residual`, first `residual += x`, then the norm of residual. */
@@ -13,7 +21,7 @@ export interface NormKernels {
     x: Tensor,
     weight: Tensor,
     rows: number,
-    options: { epsilon: number; residual?: Tensor },
+    options: NormOptions,
   ): void;
 
   /** `out = (x - mean) / sqrt(var + eps) * weight + bias`; `residual` as in {@linkcode rmsNorm}. */
@@ -23,7 +31,7 @@ export interface NormKernels {
     weight: Tensor,
     bias: Tensor,
     rows: number,
-    options: { epsilon: number; residual?: Tensor },
+    options: NormOptions,
   ): void;
 }
 
@@ -31,13 +39,13 @@ export interface NormKernels {
 export function checkedNormKernels(kernels: NormKernels): NormKernels {
   return {
     rmsNorm(out, x, weight, rows, options) {
-      checkNorm("rmsNorm", { out, x, weight, residual: options.residual }, rows);
+      checkNorm("rmsNorm", out, x, weight, rows, options.residual);
       kernels.rmsNorm(out, x, weight, rows, options);
     },
 
     layerNorm(out, x, weight, bias, rows, options) {
       checkVector("layerNorm", "bias", bias, weight.size);
-      checkNorm("layerNorm", { out, x, weight, residual: options.residual }, rows);
+      checkNorm("layerNorm", out, x, weight, rows, options.residual);
       kernels.layerNorm(out, x, weight, bias, rows, options);
     },
   };
@@ -45,10 +53,12 @@ export function checkedNormKernels(kernels: NormKernels): NormKernels {
 
 function checkNorm(
   kernel: string,
-  tensors: { out: Tensor; x: Tensor; weight: Tensor; residual: Tensor | undefined },
+  out: Tensor,
+  x: Tensor,
+  weight: Tensor,
   rows: number,
+  residual: Tensor | undefined,
 ): void {
-  const { out, x, weight, residual } = tensors;
   const { size } = weight;
   checkVector(kernel, "weight", weight, size);
   checkActivations(kernel, "out", out, rows, size);

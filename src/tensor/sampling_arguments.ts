@@ -9,6 +9,7 @@ const MAX_BLOCKS = 64;
 const HISTOGRAM_BINS = 256;
 // Vectors of a row are numbered in f32 lanes, which count to 2^24.
 const MAX_VOCABULARY = 2 ** 28;
+const VOCABULARY_SIZES = { minimum: 1, maximum: MAX_VOCABULARY } as const;
 
 /** `kernels` behind checks: each throws RangeError for sizes, types and shapes that do not fit. */
 export function checkedSamplingKernels(kernels: SamplingKernels): SamplingKernels {
@@ -117,7 +118,7 @@ export function checkedSamplingKernels(kernels: SamplingKernels): SamplingKernel
 }
 
 function checkShard(kernel: string, size: number, firstId: number): void {
-  checkRange(kernel, "size", size, { minimum: 1, maximum: MAX_VOCABULARY });
+  checkRange(kernel, "size", size, VOCABULARY_SIZES);
   checkCount(kernel, "firstId", firstId);
   checkCount(kernel, "firstId + size", firstId + size);
 }

@@ -133,13 +133,13 @@ Deno.test("tokens whose place on the board was taken are not handed out", async 
   await using channel = HostChannel.create(SIZES);
   using rank = RankChannel.open(channel.handle, { rank: 0 });
   for (let step = 0; step <= 4; step++) {
-    rank.postTokens(step, { slots: [1], ids: [step], count: 1 });
+    rank.postTokens(step, [{ slot: 1, token: step }]);
   }
   assertEquals(rank.waitTokens(4, 0)[1], 4);
   assertEquals(rank.waitTokens(3, 0)[1], 3);
   assertThrows(() => rank.waitTokens(0, 0), RangeError, "step 4 has taken its place");
   assertThrows(
-    () => rank.postTokens(5, { slots: [4], ids: [1], count: 1 }),
+    () => rank.postTokens(5, [{ slot: 4, token: 1 }]),
     RangeError,
     "4 slots: 4",
   );

@@ -54,13 +54,14 @@ export class BlockTables implements Disposable {
    */
   extend(
     { slot, firstNewBlock, newBlocks }: PlannedSequence,
-    update: { readonly blocks: Int32Array; readonly places: Int32Array; readonly offset: number },
+    noted: { readonly newBlocks: Int32Array; readonly newBlockPlaces: Int32Array },
+    offset: number,
   ): number {
     const first = slot * this.#maxBlocks + firstNewBlock;
     for (let i = 0; i < newBlocks.length; i++) {
       this.#host[first + i] = newBlocks[i];
-      update.blocks[update.offset + i] = newBlocks[i];
-      update.places[update.offset + i] = first + i;
+      noted.newBlocks[offset + i] = newBlocks[i];
+      noted.newBlockPlaces[offset + i] = first + i;
     }
     return newBlocks.length;
   }

@@ -3,6 +3,7 @@
  * @module
  */
 import type { SampleRow } from "../sampler/sample_row.ts";
+import type { Samples } from "../sampler/samples_landing.ts";
 import type { PlannedSequence, RowLogprobs, SequenceResult } from "../step_plan.ts";
 
 /** A row of logits with where its answer belongs. */
@@ -13,72 +14,100 @@ export interface LogitRow extends SampleRow {
   readonly sequence: number;
 }
 
-/** What was drawn for each of some rows. */
-export interface RowAnswers {
-  /** The rows. */
-  readonly rows: readonly LogitRow[];
-  /** Drawn token of each row. */
-  readonly tokens: ArrayLike<number>;
-  /** Log-probabilities of each row, null where none were asked for. */
-  readonly logprobs: readonly (RowLogprobs | null)[];
-}
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
-/** Rows of logits that a step needs: prompt tokens with targets, and each sequence's next token. */
-export function logitRows(sequences: readonly PlannedSequence[]): LogitRow[] {
-  const rows: LogitRow[] = [];
-  let firstToken = 0;
-  sequences.forEach((planned, sequence) => {
-    const { promptTargets, promptLogprobs, sampling, startPosition, numTokens } = planned;
-    for (let i = 0; promptTargets && i < promptTargets.length; i++) {
-      rows.push({
-        token: firstToken + i,
-        sequence,
-        sampling: null,
-        position: startPosition + i + 1,
-        target: promptTargets[i],
-        logprobs: promptLogprobs,
-      });
-    }
-    if (sampling) {
-      rows.push({
-        token: firstToken + numTokens - 1,
-        sequence,
-        sampling,
-        position: startPosition + numTokens,
-        target: -1,
-        logprobs: sampling.logprobs,
-      });
-    }
-    firstToken += numTokens;
-  });
-  return rows;
-}
+/** Rows of one plan at a time, in the same objects each time. */
+export class LogitRows {
+  readonly #known: Mutable<LogitRow>[] = [];
+  readonly #rows: Mutable<LogitRow>[] = [];
+  #count = 0;
 
-/** What every sequence of a plan got, in the plan's order. */
-export function sequenceResults(
-  sequences: readonly PlannedSequence[],
-  answers: readonly RowAnswers[],
-): SequenceResult[] {
-  const tokens = sequences.map(() => -1);
-  const drawnLogprobs: (RowLogprobs | null)[] = sequences.map(() => null);
-  const promptLogprobs: (RowLogprobs[] | null)[] = sequences.map(
-    ({ promptTargets }) => promptTargets ? [] : null,
-  );
-  for (const { rows, ...answer } of answers) {
-    rows.forEach(({ sampling, sequence }, i) => {
-      const logprobs = answer.logprobs[i];
-      if (sampling) {
-        tokens[sequence] = answer.tokens[i];
-        drawnLogprobs[sequence] = logprobs;
-      } else if (logprobs) {
-        promptLogprobs[sequence]?.push(logprobs);
+  /**
+   * The rows that a step needs: prompt tokens with targets, and each sequence's next token. They stay as they
+   * are until the next call.
+   */
+  of(sequences: readonly PlannedSequence[]): readonly LogitRow[] {
+    this.#count = 0;
+    let firstToken = 0;
+    for (let index = 0; index < sequences.length; index++) {
+      const { promptTargets, promptLogprobs, sampling, startPosition, numTokens } =
+        sequences[index];
+      for (let i = 0; promptTargets && i < promptTargets.length; i++) {
+        const row = this.#add(index, firstToken + i);
+        row.sampling = null;
+        row.position = startPosition + i + 1;
+        row.target = promptTargets[i];
+        row.logprobs = promptLogprobs;
       }
-    });
+      if (sampling) {
+        const row = this.#add(index, firstToken + numTokens - 1);
+        row.sampling = sampling;
+        row.position = startPosition + numTokens;
+        row.target = -1;
+        row.logprobs = sampling.logprobs;
+      }
+      firstToken += numTokens;
+    }
+    while (this.#rows.length > this.#count) this.#rows.pop();
+    return this.#rows;
   }
-  return sequences.map(({ slot }, index) => ({
-    slot,
-    token: tokens[index],
-    logprobs: drawnLogprobs[index],
-    promptLogprobs: promptLogprobs[index],
-  }));
+
+  #add(sequence: number, token: number): Mutable<LogitRow> {
+    const place = this.#count++;
+    if (place === this.#known.length) this.#known.push(emptyRow());
+    const row = this.#known[place];
+    if (place === this.#rows.length) this.#rows.push(row);
+    row.sequence = sequence;
+    row.token = token;
+    return row;
+  }
+}
+
+function emptyRow(): Mutable<LogitRow> {
+  return { token: 0, sequence: 0, sampling: null, position: 0, target: 0, logprobs: null };
+}
+
+/** What the sequences of one plan at a time get, in the same objects each time. */
+export class SequenceResults {
+  readonly #known: Mutable<SequenceResult>[] = [];
+  readonly #results: Mutable<SequenceResult>[] = [];
+  readonly #promptLogprobs: (RowLogprobs[] | null)[] = [];
+
+  /** In the plan's order; they stay as they are until the next {@linkcode begin}. */
+  get all(): readonly SequenceResult[] {
+    return this.#results;
+  }
+
+  /** Forgets those before: nothing has been drawn for these. */
+  begin(sequences: readonly PlannedSequence[]): void {
+    while (this.#results.length > sequences.length) this.#results.pop();
+    for (let index = 0; index < sequences.length; index++) {
+      if (index === this.#known.length) this.#known.push(emptyResult());
+      const result = this.#known[index];
+      if (index === this.#results.length) this.#results.push(result);
+      result.slot = sequences[index].slot;
+      result.token = -1;
+      result.logprobs = null;
+      this.#promptLogprobs[index] = sequences[index].promptTargets ? [] : null;
+      result.promptLogprobs = this.#promptLogprobs[index];
+    }
+  }
+
+  /** Takes what was drawn for `rows` from `first` on. */
+  accept(rows: readonly LogitRow[], first: number, { tokens, logprobs }: Samples): void {
+    for (let i = 0; i < tokens.length; i++) {
+      const { target, sequence } = rows[first + i];
+      const answer = logprobs[i];
+      if (target < 0) {
+        this.#results[sequence].token = tokens[i];
+        this.#results[sequence].logprobs = answer;
+      } else if (answer) {
+        this.#promptLogprobs[sequence]?.push(answer);
+      }
+    }
+  }
+}
+
+function emptyResult(): Mutable<SequenceResult> {
+  return { slot: 0, token: -1, logprobs: null, promptLogprobs: null };
 }

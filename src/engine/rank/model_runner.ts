@@ -7,13 +7,14 @@ import type { Device } from "../../tensor/device.ts";
 import { Tensor } from "../../tensor/tensor.ts";
 import { BlockTables } from "./block_tables.ts";
 import { bucketOf, decodeBuckets } from "./decode_buckets.ts";
-import { type LogitRow, logitRows, sequenceResults } from "./logit_rows.ts";
+import type { LogitRow } from "./logit_rows.ts";
 import { RecordedWork } from "./recorded_work.ts";
+import { type PendingStep, RunningStep } from "./running_step.ts";
 import type { Sampler } from "../sampler/sampler.ts";
 import { StepArena, type StepCounts } from "./step_arena.ts";
 import { type DrawnTokens, StepBatch } from "./step_batch.ts";
-import type { PlannedSequence, SequenceResult, StepPlan } from "../step_plan.ts";
-import { type SampledRows, StepSampler } from "./step_sampler.ts";
+import type { PlannedSequence, StepPlan } from "../step_plan.ts";
+import { StepSampler } from "./step_sampler.ts";
 
 /** Options of {@linkcode ModelRunner}. */
 export interface ModelRunnerOptions {
@@ -36,19 +37,6 @@ export interface ModelRunnerOptions {
   readonly maxNumBatchedTokens: number;
   /** Positions that a sequence may take. */
   readonly maxModelLen: number;
-}
-
-/** A step whose work has been queued. */
-export interface PendingStep {
-  /** Number of the step. */
-  readonly step: number;
-  /** Whether {@linkcode finish} returns without waiting; throws when the work has failed. */
-  isReady(): boolean;
-  /**
-   * On the last stage what every sequence got, else null. Waits under the device's deadline. Called
-   * once, and in the order of the steps.
-   */
-  finish(): SequenceResult[] | null;
 }
 
 /** Decode steps of one size. */
@@ -74,6 +62,7 @@ export class ModelRunner implements Disposable {
   readonly #sampler: StepSampler | null;
   readonly #buckets: readonly number[];
   readonly #decodeBatches = new Map<number, DecodeBatch>();
+  readonly #freeSteps: RunningStep[] = [];
 
   /** Allocates the batch buffers; {@linkcode allocateCache} must follow. */
   constructor(options: ModelRunnerOptions) {
@@ -114,52 +103,48 @@ export class ModelRunner implements Disposable {
     device.synchronize();
   }
 
-  /** Queues a plan's work. Plans are started in the order of their steps. */
-  start({ step, sequences }: StepPlan): PendingStep {
-    const { sampler, record } = this.#options;
-    const rows = sampler ? logitRows(sequences) : [];
+  /** Queues a plan's work; the plan is not looked at later. Plans are started in the order of their steps. */
+  start(plan: StepPlan): PendingStep {
+    const { record } = this.#options;
+    const { sequences } = plan;
+    const step = this.#freeSteps.pop() ?? this.#newStep();
+    step.begin(plan);
+    const { rows } = step;
     const decode = isDecode(sequences) ? this.#decodeBatch(sequences.length) : null;
     const batch = decode?.batch ?? this.#batch(countsOf(sequences, rows));
     batch.write(sequences, rows);
     const recorded = record ? decode : null;
-    const rowsToSample = recorded && rows.length > 0 ? batch.layout.counts.rows : rows.length;
-    const sampled = this.#run(batch, { rows, rowsToSample, recorded });
-    return {
-      step,
-      isReady: () => sampled.every(({ samples }) => samples.isReady()),
-      finish: () => {
-        if (!sampler) return null;
-        const answers = sampled.map(({ rows, samples }) => ({ rows, ...samples.read() }));
-        return sequenceResults(sequences, answers);
-      },
-    };
+    step.rowsToSample = recorded && rows.length > 0 ? batch.layout.counts.rows : rows.length;
+    this.#run(step, batch, recorded);
+    return step;
   }
 
   /** Runs a batch of padding alone. */
   #pad(batch: StepBatch, rowsToSample: number, recorded: DecodeBatch | null): void {
-    batch.write([], []);
-    const sampled = this.#run(batch, { rows: [], rowsToSample, recorded });
-    for (const { samples } of sampled) samples.read();
+    const step = this.#newStep();
+    batch.write([], step.rows);
+    step.rowsToSample = rowsToSample;
+    this.#run(step, batch, recorded);
+    step.finish();
   }
 
-  #run(
-    batch: StepBatch,
-    options: {
-      readonly rows: readonly LogitRow[];
-      readonly rowsToSample: number;
-      readonly recorded: DecodeBatch | null;
-    },
-  ): SampledRows[] {
+  #newStep(): RunningStep {
+    return new RunningStep({
+      samples: this.#options.sampler !== null,
+      onFinished: (step) => this.#freeSteps.push(step),
+    });
+  }
+
+  /** Computes a written batch and samples the rows of the step. */
+  #run(step: RunningStep, batch: StepBatch, recorded: DecodeBatch | null): void {
     const { model } = this.#options;
-    const { rows, rowsToSample, recorded } = options;
     const { tokens } = batch.layout.counts;
-    const work = { count: rowsToSample, recorded: recorded?.sampling ?? null };
-    const draw = this.#sampler?.prepare(batch, rows, work);
+    this.#sampler?.prepare(step);
     model.receive(tokens);
     if (recorded) recorded.forward.run();
     else this.#forward(batch);
     model.send(tokens);
-    return draw?.() ?? [];
+    this.#sampler?.draw(step, batch, recorded && recorded.sampling);
   }
 
   #forward({ forward, layout }: StepBatch): void {
@@ -187,10 +172,12 @@ export class ModelRunner implements Disposable {
 
   /** The batch of decode steps of `count` sequences; each size is laid out once. */
   #decodeBatch(count: number): DecodeBatch {
-    const { device, record } = this.#options;
-    const size = record ? bucketOf(count, this.#buckets) : count;
-    const known = this.#decodeBatches.get(size);
-    if (known) return known;
+    const size = this.#options.record ? bucketOf(count, this.#buckets) : count;
+    return this.#decodeBatches.get(size) ?? this.#addDecodeBatch(size);
+  }
+
+  #addDecodeBatch(size: number): DecodeBatch {
+    const { device } = this.#options;
     const batch = this.#batch({ tokens: size, sequences: size, rows: size, tableEntries: size });
     const forward = new RecordedWork(device, () => this.#forward(batch));
     const made = { batch, forward, sampling: new Map<string, RecordedWork>() };
@@ -220,9 +207,11 @@ export class ModelRunner implements Disposable {
 
 /** Whether each sequence computes the one token after those it has, and nothing else is asked. */
 function isDecode(sequences: readonly PlannedSequence[]): boolean {
-  return sequences.every(({ numTokens, promptTargets, newBlocks }) =>
-    numTokens === 1 && promptTargets === null && newBlocks.length <= 1
-  );
+  for (let index = 0; index < sequences.length; index++) {
+    const { numTokens, promptTargets, newBlocks } = sequences[index];
+    if (numTokens !== 1 || promptTargets !== null || newBlocks.length > 1) return false;
+  }
+  return true;
 }
 
 function countsOf(sequences: readonly PlannedSequence[], rows: readonly LogitRow[]): StepCounts {

@@ -4,8 +4,10 @@
  */
 import type { RankChannel } from "../../distributed/rank_channel.ts";
 import { DeviceTimeoutError } from "../../tensor/errors.ts";
-import type { ModelRunner, PendingStep } from "./model_runner.ts";
-import { decodePlan, encodeResult } from "../step_codec.ts";
+import type { ModelRunner } from "./model_runner.ts";
+import type { PendingStep } from "./running_step.ts";
+import { PlanDecoder } from "../plan_decoder.ts";
+import { ResultEncoder } from "../step_codec.ts";
 import type { SequenceResult, StepPlan } from "../step_plan.ts";
 
 /** Options of {@linkcode RankLoop}. */
@@ -33,9 +35,11 @@ const BUSY_WAIT_MS = 0.02;
  */
 export class RankLoop {
   readonly #options: RankLoopOptions;
+  readonly #plans = new PlanDecoder();
+  readonly #results = new ResultEncoder();
   readonly #pending: PendingStep[] = [];
-  /** When the oldest pending step became the oldest, by `performance.now`. */
-  #waitingSince = 0;
+  /** When the oldest pending step was first waited for, by `performance.now`; null when it was not. */
+  #waitingSince: number | null = null;
 
   /** The loop of one rank. */
   constructor(options: RankLoopOptions) {
@@ -45,8 +49,7 @@ export class RankLoop {
   /** Runs until the leader publishes an empty plan, and then until every step has been reported. */
   run(): void {
     for (let plan = this.#next(); plan !== null; plan = this.#next()) {
-      const pending = this.#options.runner.start(plan);
-      if (this.#pending.push(pending) === 1) this.#waitingSince = performance.now();
+      this.#pending.push(this.#options.runner.start(plan));
     }
     while (this.#pending.length > 0) this.#finishOldest();
   }
@@ -59,31 +62,30 @@ export class RankLoop {
       const busy = this.#pending.length > 0;
       if (busy) this.#checkDeadline();
       const bytes = channel.readNext(busy ? BUSY_WAIT_MS : IDLE_WAIT_MS);
-      if (bytes !== null) return bytes.byteLength === 0 ? null : decodePlan(bytes);
+      if (bytes !== null) return bytes.byteLength === 0 ? null : this.#plans.decode(bytes);
     }
   }
 
   #checkDeadline(): void {
     const { timeoutMs } = this.#options;
+    this.#waitingSince ??= performance.now();
     if (performance.now() - this.#waitingSince <= timeoutMs) return;
     throw new DeviceTimeoutError(`step ${this.#pending[0].step}`, timeoutMs);
   }
 
   #finishOldest(): void {
-    const oldest = this.#pending.shift()!;
+    const oldest = this.#pending[0];
+    // Unlike shift(), this keeps the array's memory for the next step.
+    this.#pending.copyWithin(0, 1).pop();
     const results = oldest.finish();
     if (results && this.#options.reports) this.#report(oldest.step, results);
-    this.#waitingSince = performance.now();
+    this.#waitingSince = null;
   }
 
   /** The tokens first, for the ranks that wait for them; then the whole result for the leader. */
   #report(step: number, sequences: readonly SequenceResult[]): void {
     const { channel, timeoutMs } = this.#options;
-    channel.postTokens(step, {
-      slots: sequences.map(({ slot }) => slot),
-      ids: sequences.map(({ token }) => token),
-      count: sequences.length,
-    });
-    channel.sendResult(encodeResult({ step, sequences }), timeoutMs);
+    channel.postTokens(step, sequences);
+    channel.sendResult(this.#results.encode(step, sequences), timeoutMs);
   }
 }

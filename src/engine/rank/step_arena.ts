@@ -99,9 +99,9 @@ export class StepArena implements Disposable {
     };
   }
 
-  /** Copies the host arrays of a layout to the device, in the order of the kernels. */
-  upload(layout: StepLayout, options: { readonly newBlocks: boolean }): void {
-    this.#memory.upload(options.newBlocks ? layout.whole : layout.withoutBlocks);
+  /** Copies host arrays of a layout, {@linkcode StepLayout.whole} or a part, to the device in the order of the kernels. */
+  upload(integers: Int32Array): void {
+    this.#memory.upload(integers);
   }
 
   /** Frees the device memory. */

@@ -63,22 +63,22 @@ export class StepBatch {
   /** Writes a plan's sequences and rows of logits, pads the rest, and copies it all to the device. */
   write(sequences: readonly PlannedSequence[], rows: readonly LogitRow[]): void {
     const { arena, layout, tables } = this.#options;
-    const { queryStarts, contextStarts, tableRows, newBlocks, newBlockPlaces } = layout.host;
-    const update = { blocks: newBlocks, places: newBlockPlaces, offset: 0 };
-    let tokens = 0;
-    sequences.forEach((sequence, index) => {
-      update.offset += tables.extend(sequence, update);
+    const { queryStarts, contextStarts, tableRows } = layout.host;
+    let tokens = 0, numNewBlocks = 0;
+    for (let index = 0; index < sequences.length; index++) {
+      const sequence = sequences[index];
+      numNewBlocks += tables.extend(sequence, layout.host, numNewBlocks);
       queryStarts[index] = tokens;
       contextStarts[index] = sequence.startPosition;
       tableRows[index] = sequence.slot;
       this.#writeTokens(sequence, tokens);
       tokens += sequence.numTokens;
-    });
+    }
     this.#pad(sequences.length, tokens);
     this.#writeRows(sequences, rows);
-    arena.upload(layout, { newBlocks: update.offset > 0 });
-    if (update.offset > 0) {
-      tables.apply(layout.device.newBlocks, layout.device.newBlockPlaces, update.offset);
+    arena.upload(numNewBlocks > 0 ? layout.whole : layout.withoutBlocks);
+    if (numNewBlocks > 0) {
+      tables.apply(layout.device.newBlocks, layout.device.newBlockPlaces, numNewBlocks);
     }
   }
 
@@ -121,10 +121,11 @@ export class StepBatch {
 
   #writeRows(sequences: readonly PlannedSequence[], rows: readonly LogitRow[]): void {
     const { logitIndex, drawnSlots } = this.#options.layout.host;
-    rows.forEach(({ token, sequence, sampling }, row) => {
+    for (let row = 0; row < rows.length; row++) {
+      const { token, sequence, sampling } = rows[row];
       logitIndex[row] = token;
       drawnSlots[row] = sampling ? sequences[sequence].slot : -1;
-    });
+    }
     logitIndex.fill(0, rows.length);
     drawnSlots.fill(-1, rows.length);
   }

@@ -5,10 +5,10 @@
 import type { CausalLm } from "../../models/causal_lm.ts";
 import type { Device } from "../../tensor/device.ts";
 import { Tensor } from "../../tensor/tensor.ts";
-import type { LogitRow } from "./logit_rows.ts";
 import { RecordedWork } from "./recorded_work.ts";
 import type { Sampler } from "../sampler/sampler.ts";
-import type { PendingSamples } from "../sampler/sampling_results.ts";
+import type { SamplingWork } from "../sampler/sample_row.ts";
+import type { RunningStep } from "./running_step.ts";
 import type { StepBatch } from "./step_batch.ts";
 
 /** Options of {@linkcode StepSampler}. */
@@ -23,18 +23,11 @@ export interface StepSamplerOptions {
   readonly slotTokens: Tensor | null;
 }
 
-/** Rows of logits that are sampled at once. */
-export interface SampledRows {
-  /** The rows. */
-  readonly rows: readonly LogitRow[];
-  /** What is drawn for them. */
-  readonly samples: PendingSamples;
-}
-
 /** Computes rows of logits, as many at once as there is memory for, and draws from them. */
 export class StepSampler {
   readonly #options: StepSamplerOptions;
   readonly #rowsAtOnce: number;
+  #work: SamplingWork | null = null;
 
   /** Draws from the logits of a last stage. */
   constructor(options: StepSamplerOptions) {
@@ -48,57 +41,56 @@ export class StepSampler {
   }
 
   /**
-   * Uploads what `rows`, padded to `count`, ask for, ahead of the model's work: nothing comes between that
-   * and the draws, which the function that is returned queues. `recorded` keeps the work of batches of
-   * this size, if it is to be recorded.
+   * Uploads what the rows of a step ask for, ahead of the model's work: nothing comes between that and
+   * {@linkcode draw}, which follows.
    */
-  prepare(
-    batch: StepBatch,
-    rows: readonly LogitRow[],
-    options: { readonly count: number; readonly recorded: Map<string, RecordedWork> | null },
-  ): () => SampledRows[] {
-    const parts: (() => SampledRows)[] = [];
-    for (let start = 0; start < options.count; start += this.#rowsAtOnce) {
-      const count = Math.min(this.#rowsAtOnce, options.count - start);
-      const part = rows.slice(start, start + count);
-      const recorded = count === options.count ? options.recorded : null;
-      const prepare = () => this.#preparePart(batch, part, { start, count, recorded });
-      // Later parts take the place of earlier ones: those must have been drawn.
-      parts.push(start === 0 ? prepare() : () => prepare()());
-    }
-    return () => parts.map((draw) => draw());
+  prepare(step: RunningStep): void {
+    if (step.rowsToSample > 0) this.#work = this.#prepare(step, 0);
   }
 
-  #preparePart(
-    batch: StepBatch,
-    rows: readonly LogitRow[],
-    options: {
-      readonly start: number;
-      readonly count: number;
-      readonly recorded: Map<string, RecordedWork> | null;
-    },
-  ): () => SampledRows {
-    const { device, model, sampler, slotTokens } = this.#options;
-    const { start, count, recorded } = options;
-    const logitIndex = tail(device, batch.layout.device.logitIndex, start);
-    const drawnSlots = tail(device, batch.layout.device.drawnSlots, start);
-    const work = sampler.prepare(rows, count);
-    const draw = () => {
-      model.computeLogits(logitIndex, count);
-      sampler.run(work);
-      if (slotTokens) device.scatterTokens(slotTokens, sampler.tokens, drawnSlots, count);
-    };
-    return () => {
+  /**
+   * Queues the draws from what the model computed of `batch`, and adds them to the step. `recorded` keeps
+   * the work of batches of this size, if it is to be recorded.
+   */
+  draw(step: RunningStep, batch: StepBatch, recorded: Map<string, RecordedWork> | null): void {
+    const { rowsToSample } = step;
+    for (let start = 0; start < rowsToSample; start += this.#rowsAtOnce) {
+      // Later parts take the place of earlier ones: those must have been drawn.
+      const work = start === 0 ? this.#work! : this.#prepare(step, start);
       // Whole vocabularies are fetched by the host.
-      if (recorded && !work.logprobs?.whole) {
-        let known = recorded.get(work.key);
-        if (!known) recorded.set(work.key, known = new RecordedWork(device, draw));
-        known.run();
-      } else {
-        draw();
-      }
-      return { rows, samples: sampler.readBack(work) };
-    };
+      const records = recorded && work.rows === rowsToSample && !work.logprobs?.whole;
+      if (records) this.#recordedDraws(recorded, batch, work).run();
+      else this.#queueDraws(batch, start, work);
+      step.add(this.#options.sampler.readBack(work));
+    }
+  }
+
+  #prepare({ rows, rowsToSample }: RunningStep, start: number): SamplingWork {
+    const most = this.#rowsAtOnce;
+    const part = rowsToSample <= most ? rows : rows.slice(start, start + most);
+    return this.#options.sampler.prepare(part, Math.min(most, rowsToSample - start));
+  }
+
+  #recordedDraws(
+    recorded: Map<string, RecordedWork>,
+    batch: StepBatch,
+    work: SamplingWork,
+  ): RecordedWork {
+    let draws = recorded.get(work.key);
+    if (!draws) {
+      draws = new RecordedWork(this.#options.device, () => this.#queueDraws(batch, 0, work));
+      recorded.set(work.key, draws);
+    }
+    return draws;
+  }
+
+  #queueDraws({ layout }: StepBatch, start: number, work: SamplingWork): void {
+    const { device, model, sampler, slotTokens } = this.#options;
+    model.computeLogits(tail(device, layout.device.logitIndex, start), work.rows);
+    sampler.run(work);
+    if (!slotTokens) return;
+    const slots = tail(device, layout.device.drawnSlots, start);
+    device.scatterTokens(slotTokens, sampler.tokens, slots, work.rows);
   }
 }
 

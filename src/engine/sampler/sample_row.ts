@@ -66,49 +66,63 @@ export function topsAtOnce({ paddedCount }: VocabShard): number {
   return Math.min(MAX_TOPS, paddedCount);
 }
 
-/**
- * Says what `rows` ask for, with rows up to `paddedRows` added that ask for nothing. Throws RangeError
- * when the logits have fewer.
- */
-export function samplingWork(
-  rows: readonly SampleRow[],
-  paddedRows: number,
-  { logits, vocab }: Pick<SamplerOptions, "logits" | "vocab">,
-): SamplingWork {
-  const maxRows = logits.shape[0];
-  if (!Number.isInteger(paddedRows) || paddedRows < rows.length || paddedRows > maxRows) {
-    throw new RangeError(
-      `Cannot sample ${rows.length} rows padded to ${paddedRows}: limit is ${maxRows}`,
-    );
+const NEEDS = ["truncated", "top-k", "top-p", "logprobs", "tops", "whole"] as const;
+const [TRUNCATED, TOP_K, TOP_P, LOGPROBS, TOPS, WHOLE] = NEEDS.map((_, index) => 1 << index);
+
+/** Says what work rows ask for: the same object for equal work, as there are few kinds. */
+export class SamplingWorks {
+  readonly #options: Pick<SamplerOptions, "logits" | "vocab">;
+  readonly #known = new Map<number, SamplingWork>();
+
+  /** Work on the logits of a sampler. */
+  constructor(options: Pick<SamplerOptions, "logits" | "vocab">) {
+    this.#options = options;
   }
-  let [truncated, topK, topP, logprobs, tops, whole] = [false, false, false, false, false, false];
-  for (const { sampling, logprobs: wanted } of rows) {
-    if (sampling && isTruncated(sampling)) {
-      truncated = true;
-      topK ||= sampling.topK > 0;
-      topP ||= sampling.topP < 1;
+
+  /**
+   * The work of `rows`, with rows up to `paddedRows` added that ask for nothing. Throws RangeError when the
+   * logits have fewer.
+   */
+  of(rows: readonly SampleRow[], paddedRows: number): SamplingWork {
+    const maxRows = this.#options.logits.shape[0];
+    if (!Number.isInteger(paddedRows) || paddedRows < rows.length || paddedRows > maxRows) {
+      throw new RangeError(
+        `Cannot sample ${rows.length} rows padded to ${paddedRows}: limit is ${maxRows}`,
+      );
     }
-    if (wanted === null) continue;
-    logprobs = true;
-    whole ||= needsWhole(wanted);
-    tops ||= wanted > 0 && !needsWhole(wanted);
+    const needs = needsOf(rows);
+    const number = paddedRows * 2 ** NEEDS.length + needs;
+    let work = this.#known.get(number);
+    if (!work) this.#known.set(number, work = this.#describe(paddedRows, needs));
+    return work;
   }
-  const flags = [
-    truncated && "truncated",
-    topK && "top-k",
-    topP && "top-p",
-    logprobs && "logprobs",
-    tops && "tops",
-    whole && "whole",
-  ];
-  return {
-    rows: paddedRows,
-    truncated,
-    topK,
-    topP,
-    logprobs: logprobs ? { top: tops ? topsAtOnce(vocab) : 0, whole } : null,
-    key: [`${paddedRows} rows`, ...flags.filter(Boolean)].join(", "),
-  };
+
+  #describe(rows: number, needs: number): SamplingWork {
+    const top = (needs & TOPS) !== 0 ? topsAtOnce(this.#options.vocab) : 0;
+    const names = NEEDS.filter((_, index) => (needs & 1 << index) !== 0);
+    return {
+      rows,
+      truncated: (needs & TRUNCATED) !== 0,
+      topK: (needs & TOP_K) !== 0,
+      topP: (needs & TOP_P) !== 0,
+      logprobs: (needs & LOGPROBS) !== 0 ? { top, whole: (needs & WHOLE) !== 0 } : null,
+      key: [`${rows} rows`, ...names].join(", "),
+    };
+  }
+}
+
+/** Bits of what some row needs. */
+function needsOf(rows: readonly SampleRow[]): number {
+  let needs = 0;
+  for (let row = 0; row < rows.length; row++) {
+    const { sampling, logprobs } = rows[row];
+    if (sampling && isTruncated(sampling)) {
+      needs |= TRUNCATED | (sampling.topK > 0 ? TOP_K : 0) | (sampling.topP < 1 ? TOP_P : 0);
+    }
+    if (logprobs === null) continue;
+    needs |= LOGPROBS | (needsWhole(logprobs) ? WHOLE : logprobs > 0 ? TOPS : 0);
+  }
+  return needs;
 }
 
 /** Whether a draw leaves tokens out. Greedy draws (temperature 0 or top-k 1) need no threshold. */

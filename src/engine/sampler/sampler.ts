@@ -5,17 +5,21 @@
  * taken in integers or in one fixed tree: the same request gets the same token on any layout.
  * @module
  */
+import type { GumbelOptions } from "../../tensor/sampling_kernels.ts";
 import { Tensor } from "../../tensor/tensor.ts";
 import { LogprobCollector } from "./logprobs.ts";
 import {
   type SamplerOptions,
   type SampleRow,
   type SamplingWork,
-  samplingWork,
+  SamplingWorks,
 } from "./sample_row.ts";
 import { SamplingParameters } from "./sampling_parameters.ts";
-import { type PendingSamples, SamplingResults } from "./sampling_results.ts";
+import type { PendingSamples } from "./samples_landing.ts";
+import { SamplingResults } from "./sampling_results.ts";
 import { ThresholdSearch } from "./threshold_search.ts";
+
+type ShardGumbelOptions = GumbelOptions & { readonly size: number; readonly firstId: number };
 
 /**
  * Gumbel-max sampling: the token with the largest logit / temperature + noise, where the noise is a
@@ -27,6 +31,7 @@ import { ThresholdSearch } from "./threshold_search.ts";
  */
 export class Sampler implements Disposable {
   readonly #options: SamplerOptions;
+  readonly #works: SamplingWorks;
   readonly #parameters: SamplingParameters;
   readonly #results: SamplingResults;
   readonly #values: Tensor;
@@ -35,6 +40,8 @@ export class Sampler implements Disposable {
   readonly #draws: Tensor;
   readonly #gatheredDraws: Tensor;
   readonly #gatheredStats: Tensor;
+  readonly #plainDraws: ShardGumbelOptions;
+  readonly #truncatedDraws: ShardGumbelOptions;
   readonly #search: ThresholdSearch;
   readonly #logprobs: LogprobCollector;
   #rows: readonly SampleRow[] = [];
@@ -45,12 +52,15 @@ export class Sampler implements Disposable {
     const rows = logits.shape[0];
     const parts = tensorParallel.size;
     this.#options = options;
+    this.#works = new SamplingWorks(options);
     this.#parameters = new SamplingParameters(device, rows);
     this.#results = new SamplingResults(options);
     this.#values = Tensor.allocate(device, { shape: [rows] });
     this.#thresholds = Tensor.allocate(device, { shape: [rows] });
     this.#noThresholds = Tensor.allocate(device, { shape: [rows] });
     this.#noThresholds.upload(new Float32Array(rows).fill(-Infinity));
+    this.#plainDraws = this.#drawsFrom(this.#noThresholds);
+    this.#truncatedDraws = this.#drawsFrom(this.#thresholds);
     this.#draws = Tensor.allocate(device, { shape: [2, rows], dtype: "i32" });
     this.#gatheredDraws = Tensor.allocate(device, { shape: [parts, 2, rows], dtype: "i32" });
     this.#gatheredStats = Tensor.allocate(device, { shape: [parts, rows, 2] });
@@ -69,7 +79,7 @@ export class Sampler implements Disposable {
    * Throws RangeError when they are more than the logits have.
    */
   prepare(rows: readonly SampleRow[], paddedRows: number = rows.length): SamplingWork {
-    const work = samplingWork(rows, paddedRows, this.#options);
+    const work = this.#works.of(rows, paddedRows);
     this.#rows = rows;
     this.#logprobs.prepare(work);
     this.#parameters.upload(rows, work);
@@ -116,18 +126,23 @@ export class Sampler implements Disposable {
     if (topP) this.#search.raise(rows, { ...common, kind: "mass", shares: topPShares.tensor });
   }
 
-  #draw({ rows, truncated }: SamplingWork): void {
-    const { device, tensorParallel, vocab, logits } = this.#options;
+  #drawsFrom(thresholds: Tensor): ShardGumbelOptions {
     const { temperatures, seeds, choices, positions } = this.#parameters;
-    const options = {
+    const { vocab } = this.#options;
+    return {
       temperatures: temperatures.tensor,
       seeds: seeds.tensor,
       choices: choices.tensor,
       positions: positions.tensor,
-      thresholds: truncated ? this.#thresholds : this.#noThresholds,
+      thresholds,
       size: vocab.paddedCount,
       firstId: vocab.firstId,
     };
+  }
+
+  #draw({ rows, truncated }: SamplingWork): void {
+    const { device, tensorParallel, logits } = this.#options;
+    const options = truncated ? this.#truncatedDraws : this.#plainDraws;
     if (tensorParallel.size === 1) {
       device.gumbelArgmax(this.#values, this.tokens, logits, rows, options);
       return;

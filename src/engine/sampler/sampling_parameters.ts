@@ -46,7 +46,7 @@ export class SamplingParameters implements Disposable {
   readonly #memory: DeviceMemory;
   readonly #address: bigint;
   readonly #bytes: Uint8Array<ArrayBuffer>;
-  readonly #drawBytes: number;
+  readonly #drawBytes: Uint8Array<ArrayBuffer>;
 
   /** Allocates parameters of up to `maxRows` rows. */
   constructor(memory: DeviceMemory, maxRows: number) {
@@ -68,7 +68,7 @@ export class SamplingParameters implements Disposable {
     this.#memory = memory;
     this.#address = address;
     this.#bytes = bytes;
-    this.#drawBytes = DRAW_BYTES * rows;
+    this.#drawBytes = bytes.subarray(0, DRAW_BYTES * rows);
     this.temperatures = place("f32", Float32Array);
     this.seeds = place("i32", Int32Array, 2 * rows);
     this.choices = place("i32", Int32Array);
@@ -86,10 +86,7 @@ export class SamplingParameters implements Disposable {
       this.#write(row, row < rows.length ? rows[row] : PADDING);
     }
     const plain = !work.truncated && work.logprobs === null;
-    this.#memory.upload(
-      this.#address,
-      plain ? this.#bytes.subarray(0, this.#drawBytes) : this.#bytes,
-    );
+    this.#memory.upload(this.#address, plain ? this.#drawBytes : this.#bytes);
   }
 
   #write(row: number, { sampling, position, target }: SampleRow): void {

@@ -2,7 +2,6 @@
  * What sampling leaves on the device, and its way to the host.
  * @module
  */
-import type { Device, Readback } from "../../tensor/device.ts";
 import { Tensor } from "../../tensor/tensor.ts";
 import { rankedLogprobs } from "./logprob_ranking.ts";
 import {
@@ -11,23 +10,8 @@ import {
   type SamplingWork,
   topsAtOnce,
 } from "./sample_row.ts";
+import { type PendingSamples, type SampledStep, SamplesLanding } from "./samples_landing.ts";
 import type { RowLogprobs } from "../step_plan.ts";
-
-/** What was drawn for the rows of a step. */
-export interface Samples {
-  /** The drawn token of each row. */
-  readonly tokens: Int32Array;
-  /** Log-probabilities that were asked for, null for the other rows; all null on ranks other than 0. */
-  readonly logprobs: readonly (RowLogprobs | null)[];
-}
-
-/** Samples that are on their way from the device. */
-export interface PendingSamples {
-  /** Whether they have arrived. Throws when the work before them has failed. */
-  isReady(): boolean;
-  /** Waits for them, under the device's deadline. */
-  read(): Samples;
-}
 
 /** Bytes of a row without its tops: token, maximum and sum, logit of the target. */
 const ROW_BYTES = 16;
@@ -49,8 +33,8 @@ export class SamplingResults implements Disposable {
   readonly #options: SamplerOptions;
   readonly #rowCapacity: number;
   readonly #byteLength: number;
-  readonly #free: Readback[] = [];
-  readonly #all: Readback[] = [];
+  readonly #free: SamplesLanding[] = [];
+  readonly #all: SamplesLanding[] = [];
 
   /** Allocates what the largest batch of rows needs. */
   constructor(options: SamplerOptions) {
@@ -76,64 +60,61 @@ export class SamplingResults implements Disposable {
     work: SamplingWork,
     whole: Float32Array | null,
   ): PendingSamples {
-    const landing = this.#free.pop() ?? this.#addLanding(this.#options.device);
+    const landing = this.#free.pop() ?? this.#addLanding(rows, work);
+    landing.rows = rows;
+    landing.work = work;
+    landing.whole = whole;
     landing.start(this.tokens.address, this.#bytesOf(work));
-    let samples: Samples | null = null;
-    return {
-      isReady: () => samples !== null || landing.isReady(),
-      read: () => {
-        if (samples === null) {
-          samples = this.#decode(landing.read(), { rows, work, whole });
-          this.#free.push(landing);
-        }
-        return samples;
-      },
-    };
+    return landing;
   }
 
-  #addLanding(device: Device): Readback {
-    const landing = device.readback(this.#byteLength);
+  #addLanding(rows: readonly SampleRow[], work: SamplingWork): SamplesLanding {
+    const landing = new SamplesLanding(this.#options.device.readback(this.#byteLength), {
+      rows,
+      work,
+      readLogprobs: (bytes, step) =>
+        this.#givesLogprobs(step) ? this.#logprobsOf(bytes, step) : null,
+      onRead: (landing) => this.#free.push(landing),
+    });
     this.#all.push(landing);
     return landing;
   }
 
-  /** Log-probabilities are for rank 0. */
   #bytesOf({ rows, logprobs }: SamplingWork): number {
     const { tensorParallel } = this.#options;
     if (logprobs === null || tensorParallel.rank !== 0) return 4 * rows;
     return ROW_BYTES * this.#rowCapacity + 8 * tensorParallel.size * rows * logprobs.top;
   }
 
-  #decode(
-    bytes: Uint8Array<ArrayBuffer>,
-    step: { rows: readonly SampleRow[]; work: SamplingWork; whole: Float32Array | null },
-  ): Samples {
-    const { rows, work, whole } = step;
+  /** Log-probabilities are for rank 0. */
+  #givesLogprobs({ work }: SampledStep): boolean {
+    return work.logprobs !== null && this.#options.tensorParallel.rank === 0;
+  }
+
+  #logprobsOf(
+    { buffer, byteOffset }: Uint8Array<ArrayBuffer>,
+    { rows, work, whole }: SampledStep,
+  ): (RowLogprobs | null)[] {
     const { tensorParallel, vocab } = this.#options;
-    const { buffer, byteOffset } = bytes;
-    const tokens = new Int32Array(buffer, byteOffset, rows.length).slice();
-    if (work.logprobs === null || tensorParallel.rank !== 0) {
-      return { tokens, logprobs: rows.map(() => null) };
-    }
+    const top = work.logprobs?.top ?? 0;
     const capacity = this.#rowCapacity;
     const at = (row: number) => byteOffset + row * capacity;
-    const count = tensorParallel.size * work.rows * work.logprobs.top;
+    const count = tensorParallel.size * work.rows * top;
     const candidates = {
       stats: new Float32Array(buffer, at(4), 2 * capacity),
       targetLogits: new Float32Array(buffer, at(12), capacity),
       tops: {
         parts: tensorParallel.size,
         rows: work.rows,
-        perPart: work.logprobs.top,
+        perPart: top,
         logits: new Float32Array(buffer, at(ROW_BYTES), 2 * count),
         ids: new Int32Array(buffer, at(ROW_BYTES), 2 * count),
       },
       whole: whole && { logits: whole, parts: tensorParallel.size, rows: work.rows, vocab },
     };
-    const logprobs = rows.map((row, index) =>
+    return rows.map((row, index) =>
       row.logprobs === null ? null : rankedLogprobs(candidates, index, row.logprobs)
     );
-    return { tokens, logprobs };
   }
 
   /** Frees the memory and the landing places. */

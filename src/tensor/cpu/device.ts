@@ -160,7 +160,7 @@ function libraryOf({ libraryPath }: CpuDeviceOptions): { path: string; reason: s
 /** Results are there when the kernels' calls have returned. */
 function cpuReadback(memory: CpuMemory, byteLength: number): Readback {
   const bytes = new Uint8Array(byteLength);
-  let length = 0;
+  let landed = bytes;
   return {
     start(source, byteLength) {
       if (byteLength > bytes.length) {
@@ -168,11 +168,11 @@ function cpuReadback(memory: CpuMemory, byteLength: number): Readback {
           `Cannot read back ${byteLength} bytes as there is room for ${bytes.length}`,
         );
       }
-      memory.download(bytes.subarray(0, byteLength), source);
-      length = byteLength;
+      if (landed.length !== byteLength) landed = bytes.subarray(0, byteLength);
+      memory.download(landed, source);
     },
     isReady: () => true,
-    read: () => bytes.subarray(0, length),
+    read: () => landed,
     [Symbol.dispose]() {},
   };
 }

@@ -61,7 +61,8 @@ export function checkCache(
   numKvHeads: number,
   headDim: number,
 ): number {
-  const [numBlocks, heads, elements] = keys.shape;
+  const { shape } = keys;
+  const numBlocks = shape[0], heads = shape[1], elements = shape[2];
   if (heads !== numKvHeads || elements !== headElements(headDim, dtype)) {
     throw new RangeError(
       `Cannot use the KV cache as its heads are not ${numKvHeads} of ${headDim}: ` +

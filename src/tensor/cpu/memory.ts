@@ -20,6 +20,12 @@ export const CPU_MEMORY_SYMBOLS = {
   weft_download: { name: "weft_copy", parameters: ["buffer", "usize", "u64"], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
+/** A view of JavaScript's memory as FFI takes it. */
+interface HostView {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly length: bigint;
+}
+
 type MemoryFunctions = Deno.DynamicLibrary<typeof CPU_MEMORY_SYMBOLS>["symbols"];
 
 /** Allocates, frees and copies; knows what is allocated, so that nothing is freed twice or left behind. */
@@ -28,6 +34,8 @@ export class CpuMemory implements DeviceMemory, Disposable {
   readonly packed: PanelMemory;
   readonly #kernels: MemoryFunctions;
   readonly #allocated = new Set<bigint>();
+  /** What steps copy lies in the same views each time. */
+  readonly #views = new WeakMap<ArrayBufferView, HostView>();
   #disposed = false;
 
   /** Memory from the native library. */
@@ -63,16 +71,14 @@ export class CpuMemory implements DeviceMemory, Disposable {
 
   /** Copies a JavaScript view to memory. */
   upload(destination: bigint, source: ArrayBufferView): void {
-    if (source.byteLength > 0) {
-      this.#kernels.weft_upload(destination, bytesOf(source), BigInt(source.byteLength));
-    }
+    const { bytes, length } = this.#viewOf(source);
+    if (length > 0n) this.#kernels.weft_upload(destination, bytes, length);
   }
 
   /** Copies memory to a JavaScript view. */
   download(destination: ArrayBufferView, source: bigint): void {
-    if (destination.byteLength > 0) {
-      this.#kernels.weft_download(bytesOf(destination), source, BigInt(destination.byteLength));
-    }
+    const { bytes, length } = this.#viewOf(destination);
+    if (length > 0n) this.#kernels.weft_download(bytes, source, length);
   }
 
   /** Copies memory; the regions may overlap. */
@@ -83,6 +89,17 @@ export class CpuMemory implements DeviceMemory, Disposable {
     this.#kernels.weft_copy(destination, source, BigInt(byteLength));
   }
 
+  #viewOf(source: ArrayBufferView): HostView {
+    let view = this.#views.get(source);
+    if (!view) {
+      // FFI takes a view of any kind, of shared memory too; its type knows only unshared ones.
+      const { buffer, byteOffset, byteLength } = source as ArrayBufferView<ArrayBuffer>;
+      const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+      this.#views.set(source, view = { bytes, length: BigInt(byteLength) });
+    }
+    return view;
+  }
+
   /** Frees everything that is still allocated. */
   [Symbol.dispose](): void {
     this.#disposed = true;
@@ -90,9 +107,4 @@ export class CpuMemory implements DeviceMemory, Disposable {
     this.#allocated.clear();
     this.packed[Symbol.dispose]();
   }
-}
-
-// FFI takes a view of any kind, of shared memory too; its type knows only unshared ones.
-function bytesOf(view: ArrayBufferView): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, view.byteLength);
 }

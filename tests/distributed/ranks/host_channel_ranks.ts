@@ -50,7 +50,7 @@ function runSteps(channel: RankChannel, world: Communicator, args: ChannelScenar
     // The ranks of a model meet in every step: none can lag by more than one.
     world.barrier();
     if (rank === 0) {
-      channel.postTokens(step, { slots: [0, 3], ids: [first, -step, 99], count: 2 });
+      channel.postTokens(step, [{ slot: 0, token: first }, { slot: 3, token: -step }]);
       const result = new Uint8Array(resultBytes + step % 7).fill(step);
       channel.sendResult(result, 10_000);
     } else if (rank === size - 1) {

@@ -6,7 +6,7 @@ import { assert } from "@std/assert";
 import { createDeviceMesh } from "../../../src/distributed/device_mesh.ts";
 import { SingleRankCommunicator } from "../../../src/distributed/single_rank_communicator.ts";
 import { ModelRunner } from "../../../src/engine/rank/model_runner.ts";
-import type { PendingStep } from "../../../src/engine/rank/model_runner.ts";
+import type { PendingStep } from "../../../src/engine/rank/running_step.ts";
 import { Sampler } from "../../../src/engine/sampler/sampler.ts";
 import {
   Scheduler,

@@ -43,11 +43,11 @@ export class SamplerHarness implements Disposable {
     this.#logits.upload(padded);
   }
 
-  /** One step. */
+  /** One step; a copy of its samples. */
   sample(rows: readonly SampleRow[]): ReturnType<ReturnType<Sampler["readBack"]>["read"]> {
     const work = this.sampler.prepare(rows);
     this.sampler.run(work);
-    return this.sampler.readBack(work).read();
+    return structuredClone(this.sampler.readBack(work).read());
   }
 
   [Symbol.dispose](): void {

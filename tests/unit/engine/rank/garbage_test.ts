@@ -1,9 +1,12 @@
 import { assertEquals, assertLess } from "@std/assert";
 
-/** Bytes a step that the scheduler, the runner and the sampler may allocate for four sequences. */
-const MOST_ALLOCATED = 24_000;
+/**
+ * Bytes of a step of four sequences. The loop of a rank allocates none once V8 has compiled all of it; a busy
+ * machine may compile the last functions late, and each of their calls boxes a number.
+ */
+const MOST_ALLOCATED = { rank: 256, engine: 9_000 };
 
-Deno.test("decode steps keep nothing on JavaScript's heap, and allocate little", () => {
+Deno.test("decode steps allocate nothing on a rank, little in the engine, and keep nothing", () => {
   const { success, stdout, stderr } = new Deno.Command(Deno.execPath(), {
     args: [
       "run",
@@ -15,8 +18,9 @@ Deno.test("decode steps keep nothing on JavaScript's heap, and allocate little",
     stdin: "null",
   }).outputSync();
   assertEquals(success, true, new TextDecoder().decode(stderr));
-  const { allocated, retained } = JSON.parse(new TextDecoder().decode(stdout));
-  assertLess(allocated, MOST_ALLOCATED);
+  const { rank, engine, retained } = JSON.parse(new TextDecoder().decode(stdout));
+  assertLess(rank, MOST_ALLOCATED.rank);
+  assertLess(engine, MOST_ALLOCATED.engine);
   // Far below one number a sequence: what V8 itself keeps of its compilations.
   assertLess(retained, 64);
 });
