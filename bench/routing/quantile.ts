@@ -1,5 +1,5 @@
 /** The value below which a share of the samples lies (nearest rank); NaN without samples. */
-export function quantile(samples: readonly number[], share: number): number {
+export function quantile(samples: ArrayLike<number>, share: number): number {
   const sorted = Float64Array.from(samples).sort();
   return sorted.length === 0
     ? NaN
