@@ -28,6 +28,7 @@ export function describeBackend(
     threadsPerRank: config.threads,
     decodeSteps: describeSteps(config),
     kvBlocks: report.numBlocks,
+    weightSeconds: Number(report.weightSeconds.toFixed(3)),
   };
 }
 

@@ -16,7 +16,10 @@ const KV_BLOCK_TOKENS = 16;
 const KV_BYTES = 2;
 const ALLOWED_BYTES = 150e6;
 
-/** Start to first token beyond the time of its prefill, and peak memory; weights are in the page cache. */
+/**
+ * Start to first token beyond the time of its prefill, and peak memory; weights are in the page cache. What
+ * weft takes to copy its weights into panels is told apart.
+ */
 export const load: Part = { cases: casesOf(["135m", "1b"], ["bf16", "int8"]), measure };
 
 async function measure(bench: Bench, testCase: Case): Promise<Row[]> {
@@ -31,14 +34,20 @@ async function measure(bench: Bench, testCase: Case): Promise<Row[]> {
   ];
   const sides: Side[] = [{
     name: "weft",
-    run: () => startAndAsk(() => weft.serve({ model: checkpoint, flags }), config.vocabSize),
+    run: () =>
+      startAndAsk(() => weft.serve({ model: checkpoint, flags }), {
+        vocabSize: config.vocabSize,
+        copySeconds: weightSeconds,
+      }),
   }];
   if (llamaCpp) {
     const model = models.gguf(shape, format);
     sides.push({
       name: "llama-server",
       run: () =>
-        startAndAsk(() => llamaCpp.serve({ model, slots: 1, context: CONTEXT }), config.vocabSize),
+        startAndAsk(() => llamaCpp.serve({ model, slots: 1, context: CONTEXT }), {
+          vocabSize: config.vocabSize,
+        }),
     });
   }
   // Once each, so that files are in the page cache and kernels compiled.
@@ -82,6 +91,18 @@ async function measure(bench: Bench, testCase: Case): Promise<Row[]> {
       figure: "beyondPrefill",
       work: "start to first token, less prefill",
       unit: "s",
+      isCompared: false,
+    }),
+    row({
+      figure: "copy",
+      work: "copy of the weights into panels",
+      unit: "s",
+      isCompared: false,
+    }),
+    row({
+      figure: "inPlace",
+      work: "start to first token, less prefill and copy",
+      unit: "s",
       limit: 1,
       isCompared: false,
     }),
@@ -97,8 +118,13 @@ async function measure(bench: Bench, testCase: Case): Promise<Row[]> {
 
 async function startAndAsk(
   start: () => Promise<ServerProcess>,
-  vocabSize: number,
+  options: {
+    readonly vocabSize: number;
+    /** Seconds that the server took to copy weights; it reads them where they lie when left out. */
+    readonly copySeconds?: (server: ServerProcess) => Promise<number>;
+  },
 ): Promise<Sample> {
+  const { vocabSize, copySeconds = () => Promise.resolve(0) } = options;
   await using server = await start();
   const prompts = randomPrompts({ count: 4, length: PROMPT_TOKENS, vocabSize, seed: 1 });
   const ask = async (prompt: readonly number[]) => {
@@ -113,9 +139,22 @@ async function startAndAsk(
   const seconds = (performance.now() - server.startedAt) / 1000;
   const warm: number[] = [];
   for (const prompt of prompts.slice(1)) warm.push(await ask(prompt));
+  const beyondPrefill = seconds - median(warm);
+  const copy = await copySeconds(server);
   return {
     seconds,
-    beyondPrefill: seconds - median(warm),
+    beyondPrefill,
+    copy,
+    inPlace: beyondPrefill - copy,
     megabytes: server.peakMemoryBytes / 1e6,
   };
+}
+
+/** What a server of weft says of itself. */
+async function weightSeconds({ url }: ServerProcess): Promise<number> {
+  const response = await fetch(`${url}/health`);
+  const { engines: [{ backend }] } = await response.json();
+  const seconds: unknown = backend.weightSeconds;
+  if (typeof seconds === "number") return seconds;
+  throw new Error(`Cannot tell how long weights were copied as ${url} does not say: ${seconds}`);
 }

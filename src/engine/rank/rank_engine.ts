@@ -29,6 +29,8 @@ export interface RankReport {
   readonly device: DeviceDescription;
   /** What moves data between devices. */
   readonly communicator: string;
+  /** Seconds in which the rank's weights were read, and copied into the order in which kernels read them. */
+  readonly weightSeconds: number;
 }
 
 /** Options of {@linkcode RankEngine}. */
@@ -64,7 +66,9 @@ export class RankEngine implements Disposable {
     const group = openDeviceCommunicator(world, device, { timeoutMs });
     if (group !== world) resources.use(group);
     const mesh = resources.use(createDeviceMesh(group, config));
+    const start = performance.now();
     const model = loadRankModel(options, device, mesh, resources);
+    const weightSeconds = (performance.now() - start) / 1000;
     const sampler = openSampler(model, device, mesh);
     if (sampler) resources.use(sampler);
     this.runner = resources.use(
@@ -83,6 +87,7 @@ export class RankEngine implements Disposable {
       numBlocks: allocateCache(this.runner, device, options),
       device: device.description,
       communicator: world.size === 1 ? "single" : mesh.world.kind,
+      weightSeconds,
     };
     this.reports = sampler !== null && mesh.tensorParallel.rank === 0;
     this.#resources = resources.move();
