@@ -12,8 +12,6 @@ import {
 
 interface Layout {
   readonly name: string;
-  /** For one family only: how ranks are started and replicas stand beside each other concerns none. */
-  readonly once?: boolean;
   readonly replicas?: number;
   readonly options: {
     readonly tensorParallelSize?: number;
@@ -31,11 +29,10 @@ const LAYOUTS: Layout[] = [
   { name: "PP 2", options: { pipelineParallelSize: 2 } },
   { name: "PP 4", options: { pipelineParallelSize: 4 } },
   { name: "TP 2 x PP 2", options: { tensorParallelSize: 2, pipelineParallelSize: 2 } },
-  { name: "DP 2 x TP 2", once: true, replicas: 2, options: { tensorParallelSize: 2 } },
-  { name: "TP 2 processes", once: true, options: { tensorParallelSize: 2, launcher: "process" } },
+  { name: "DP 2 x TP 2", replicas: 2, options: { tensorParallelSize: 2 } },
+  { name: "TP 2 processes", options: { tensorParallelSize: 2, launcher: "process" } },
   {
     name: "PP 2 processes, cut late",
-    once: true,
     options: { pipelineParallelSize: 2, pipelineLayers: [3, 1], launcher: "process" },
   },
   {
@@ -62,7 +59,6 @@ for (const family of FAMILIES) {
     assertGolden(single, golden);
     await test.step("3 threads", async () => assertEquals(await run({ threads: 3 }), single));
     for (const layout of LAYOUTS) {
-      if (layout.once && family !== FAMILIES[0]) continue;
       await test.step(layout.name, async () => {
         const runs = Array.from({ length: layout.replicas ?? 1 }, () => run(layout.options));
         for (const other of await Promise.all(runs)) assertEquals(other, single);
