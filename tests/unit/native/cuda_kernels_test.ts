@@ -2,8 +2,14 @@
 import { assert, assertEquals } from "@std/assert";
 import { LibraryError } from "../../../src/native/library.ts";
 import { openNvrtc } from "../../../src/native/nvrtc.ts";
+import type { CompileRequest } from "./_nvrtc_worker.ts";
 
-const ARCHITECTURES = [80, 90, 100];
+/** Types differ in the same way on every architecture: one has them all. */
+const REQUESTS: readonly CompileRequest[] = [
+  { architecture: 90, oneType: false },
+  { architecture: 80, oneType: true },
+  { architecture: 100, oneType: true },
+];
 
 /** What one kernel takes of a multiprocessor. */
 interface KernelResources {
@@ -57,8 +63,8 @@ function isCompilerMissing(): boolean {
   }
 }
 
-/** The compiler's log; each architecture on a thread of its own, as one takes a quarter of a minute. */
-async function compile(architecture: number): Promise<string> {
+/** The compiler's log; each architecture on a thread of its own, as one takes half a minute. */
+async function compile(request: CompileRequest): Promise<string> {
   const worker = new Worker(import.meta.resolve("./_nvrtc_worker.ts"), { type: "module" });
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   worker.onmessage = ({ data }) => resolve(data);
@@ -66,7 +72,7 @@ async function compile(architecture: number): Promise<string> {
     event.preventDefault();
     reject(new Error(event.message));
   };
-  worker.postMessage(architecture);
+  worker.postMessage(request);
   try {
     return await promise;
   } finally {
@@ -76,12 +82,17 @@ async function compile(architecture: number): Promise<string> {
 
 const ignore = isCompilerMissing();
 
-function checkLog(architecture: number, log: string): void {
+function checkLog({ architecture, oneType }: CompileRequest, log: string): void {
   const kernels = kernelResources(log).sort((a, b) => a.name < b.name ? -1 : 1);
   printTable(architecture, kernels);
   for (const kind of [/skinny_linear/, /attention_decode/, /attention_prefill/]) {
     assert(kernels.some(({ name }) => kind.test(name)), `a kernel is called ${kind.source}`);
   }
+  assertEquals(
+    kernels.some(({ name }) => name === "attention_rows_f16"),
+    !oneType,
+    "kernels for f16",
+  );
   assertEquals(log.split("\n").filter((text) => !REPORT.test(text)), [], "warnings");
   const spilling = kernels.filter(({ spillStores, spillLoads }) => spillStores + spillLoads > 0);
   assertEquals(spilling.map(({ name }) => name), [], "kernels that spill registers");
@@ -92,10 +103,10 @@ Deno.test({
   name: "NVRTC compiles every kernel without warnings and spills",
   ignore,
   async fn(test) {
-    const logs = ARCHITECTURES.map((architecture) => compile(architecture));
-    for (const [i, architecture] of ARCHITECTURES.entries()) {
+    const logs = REQUESTS.map((request) => compile(request));
+    for (const [i, request] of REQUESTS.entries()) {
       const log = await logs[i];
-      await test.step(`sm_${architecture}`, () => checkLog(architecture, log));
+      await test.step(`sm_${request.architecture}`, () => checkLog(request, log));
     }
   },
 });
