@@ -1,37 +1,36 @@
-// Attention over keys and values in bf16. Queries and weights are rounded to bf16 too, always; products
-// are added in f32, pair by pair.
+// Attention over keys and values in bf16. Queries and weights are rounded to bf16 too, always;
+// products are added in f32, pair by pair.
+#include "amx.h"
+#ifdef WEFT_AMX
+#define GROUP_ROWS AMX_ROWS
+#endif
 #include "attention_blocks.h"
 #include "panel_simd.h"
 
-enum { GROUP_KEYS = 2 };
+enum { VALUE_GROUP = 2 };
 
-#if defined(__AVX512BF16__)
-ALWAYS_INLINE void store_operands(panel_token* p, f32x16 a) {
-  _mm256_storeu_si256((__m256i*)p, (__m256i)_mm512_cvtneps_pbh(a));
-}
-// Pairs without their first, or their second element.
-ALWAYS_INLINE panel_pairs drop_first(panel_pairs a) {
-  return _mm512_and_si512(a, _mm512_set1_epi32((int)0xffff0000u));
-}
-ALWAYS_INLINE panel_pairs drop_second(panel_pairs a) {
-  return _mm512_and_si512(a, _mm512_set1_epi32(0xffff));
-}
+#if defined(WEFT_AMX) || defined(__AVX512BF16__)
+typedef uint16_t operand;
 #else
-ALWAYS_INLINE void store_operands(panel_token* p, f32x16 a) { panel_store_token(p, a, 16); }
-ALWAYS_INLINE panel_pairs drop_first(panel_pairs a) {
-  return (panel_pairs){f32x16_zero(), a.second};
-}
-ALWAYS_INLINE panel_pairs drop_second(panel_pairs a) {
-  return (panel_pairs){a.first, f32x16_zero()};
-}
+typedef panel_token operand;
 #endif
 
+ALWAYS_INLINE void store_operands(operand* p, f32x16 a) {
+#if defined(__AVX512BF16__)
+  _mm256_storeu_si256((__m256i*)p, (__m256i)_mm512_cvtneps_pbh(a));
+#elif defined(WEFT_AMX)
+  f32x16_store_bf16(p, a);
+#else
+  panel_store_token(p, a, 16);
+#endif
+}
+
 typedef struct {
-  panel_token elements[MAX_HEAD_DIM];  // zero past the head's end, up to a whole vector
+  operand elements[MAX_HEAD_DIM];  // zero past the head's end, up to a whole vector
 } query_operand;
 
 typedef struct {
-  panel_token of[PARTITION];
+  operand of[PARTITION];
 } weight_row;
 
 static inline void prepare_query(query_operand* q, const float* query, int head_dim) {
@@ -40,19 +39,60 @@ static inline void prepare_query(query_operand* q, const float* query, int head_
   }
 }
 
-static inline void keep_weights(weight_row* weights, const partition_blocks* p, int block, f32x16 e) {
+// 2^score. Where one instruction takes the score's fraction and another its power, the polynomial
+// may be shorter by a degree: it leaves 8e-8, and a weight keeps 8 bits.
+static inline f32x16 weight_of(f32x16 score) {
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+  const __m512 r = _mm512_reduce_ps(score, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  f32x16 p = f32x16_set1(0x1.e975f2p-10f);
+  p = f32x16_fma(p, r, f32x16_set1(0x1.277814p-7f));
+  p = f32x16_fma(p, r, f32x16_set1(0x1.c91cf2p-5f));
+  p = f32x16_fma(p, r, f32x16_set1(0x1.ebdb56p-3f));
+  p = f32x16_fma(p, r, f32x16_set1(0x1.62e4bap-1f));
+  p = f32x16_fma(p, r, f32x16_set1(1.0f));
+  return _mm512_scalef_ps(p, score);
+#else
+  return f32x16_exp2(score);
+#endif
+}
+
+static inline void keep_weights(weight_row* weights, const partition_blocks* p, int block,
+                                f32x16 e) {
   (void)p;
   store_operands(weights->of + block * KV_BLOCK, e);
+}
+
+static inline void clear_weights(weight_row* weights, int begin, int end) {
+  memset(weights->of + begin, 0, (size_t)(end - begin) * sizeof(operand));
 }
 
 static inline void finish_weights(weight_row* weights, int begin, int end) {
   (void)weights, (void)begin, (void)end;
 }
 
-// Dot products of `count` queries with the keys of `blocks` blocks; both are constants where inlined.
+static inline void finish_values(const weight_row* weights, float* o, int head_dim) {
+  (void)weights, (void)o, (void)head_dim;
+}
+
+static inline uint32_t seen_bits(int pair, int begin, int end) {
+  const int key = 2 * pair;
+  const uint32_t first = key >= begin && key < end ? 0xffffu : 0;
+  const uint32_t second = key + 1 >= begin && key + 1 < end ? 0xffff0000u : 0;
+  return first | second;
+}
+static inline int is_finite(uint32_t pair) {
+  return ((pair & 0x7f800000u) != 0x7f800000u) & ((pair & 0x7f80u) != 0x7f80u);
+}
+
+#ifdef WEFT_AMX
+#include "attention_bf16_amx.h"
+#else
+
+// Dot products of `count` queries with the keys of `blocks` blocks, which are constants where
+// inlined, as is `fetch`.
 ALWAYS_INLINE void score_blocks(const query_operand* queries, const int count,
-                                const partition_blocks* p, int block, const int blocks, int fetch,
-                                float (*scores)[PARTITION]) {
+                                const partition_blocks* p, int block, const int blocks,
+                                const int fetch, float (*scores)[PARTITION]) {
   f32x16 sums[GROUP_ROWS][MOST_SCORE_BLOCKS];
   WEFT_UNROLL
   for (int i = 0; i < count; i++) {
@@ -69,7 +109,7 @@ ALWAYS_INLINE void score_blocks(const query_operand* queries, const int count,
     }
     WEFT_UNROLL
     for (int i = 0; i < count; i++) {
-      const panel_token* elements = queries[i].elements + d;
+      const operand* elements = queries[i].elements + d;
       WEFT_UNROLL
       for (int b = 0; b < blocks; b++) sums[i][b] = panel_multiply(sums[i][b], keys[b], elements);
     }
@@ -81,55 +121,44 @@ ALWAYS_INLINE void score_blocks(const query_operand* queries, const int count,
   }
 }
 
-// Adds the values of a pair of keys to the sums of `count` rows. `lacks` tells which of the two a row
-// does not see, and so must not even be multiplied by its weight of zero: 0 neither, 1 the first, 2 the
-// second.
-ALWAYS_INLINE void add_pair(const weight_row* weights, const int count, const partition_blocks* p,
-                            int key, int first, const int vectors, const int lacks,
-                            f32x16 (*sums)[MOST_VALUE_VECTORS]) {
+// Sums of values, weighted: elements [first, first + 16 * vectors) of each row's o.
+ALWAYS_INLINE void add_values(const weight_row* weights, float* o, const int count,
+                              const partition_blocks* p, int first, const int vectors) {
   const int dim = kv_padded_dim(p->head_dim);
-  const uint16_t* values =
-      (const uint16_t*)p->values[key / KV_BLOCK] + key % KV_BLOCK * dim + first * 2;
-  panel_pairs loaded[MOST_VALUE_VECTORS];
-  WEFT_UNROLL
-  for (int v = 0; v < vectors; v++) {
-    loaded[v] = panel_load(values + v * 32);
-    if (lacks == 1) loaded[v] = drop_first(loaded[v]);
-    if (lacks == 2) loaded[v] = drop_second(loaded[v]);
-  }
-  WEFT_UNROLL
-  for (int i = 0; i < count; i++) {
-    const panel_token* weight = weights[i].of + key;
-    WEFT_UNROLL
-    for (int v = 0; v < vectors; v++) sums[i][v] = panel_multiply(sums[i][v], loaded[v], weight);
-  }
-}
-
-// Adds the values of keys [begin, end), weighted, to elements [first, first + 16 * vectors) of each o.
-ALWAYS_INLINE void add_values(const weight_row* weights, float* const* o, const int count,
-                              const partition_blocks* p, int begin, int end, int first,
-                              const int vectors) {
   f32x16 sums[GROUP_ROWS][MOST_VALUE_VECTORS];
   WEFT_UNROLL
   for (int i = 0; i < count; i++) {
     WEFT_UNROLL
-    for (int v = 0; v < vectors; v++) sums[i][v] = f32x16_load(o[i] + first + v * 16);
+    for (int v = 0; v < vectors; v++) sums[i][v] = f32x16_zero();
   }
-  int key = begin;
-  if (key % 2 != 0) add_pair(weights, count, p, key++ - 1, first, vectors, 1, sums);
-  for (; key + 2 <= end; key += 2) add_pair(weights, count, p, key, first, vectors, 0, sums);
-  if (key < end) add_pair(weights, count, p, key, first, vectors, 2, sums);
+  for (int block = p->first; block < p->last; block++) {
+    const uint16_t* values = (const uint16_t*)p->values[block] + first * 2;
+    for (int key = block * KV_BLOCK; key < (block + 1) * KV_BLOCK; key += 2, values += dim * 2) {
+      panel_pairs loaded[MOST_VALUE_VECTORS];
+      WEFT_UNROLL
+      for (int v = 0; v < vectors; v++) loaded[v] = panel_load(values + v * 32);
+      WEFT_UNROLL
+      for (int i = 0; i < count; i++) {
+        const operand* weight = weights[i].of + key;
+        WEFT_UNROLL
+        for (int v = 0; v < vectors; v++) {
+          sums[i][v] = panel_multiply(sums[i][v], loaded[v], weight);
+        }
+      }
+    }
+  }
   WEFT_UNROLL
   for (int i = 0; i < count; i++) {
+    float* out = o + i * partial_size(p->head_dim) + first;
     WEFT_UNROLL
-    for (int v = 0; v < vectors; v++) f32x16_store(o[i] + first + v * 16, sums[i][v]);
+    for (int v = 0; v < vectors; v++) f32x16_store(out + v * 16, sums[i][v]);
   }
 }
 
-static inline void finish_values(const weight_row* weights, float* o, int head_dim) {
-  (void)weights, (void)o, (void)head_dim;
-}
+#include "attention_vector.h"
+#endif
 
+#include "attention_unseen.h"
 #include "attention_group.h"
 
 void weft_attend_partition_bf16(const kv_view* kv, const query_row* rows, int count, int partition,

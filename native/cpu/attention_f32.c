@@ -1,7 +1,12 @@
 // Attention over keys and values in f32: exact products, one key after another.
 #include "attention_blocks.h"
 
-enum { GROUP_KEYS = 1 };
+enum { VALUE_GROUP = 1 };
+
+static inline uint32_t seen_bits(int key, int begin, int end) {
+  return key >= begin && key < end ? ~0u : 0;
+}
+static inline int is_finite(uint32_t bits) { return (bits & 0x7f800000u) != 0x7f800000u; }
 
 typedef struct {
   const float* elements;
@@ -16,19 +21,27 @@ static inline void prepare_query(query_operand* q, const float* query, int head_
   q->elements = query;
 }
 
-static inline void keep_weights(weight_row* weights, const partition_blocks* p, int block, f32x16 e) {
+static inline f32x16 weight_of(f32x16 score) { return f32x16_exp2(score); }
+
+static inline void keep_weights(weight_row* weights, const partition_blocks* p, int block,
+                                f32x16 e) {
   (void)p;
   f32x16_store(weights->of + block * KV_BLOCK, e);
+}
+
+static inline void clear_weights(weight_row* weights, int begin, int end) {
+  memset(weights->of + begin, 0, (size_t)(end - begin) * sizeof(float));
 }
 
 static inline void finish_weights(weight_row* weights, int begin, int end) {
   (void)weights, (void)begin, (void)end;
 }
 
-// Dot products of `count` queries with the keys of `blocks` blocks; both are constants where inlined.
+// Dot products of `count` queries with the keys of `blocks` blocks, which are constants where
+// inlined, as is `fetch`.
 ALWAYS_INLINE void score_blocks(const query_operand* queries, const int count,
-                                const partition_blocks* p, int block, const int blocks, int fetch,
-                                float (*scores)[PARTITION]) {
+                                const partition_blocks* p, int block, const int blocks,
+                                const int fetch, float (*scores)[PARTITION]) {
   f32x16 sums[GROUP_ROWS][MOST_SCORE_BLOCKS];
   WEFT_UNROLL
   for (int i = 0; i < count; i++) {
@@ -57,21 +70,19 @@ ALWAYS_INLINE void score_blocks(const query_operand* queries, const int count,
   }
 }
 
-// Adds the values of keys [begin, end), weighted, to elements [first, first + 16 * vectors) of each o.
-ALWAYS_INLINE void add_values(const weight_row* weights, float* const* o, const int count,
-                              const partition_blocks* p, int begin, int end, int first,
-                              const int vectors) {
+// Sums of values, weighted: elements [first, first + 16 * vectors) of each row's o.
+ALWAYS_INLINE void add_values(const weight_row* weights, float* o, const int count,
+                              const partition_blocks* p, int first, const int vectors) {
   const int dim = kv_padded_dim(p->head_dim);
   f32x16 sums[GROUP_ROWS][MOST_VALUE_VECTORS];
   WEFT_UNROLL
   for (int i = 0; i < count; i++) {
     WEFT_UNROLL
-    for (int v = 0; v < vectors; v++) sums[i][v] = f32x16_load(o[i] + first + v * 16);
+    for (int v = 0; v < vectors; v++) sums[i][v] = f32x16_zero();
   }
-  for (int key = begin; key < end;) {
-    const int stop = min_int(end, (key / KV_BLOCK + 1) * KV_BLOCK);
-    const float* value = (const float*)p->values[key / KV_BLOCK] + key % KV_BLOCK * dim + first;
-    for (; key < stop; key++, value += dim) {
+  for (int block = p->first; block < p->last; block++) {
+    const float* value = (const float*)p->values[block] + first;
+    for (int key = block * KV_BLOCK; key < (block + 1) * KV_BLOCK; key++, value += dim) {
       f32x16 loaded[MOST_VALUE_VECTORS];
       WEFT_UNROLL
       for (int v = 0; v < vectors; v++) loaded[v] = f32x16_load(value + v * 16);
@@ -85,8 +96,9 @@ ALWAYS_INLINE void add_values(const weight_row* weights, float* const* o, const 
   }
   WEFT_UNROLL
   for (int i = 0; i < count; i++) {
+    float* out = o + i * partial_size(p->head_dim) + first;
     WEFT_UNROLL
-    for (int v = 0; v < vectors; v++) f32x16_store(o[i] + first + v * 16, sums[i][v]);
+    for (int v = 0; v < vectors; v++) f32x16_store(out + v * 16, sums[i][v]);
   }
 }
 
@@ -94,6 +106,8 @@ static inline void finish_values(const weight_row* weights, float* o, int head_d
   (void)weights, (void)o, (void)head_dim;
 }
 
+#include "attention_unseen.h"
+#include "attention_vector.h"
 #include "attention_group.h"
 
 void weft_attend_partition_f32(const kv_view* kv, const query_row* rows, int count, int partition,

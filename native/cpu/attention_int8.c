@@ -1,7 +1,10 @@
 // Attention over keys and values in int8, each with a scale of its own. Queries and weights become
-// integers of 16 bits, in two planes of bytes: 256 * high + low. So all sums of a partition are integers,
-// exact, and what shows in the result is how keys and values were rounded.
-#if defined(__AVX512F__)
+// integers of 16 bits, in two planes of bytes: 256 * high + low. So all sums of a partition are
+// integers, exact, and what shows in the result is how keys and values were rounded.
+#include "amx.h"
+#if defined(WEFT_AMX)
+#define GROUP_ROWS AMX_ROWS
+#elif defined(__AVX512F__)
 // Two planes take two registers a sum.
 #define GROUP_ROWS 4
 #define SCORE_BLOCKS(rows) 2
@@ -10,7 +13,7 @@
 #include "attention_blocks.h"
 #include "integer_dot.h"
 
-enum { GROUP_KEYS = 4, LARGEST = 127 * 256 };
+enum { LARGEST = 127 * 256 };
 
 // The integers of what is multiplied with the cache.
 typedef struct {
@@ -37,8 +40,8 @@ typedef struct {
   float scale;
 } weight_row;
 
-// The scale at which numbers as large as `largest` become integers, and its inverse: zero where that
-// would overflow.
+// The scale at which numbers as large as `largest` become integers, and its inverse: zero where
+// that would overflow.
 typedef struct {
   float scale;
   f32x16 inverse;
@@ -86,10 +89,28 @@ ALWAYS_INLINE const float* scales_of(const char* block, int head_dim) {
 }
 
 // Weights take the scales of the values; that of a key that isn't seen may be anything.
-ALWAYS_INLINE void keep_weights(weight_row* weights, const partition_blocks* p, int block, f32x16 e) {
+ALWAYS_INLINE void keep_weights(weight_row* weights, const partition_blocks* p, int block,
+                                f32x16 e) {
   const f32x16 scaled = f32x16_mul(e, f32x16_load(scales_of(p->values[block], p->head_dim)));
   const mask16 unseen = f32x16_eq(e, f32x16_zero());
   f32x16_store(weights->of + block * KV_BLOCK, f32x16_select(unseen, f32x16_zero(), scaled));
+}
+
+static inline f32x16 weight_of(f32x16 score) { return f32x16_exp2(score); }
+
+static inline void clear_weights(weight_row* weights, int begin, int end) {
+  memset(weights->high + begin, 0, (size_t)(end - begin));
+  memset(weights->low + begin, 0, (size_t)(end - begin));
+}
+
+// Whatever integers lie there, zero times them is zero.
+typedef struct {
+  char none;
+} value_copies;
+
+static inline int hide_unseen_values(partition_blocks* p, value_copies* copies, seen_keys seen) {
+  (void)p, (void)copies, (void)seen;
+  return 1;
 }
 
 static void finish_weights(weight_row* weights, int begin, int end) {
@@ -119,10 +140,30 @@ ALWAYS_INLINE i32x16 join_planes(i32x16 high, i32x16 low) {
   return i32x16_add(i32x16_mul(high, i32x16_set1(256)), low);
 }
 
-// Dot products of `count` queries with the keys of `blocks` blocks; both are constants where inlined.
+// Together, the planes of a score may pass 32 bits.
+ALWAYS_INLINE f32x16 scaled_score(i32x16 high, i32x16 low, f32x16 scale) {
+  const f32x16 sum = f32x16_fma(i32x16_to_f32(high), f32x16_set1(256), i32x16_to_f32(low));
+  return f32x16_mul(sum, scale);
+}
+
+// 256 weights below 2^15 and values below 2^7 fit 32 bits.
+static void finish_values(const weight_row* weights, float* o, int head_dim) {
+  const i32x16 start = join_planes(sums_start(weights->high_sum), sums_start(weights->low_sum));
+  for (int d = 0; d < head_dim; d += 16) {
+    const f32x16 sums = i32x16_to_f32(i32x16_add(i32x16_load((const int32_t*)(o + d)), start));
+    f32x16_store(o + d, f32x16_mul(sums, f32x16_set1(weights->scale)));
+  }
+}
+
+#ifdef WEFT_AMX
+#include "attention_int8_amx.h"
+#else
+
+// Dot products of `count` queries with the keys of `blocks` blocks, which are constants where
+// inlined, as is `fetch`.
 ALWAYS_INLINE void score_blocks(const query_operand* queries, const int count,
-                                const partition_blocks* p, int block, const int blocks, int fetch,
-                                float (*scores)[PARTITION]) {
+                                const partition_blocks* p, int block, const int blocks,
+                                const int fetch, float (*scores)[PARTITION]) {
   i32x16 high[GROUP_ROWS][MOST_SCORE_BLOCKS], low[GROUP_ROWS][MOST_SCORE_BLOCKS];
   WEFT_UNROLL
   for (int i = 0; i < count; i++) {
@@ -156,20 +197,17 @@ ALWAYS_INLINE void score_blocks(const query_operand* queries, const int count,
     const f32x16 scales = f32x16_load(scales_of(p->keys[block + b], p->head_dim));
     WEFT_UNROLL
     for (int i = 0; i < count; i++) {
-      // Together they may pass 32 bits.
-      const f32x16 sum = f32x16_fma(i32x16_to_f32(high[i][b]), f32x16_set1(256),
-                                    i32x16_to_f32(low[i][b]));
       const f32x16 scale = f32x16_mul(scales, f32x16_set1(queries[i].scale));
-      f32x16_store(scores[i] + (block + b) * KV_BLOCK, f32x16_mul(sum, scale));
+      const f32x16 score = scaled_score(high[i][b], low[i][b], scale);
+      f32x16_store(scores[i] + (block + b) * KV_BLOCK, score);
     }
   }
 }
 
-// Adds the values of keys [begin, end), weighted, to elements [first, first + 16 * vectors) of each o,
-// which holds int32 until finish_values().
-ALWAYS_INLINE void add_values(const weight_row* weights, float* const* o, const int count,
-                              const partition_blocks* p, int begin, int end, int first,
-                              const int vectors) {
+// Sums of values, weighted: elements [first, first + 16 * vectors) of each row's o, which holds
+// int32 until finish_values().
+ALWAYS_INLINE void add_values(const weight_row* weights, float* o, const int count,
+                              const partition_blocks* p, int first, const int vectors) {
   i32x16 high[GROUP_ROWS][MOST_VALUE_VECTORS], low[GROUP_ROWS][MOST_VALUE_VECTORS];
   WEFT_UNROLL
   for (int i = 0; i < count; i++) {
@@ -177,7 +215,7 @@ ALWAYS_INLINE void add_values(const weight_row* weights, float* const* o, const 
     for (int v = 0; v < vectors; v++) high[i][v] = low[i][v] = i32x16_set1(0);
   }
   const int dim = kv_padded_dim(p->head_dim);
-  for (int key = begin / 4 * 4; key < end; key += 4) {
+  for (int key = p->first * KV_BLOCK; key < p->last * KV_BLOCK; key += 4) {
     const uint8_t* values =
         (const uint8_t*)p->values[key / KV_BLOCK] + key % KV_BLOCK * dim + first * 4;
     weight_quad loaded[MOST_VALUE_VECTORS];
@@ -196,22 +234,16 @@ ALWAYS_INLINE void add_values(const weight_row* weights, float* const* o, const 
   }
   WEFT_UNROLL
   for (int i = 0; i < count; i++) {
+    int32_t* out = (int32_t*)(o + i * partial_size(p->head_dim) + first);
     WEFT_UNROLL
     for (int v = 0; v < vectors; v++) {
-      int32_t* sums = (int32_t*)(o[i] + first + v * 16);
-      i32x16_store(sums, i32x16_add(i32x16_load(sums), join_planes(high[i][v], low[i][v])));
+      i32x16_store(out + v * 16, join_planes(high[i][v], low[i][v]));
     }
   }
 }
 
-// 256 weights below 2^15 and values below 2^7 fit 32 bits.
-static void finish_values(const weight_row* weights, float* o, int head_dim) {
-  const i32x16 start = join_planes(sums_start(weights->high_sum), sums_start(weights->low_sum));
-  for (int d = 0; d < head_dim; d += 16) {
-    const f32x16 sums = i32x16_to_f32(i32x16_add(i32x16_load((const int32_t*)(o + d)), start));
-    f32x16_store(o + d, f32x16_mul(sums, f32x16_set1(weights->scale)));
-  }
-}
+#include "attention_vector.h"
+#endif
 
 #include "attention_group.h"
 

@@ -44,11 +44,13 @@ static void store_key_f32(kv_place place, const float* key, int head_dim) {
 }
 
 static void store_key_bf16(kv_place place, const float* key, int head_dim) {
-  uint16_t rounded[MAX_HEAD_DIM + 1];
+  const int dim = kv_padded_dim(head_dim);
+  uint16_t rounded[MAX_HEAD_DIM];
   narrow(rounded, key, head_dim);
-  rounded[head_dim] = 0;  // multiplied with a query's zero
+  // What pads a head is multiplied with a query's zeros.
+  for (int d = head_dim; d < dim; d++) rounded[d] = 0;
   char* out = place.keys + place.lane * 4;
-  for (int d = 0; d < head_dim; d += 2) memcpy(out + d * 2 * KV_BLOCK, rounded + d, 4);
+  for (int d = 0; d < dim; d += 2) memcpy(out + d * 2 * KV_BLOCK, rounded + d, 4);
 }
 
 static void store_key_int8(kv_place place, const float* key, int head_dim) {

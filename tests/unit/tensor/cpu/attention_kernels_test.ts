@@ -3,6 +3,7 @@ import { openCpuDevice } from "../../../../src/tensor/cpu/device.ts";
 import type { Device } from "../../../../src/tensor/device.ts";
 import type { KvDType } from "../../../../src/tensor/dtype.ts";
 import { Tensor } from "../../../../src/tensor/tensor.ts";
+import { openAmxTwinDevice } from "./_amx_twin.ts";
 import { forEachInstructionSet } from "./_instruction_sets.ts";
 import {
   attend,
@@ -135,23 +136,66 @@ Deno.test("pagedAttention gives the same bits for any chunking, batch and number
   }
 });
 
-Deno.test("pagedAttention agrees with float64 on every instruction set; in f32 its bits are the same", () => {
+/** Calls `run` on every instruction set, and with matrix tiles in plain C. */
+function forEachSet(run: (device: Device, set: string) => void): void {
+  forEachInstructionSet({ threads: 1 }, run);
+  using device = openAmxTwinDevice({ threads: 1 });
+  run(device, "amx twin");
+}
+
+Deno.test("pagedAttention agrees with float64 on every instruction set, in f32 and int8 with the same bits", () => {
   using native = openCpuDevice({ threads: 1 });
-  forEachInstructionSet({ threads: 1 }, (device, set) => {
-    for (const headDim of [20, 64]) {
-      const shape = heads({ headDim });
-      const sequence = randomSequence(new Random(1), 270, shape);
-      const run = (device: Device, kvDtype: KvDType, size: number) =>
-        attend(device, [sequence], chunksOf(0, 270, size), shape, new Random(size), { kvDtype })[0];
-      assertEquals(bits(run(device, "f32", 135)), bits(run(native, "f32", 135)), set);
-      for (const kvDtype of ["bf16", "int8"] as const) {
-        const output = run(device, kvDtype, 135);
-        const error = attentionError(output, cachedSequence(sequence, shape, kvDtype), shape);
-        assertLess(error, TOLERANCES[kvDtype], `${set}, ${kvDtype}`);
-        assertEquals(bits(run(device, kvDtype, 27)), bits(output), `${set}, ${kvDtype}`);
-      }
-    }
+  const cases = [20, 64].map((headDim) => {
+    const shape = heads({ headDim });
+    return { shape, sequence: randomSequence(new Random(1), 270, shape) };
   });
+  const run = (device: Device, index: number, kvDtype: KvDType, size: number) => {
+    const { shape, sequence } = cases[index];
+    const steps = chunksOf(0, sequence.length, size);
+    return attend(device, [sequence], steps, shape, new Random(size), { kvDtype })[0];
+  };
+  const expected = cases.map((_, index) => ({
+    f32: run(native, index, "f32", 135),
+    int8: run(native, index, "int8", 135),
+  }));
+  forEachSet((device, set) => {
+    cases.forEach(({ shape, sequence }, index) => {
+      for (const kvDtype of ["f32", "int8"] as const) {
+        assertEquals(bits(run(device, index, kvDtype, 135)), bits(expected[index][kvDtype]), set);
+      }
+      const output = run(device, index, "bf16", 135);
+      const error = attentionError(output, cachedSequence(sequence, shape, "bf16"), shape);
+      assertLess(error, TOLERANCES.bf16, set);
+      assertEquals(bits(run(device, index, "bf16", 27)), bits(output), set);
+    });
+  });
+});
+
+Deno.test("pagedAttention with matrix tiles: any head size, chunk, batch and window", () => {
+  using native = openCpuDevice({ threads: 1 });
+  using tiles = openAmxTwinDevice({ threads: 2 });
+  const shapes = [
+    heads({ kvHeadOfHead: [0, 0, 0], numKvHeads: 1, headDim: 80 }),
+    heads({ kvHeadOfHead: [0, 1, 1, 1, 1, 1], headDim: 16 }),
+    heads({ headDim: 144, slidingWindow: 24 }),
+    heads({ kvHeadOfHead: Array(18).fill(0), numKvHeads: 1, headDim: 8, slidingWindow: 100 }),
+  ];
+  for (const shape of shapes) {
+    const sequences = MIXED_LENGTHS.map((length, i) =>
+      randomSequence(new Random(i), length, shape)
+    );
+    for (const kvDtype of ["bf16", "int8"] as const) {
+      const run = (device: Device, steps: Chunk[][]) =>
+        attend(device, sequences, steps, shape, new Random(1), { kvDtype });
+      const whole = [MIXED_LENGTHS.map((count, sequence) => ({ sequence, start: 0, count }))];
+      const outputs = run(tiles, MIXED_STEPS);
+      run(kvDtype === "int8" ? native : tiles, whole).forEach((output, s) => {
+        assertEquals(bits(outputs[s]), bits(output), `${shape.headDim} elements`);
+        const cached = cachedSequence(sequences[s], shape, kvDtype);
+        assertLess(attentionError(output, cached, shape), TOLERANCES[kvDtype]);
+      });
+    }
+  }
 });
 
 Deno.test("pagedAttention gives a rank that holds some heads the same bits", () => {
@@ -181,9 +225,14 @@ Deno.test("pagedAttention gives a rank that holds some heads the same bits", () 
   }
 });
 
-for (const kvDtype of KV_DTYPES) {
-  Deno.test(`pagedAttention shows a token nothing of the tokens after it: ${kvDtype}`, () => {
-    using device = openCpuDevice({ threads: 1 });
+const DEVICES: [string, KvDType, (options: { readonly threads: number }) => Device][] = [
+  ...KV_DTYPES.map((dtype): typeof DEVICES[number] => [dtype, dtype, openCpuDevice]),
+  ["bf16 in matrix tiles", "bf16", openAmxTwinDevice],
+];
+
+for (const [name, kvDtype, open] of DEVICES) {
+  Deno.test(`pagedAttention shows a token nothing of the tokens after it: ${name}`, () => {
+    using device = open({ threads: 1 });
     const shape = heads();
     const sequence = randomSequence(new Random(5), 40, shape);
     const steps = chunksOf(0, 40, 40);
@@ -191,22 +240,19 @@ for (const kvDtype of KV_DTYPES) {
       attend(device, [sequence], steps, shape, new Random(6), { kvDtype })[0];
     const expected = run(sequence);
     for (const last of [20, 21, 22, 23]) {
-      const poisoned = {
-        ...sequence,
-        keys: sequence.keys.slice(),
-        values: sequence.values.slice(),
-      };
-      poisoned.keys.fill(NaN, (last + 1) * 32);
-      poisoned.values.fill(Infinity, (last + 1) * 32);
-      const output = run(poisoned);
-      const seen = (last + 1) * 64;
-      assertEquals(bits(output.subarray(0, seen)), bits(expected.subarray(0, seen)));
-      assert(output.subarray(seen, seen + 64).every(Number.isNaN));
+      for (const part of ["keys", "values"] as const) {
+        const poisoned = { ...sequence, [part]: sequence[part].slice() };
+        poisoned[part].fill(part === "keys" ? NaN : Infinity, (last + 1) * 32);
+        const output = run(poisoned);
+        const seen = (last + 1) * 64;
+        assertEquals(bits(output.subarray(0, seen)), bits(expected.subarray(0, seen)));
+        assert(!output.subarray(seen, seen + 64).some(Number.isFinite));
+      }
     }
   });
 
-  Deno.test(`pagedAttention shows a value or query that is no number: ${kvDtype}`, () => {
-    using device = openCpuDevice({ threads: 1 });
+  Deno.test(`pagedAttention shows a value or query that is no number: ${name}`, () => {
+    using device = open({ threads: 1 });
     const shape = heads();
     const sequence = randomSequence(new Random(5), 20, shape);
     for (const part of ["queries", "values"] as const) {
