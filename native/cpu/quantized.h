@@ -68,24 +68,24 @@ static inline int64_t weft_section_panels(const weft_quantized_section* section)
   return (section->rows + WEFT_PANEL_ROWS - 1) / WEFT_PANEL_ROWS;
 }
 
-// Puts an output's weights into its lane of a segment's units, which hold zeros there. q holds
-// zeros from `count` on to the end of a unit.
-static inline void weft_store_lane(uint8_t* units, int lane, const uint8_t* q, int count,
-                                   int64_t bits) {
-  const int inputs = (int)(32 / bits);
-  for (int i = 0; i < count; i += inputs, units += WEFT_UNIT_BYTES) {
-    uint32_t quad, second = 0;
-    memcpy(&quad, q + i, 4);
-    if (bits == 4) memcpy(&second, q + i + 4, 4);
-    quad |= second << 4;
-    memcpy(units + lane * 4, &quad, 4);
-  }
-}
-
 // out[i] = x[i] / scale, rounded to the nearest integer, ties to even; the largest magnitude
 // becomes 127. Returns the scale: 0 where all are (nearly) zero, NaN where one is not finite; out
 // is zero then. Writes whole sixteens: out and x have room for them, and x holds zeros past
 // `count`.
 float weft_quantize_run(int8_t* out, const float* x, int64_t count);
+
+// Segments of weights that are made 4 bits wide.
+enum { WEFT_NIBBLE_INPUTS = 32 };
+
+// A segment of a panel: its units, and the outputs' scales (f16) and zeros.
+typedef struct {
+  uint8_t units[WEFT_NIBBLE_INPUTS / 8 * WEFT_UNIT_BYTES];
+  uint16_t scales[WEFT_PANEL_ROWS];
+  uint8_t zeros[WEFT_PANEL_ROWS];
+} weft_nibbles;
+
+// Quantises `length` inputs, at most 32, of the sixteen outputs at values[output * stride + input].
+// The scale of an output with what is not finite is NaN.
+void weft_quantize_nibbles(weft_nibbles* out, const float* values, int64_t stride, int length);
 
 #endif

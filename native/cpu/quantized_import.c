@@ -1,4 +1,5 @@
 // Copies weights that a checkpoint holds as integers into panels, once, while they are loaded.
+#include "mapped_pages.h"
 #include "pool.h"
 #include "quantized.h"
 #include "simd.h"
@@ -20,7 +21,9 @@ typedef struct {
   int64_t row;              // of the stored weight: the slice's first
   int64_t rows;
   int64_t column;           // of the stored weight: the slice's first
+  int64_t columns;
   int64_t first_row;        // in the section
+  int64_t mapped;           // values lie in a mapped file, and are not needed any more
 } weft_quantized_source;
 
 typedef struct {
@@ -134,6 +137,25 @@ static void import_task(void* argument, int64_t begin, int64_t end) {
   }
 }
 
+// Pages that hold nothing but the slice's inputs (of words that hold outputs or inputs of a column)
+// or the slice's outputs (of rows of bytes).
+static void give_back_values(const weft_quantized_source* s, int64_t bits) {
+  const char* values = s->values;
+  const int64_t row_bytes = s->packing == PACKING_AWQ ? s->stored_rows / 8 * 4 : s->stored_rows * 4;
+  switch (s->packing) {
+    case PACKING_AWQ:
+      weft_give_back(values + s->column * row_bytes, values + (s->column + s->columns) * row_bytes);
+      break;
+    case PACKING_GPTQ:
+      weft_give_back(values + s->column * bits / 32 * row_bytes,
+                     values + (s->column + s->columns) * bits / 32 * row_bytes);
+      break;
+    default:
+      weft_give_back(values + s->row * s->stored_columns,
+                     values + (s->row + s->rows) * s->stored_columns);
+  }
+}
+
 // Rows of `section`, whose panels hold zeros, from a slice of a stored weight of the same width.
 void weft_import_rows(weft_pool* pool, const weft_quantized_section* section,
                       const weft_quantized_source* source) {
@@ -142,4 +164,5 @@ void weft_import_rows(weft_pool* pool, const weft_quantized_section* section,
   const int64_t panels = (source->first_row + source->rows - 1) / WEFT_PANEL_ROWS -
                          source->first_row / WEFT_PANEL_ROWS + 1;
   weft_pool_run(pool, import_task, &context, panels, 4);
+  if (source->mapped) give_back_values(source, section->bits);
 }

@@ -143,7 +143,8 @@ export class Checkpoint implements WeightSource, Disposable {
       find: (tensor) => {
         const stored = this.#find(tensor);
         if (stored === null) return null;
-        return { address: this.#memory.place(tensor.name, stored).address, dtype: stored.dtype };
+        const { address, mapped } = this.#memory.place(tensor.name, stored);
+        return { address, dtype: stored.dtype, mapped };
       },
       refuse: (tensor, reason) => refuse(this.#tensors.get(tensor.name)!, reason),
     });

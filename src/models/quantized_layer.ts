@@ -45,6 +45,8 @@ export interface StoredLayerTensor {
   readonly address: bigint;
   /** Element type as files spell it. */
   readonly dtype: string;
+  /** Whether it lies in a mapped file (`QuantizedMatrix.mapped`). */
+  readonly mapped?: boolean;
 }
 
 /** Bits of a packed element. */
@@ -128,12 +130,14 @@ export function quantizedMatrix(
   const { method, bits, zeroOffset } = quantization;
   const groupSize = groupSizeOf(quantization, layer);
   const tensors = layerTensors(quantization, layer);
+  const values = source.find(tensors.values)!;
   const scales = source.find(tensors.scales)!;
   const { zeros, groups } = tensors;
   return {
     dtype: bits === 8 ? "int8" : "int4",
     packing: method === "compressed-tensors" ? "signed" : method,
-    values: source.find(tensors.values)!.address,
+    values: values.address,
+    mapped: values.mapped,
     scales: { address: scales.address, dtype: SCALE_DTYPES[scales.dtype] },
     zeros: zeros && (source.find(zeros)?.address ?? null),
     zeroOffset,

@@ -63,6 +63,7 @@ import quantizedImportC from "../../native/cpu/quantized_import.c" with { type: 
 import quantizedInputC from "../../native/cpu/quantized_input.c" with { type: "text" };
 import quantizedIntegerC from "../../native/cpu/quantized_integer.c" with { type: "text" };
 import quantizedLinearC from "../../native/cpu/quantized_linear.c" with { type: "text" };
+import quantizedNibblesC from "../../native/cpu/quantized_nibbles.c" with { type: "text" };
 import quantizedPackC from "../../native/cpu/quantized_pack.c" with { type: "text" };
 import quantizedStreamC from "../../native/cpu/quantized_stream.c" with { type: "text" };
 import quantizedTileH from "../../native/cpu/quantized_tile.h" with { type: "text" };
@@ -155,6 +156,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "quantized_input.c", text: quantizedInputC },
   { name: "quantized_integer.c", text: quantizedIntegerC },
   { name: "quantized_linear.c", text: quantizedLinearC },
+  { name: "quantized_nibbles.c", text: quantizedNibblesC },
   { name: "quantized_pack.c", text: quantizedPackC },
   { name: "quantized_stream.c", text: quantizedStreamC },
   { name: "quantized_tile.h", text: quantizedTileH },

@@ -158,7 +158,9 @@ function importSection(
         BigInt(part.firstRow),
         BigInt(part.rows),
         BigInt(part.firstColumn),
+        BigInt(part.columns),
         BigInt(firstRow),
+        part.mapped ? 1n : 0n,
       );
       context.kernels.weft_import_rows(context.pool, section, new Uint8Array(source.buffer));
     } finally {

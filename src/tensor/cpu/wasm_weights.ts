@@ -114,6 +114,7 @@ class HostCopies {
       scales: { ...scales, address: this.copy(scales.address, scaleBytes) },
       zeros: zeros === null ? null : this.copy(zeros, zeroBytes),
       groupOfInput: groupOfInput === null ? null : this.copy(groupOfInput, 4 * storedColumns),
+      mapped: false,
     };
   }
 
