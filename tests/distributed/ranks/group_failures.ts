@@ -53,6 +53,7 @@ function withDeadline<Result>(world: Communicator, run: (group: Communicator) =>
   return run(group);
 }
 
+// A rank that is late comes when the others have given up: the world's barrier says when.
 const scenarios = {
   treeOrder({ world }: RankContext): number {
     return sum(world, [1e8, 1, -1e8, 1][world.rank]);
@@ -60,26 +61,34 @@ const scenarios = {
   late({ world }: RankContext): string[] {
     return withDeadline(world, (group) => {
       const buffer = new Float32Array(8);
-      if (group.rank === 3) pause(2 * DEADLINE_MS);
+      if (group.rank === 3) world.barrier();
       const first = failureOf(() => group.allReduce(addressOf(buffer), 8));
+      if (group.rank !== 3) world.barrier();
       return [first, failureOf(() => group.barrier())];
     });
   },
   lateSender({ world }: RankContext): string {
     return withDeadline(world, (group) => {
       const buffer = new Float32Array(8);
-      if (group.rank === 1) return failureOf(() => group.recv(addressOf(buffer), 8, { peer: 0 }));
-      pause(2 * DEADLINE_MS);
-      return failureOf(() => group.send(addressOf(buffer), 8, { peer: 1 }));
+      if (group.rank === 0) world.barrier();
+      const message = failureOf(() => {
+        if (group.rank === 0) group.send(addressOf(buffer), 8, { peer: 1 });
+        else group.recv(addressOf(buffer), 8, { peer: 0 });
+      });
+      if (group.rank === 1) world.barrier();
+      return message;
     });
   },
   lateReceiver({ world }: RankContext): string {
     return withDeadline(world, (group) => {
       const buffer = new Float32Array(100_000);
-      const send = () => group.send(addressOf(buffer), 100_000, { peer: 1 });
-      if (group.rank === 0) return failureOf(send);
-      pause(2 * DEADLINE_MS);
-      return failureOf(() => group.barrier());
+      if (group.rank === 1) world.barrier();
+      const message = failureOf(() => {
+        if (group.rank === 0) group.send(addressOf(buffer), 100_000, { peer: 1 });
+        else group.barrier();
+      });
+      if (group.rank === 0) world.barrier();
+      return message;
     });
   },
   differentCalls({ world }: RankContext): string {
