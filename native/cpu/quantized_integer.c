@@ -12,7 +12,8 @@ enum { HELD_SUMS = 2 * QUANTIZED_TOKENS };
 // quads[p]; sums[t * run->count + p] is that of panel p and token t.
 ALWAYS_INLINE void add_segments(f32x16* sums, const quantized_run* run, const int64_t* panels,
                                 const uint8_t* const* quads, quantized_tokens tokens,
-                                const int bits, const int num_panels, const int num_tokens) {
+                                const int bits, const int num_panels, const int num_tokens,
+                                int64_t ahead) {
   const weft_quantized_section* section = run->section;
   const int stride = run->count;
   const quantized_token first = quantized_token_at(tokens.first, section);
@@ -44,7 +45,11 @@ ALWAYS_INLINE void add_segments(f32x16* sums, const quantized_run* run, const in
     for (; quad < end; quad++, values += 4) {
       weight_quad w[QUANTIZED_PANELS];
       WEFT_UNROLL
-      for (int p = 0; p < num_panels; p++) w[p] = weight_quad_8(quads[p] + quad * WEFT_UNIT_BYTES);
+      for (int p = 0; p < num_panels; p++) {
+        const uint8_t* at = quads[p] + quad * WEFT_UNIT_BYTES;
+        if (bits == 8) __builtin_prefetch(at + ahead, 0, 2);
+        w[p] = weight_quad_8(at);
+      }
       WEFT_UNROLL
       for (int t = 0; t < num_tokens; t++) {
         const input_quad x = input_quad_load(values + t * tokens.stride);
@@ -80,26 +85,27 @@ ALWAYS_INLINE int tile_panels(const int bits) { return bits == 4 ? 2 : QUANTIZED
 // All panels of the run with as many tokens as one tile takes.
 ALWAYS_INLINE void add_panels(f32x16* sums, const quantized_run* run, const uint8_t* const* quads,
                               quantized_tokens tokens, const int bits, const int num_panels,
-                              const int num_tokens) {
+                              const int num_tokens, int64_t ahead) {
   for (int p = 0; p < run->count; p += num_panels) {
-    add_segments(sums + p, run, run->panels + p, quads + p, tokens, bits, num_panels, num_tokens);
+    add_segments(sums + p, run, run->panels + p, quads + p, tokens, bits, num_panels, num_tokens,
+                 ahead);
   }
 }
 
 ALWAYS_INLINE void register_tiles(f32x16* sums, const quantized_run* run,
                                   const uint8_t* const* quads, quantized_tokens tokens,
-                                  const int bits) {
+                                  const int bits, int64_t ahead) {
   const int panels = tile_panels(bits);
   while (tokens.count > 0) {
     switch (tokens.count) {
-      case 1: add_panels(sums, run, quads, tokens, bits, panels, 1); break;
+      case 1: add_panels(sums, run, quads, tokens, bits, panels, 1, ahead); break;
 #if defined(__AVX512F__)
-      case 2: add_panels(sums, run, quads, tokens, bits, panels, 2); break;
-      case 3: add_panels(sums, run, quads, tokens, bits, panels, 3); break;
-      case 4: add_panels(sums, run, quads, tokens, bits, panels, 4); break;
-      case 5: add_panels(sums, run, quads, tokens, bits, panels, 5); break;
+      case 2: add_panels(sums, run, quads, tokens, bits, panels, 2, ahead); break;
+      case 3: add_panels(sums, run, quads, tokens, bits, panels, 3, ahead); break;
+      case 4: add_panels(sums, run, quads, tokens, bits, panels, 4, ahead); break;
+      case 5: add_panels(sums, run, quads, tokens, bits, panels, 5, ahead); break;
 #endif
-      default: add_panels(sums, run, quads, tokens, bits, panels, QUANTIZED_TOKENS);
+      default: add_panels(sums, run, quads, tokens, bits, panels, QUANTIZED_TOKENS, ahead);
     }
     sums += QUANTIZED_TOKENS * run->count;
     tokens.first += QUANTIZED_TOKENS * tokens.stride;
@@ -117,6 +123,10 @@ void weft_integer_run(f32x16* sums, quantized_run run, quantized_tokens tokens) 
     quads[p] = quantized_units(&run, p);
     if (section->bits == 8) continue;
     for (int64_t u = 0; u < run.units; u++) {
+      // With many tokens products take longer than the weights, and this only adds to them.
+      if (tokens.count <= 32) {
+        __builtin_prefetch(quads[p] + u * WEFT_UNIT_BYTES + run.ahead, 0, 2);
+      }
       weight_quad both[2];
       weight_quads_4(both, quads[p] + u * WEFT_UNIT_BYTES);
       weight_quad_store(unpacked[p] + 2 * u * WEFT_UNIT_BYTES, both[0]);
@@ -128,9 +138,9 @@ void weft_integer_run(f32x16* sums, quantized_run run, quantized_tokens tokens) 
   weft_matrix_tiles(sums, &run, quads, tokens);
 #else
   if (section->bits == 4) {
-    register_tiles(sums, &run, quads, tokens, 4);
+    register_tiles(sums, &run, quads, tokens, 4, 0);
   } else {
-    register_tiles(sums, &run, quads, tokens, 8);
+    register_tiles(sums, &run, quads, tokens, 8, run.ahead);
   }
 #endif
 }

@@ -149,8 +149,12 @@ static void multiply_group(const panel_group* group) {
            units + weft_segment_units(section, end) <= most) {
       units += weft_segment_units(section, end++);
     }
+    // After the last segment of these panels come the first ones of those that are taken next.
+    const int64_t others = panels_together(group->job, group->tokens) - 1;
+    const int64_t skipped = end == section->num_segments ? others * section->units : 0;
+    const int64_t ahead = (units + skipped) * WEFT_UNIT_BYTES;
     const quantized_run run = {section, segment,       end,         unit,
-                               units,   group->panels, group->count};
+                               units,   group->panels, group->count, ahead};
     if (weight->exact) {
       weft_exact_run(group->sums, run, tokens);
     } else {

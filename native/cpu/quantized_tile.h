@@ -38,6 +38,7 @@ typedef struct {
   int64_t units;
   const int64_t* panels;
   int count;
+  int64_t ahead;  // bytes from a unit to its place in the run after this one, for reading ahead
 } quantized_run;
 
 // All inputs of a few panels with up to QUANTIZED_FEW_TOKENS tokens. The sums of token t and panel
