@@ -21,13 +21,13 @@ Deno.test("help lists every command, and each command has its own", async () => 
   assertEquals(status, 0);
   const names = [...out.matchAll(/^ {2}([a-z][a-z -]*?) {2,}/gm)].map((match) => match[1]);
   assertEquals(names, [
-    ...["serve", "generate", "bench throughput", "inspect", "quantize", "init-model"],
+    ...["serve", "route", "generate", "bench throughput", "inspect", "quantize", "init-model"],
   ]);
   for (const name of names) {
     const help = await run(...name.split(" "), "--help");
     assertEquals([help.status, help.log], [0, ""], name);
     assertStringIncludes(help.out, `Usage: weft ${name}`);
-    assertMatch(help.out, /--(seed|threads) N/);
+    assertMatch(help.out, /--(seed|threads|port) N/);
   }
   assertStringIncludes((await run("bench", "--help")).out, "Usage: weft bench throughput");
   assertStringIncludes((await run("help", "serve")).out, "Usage: weft serve");
