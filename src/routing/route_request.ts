@@ -59,6 +59,8 @@ export interface Routed<T, R> {
   readonly lease: Lease<T>;
   /** What the attempt gave. */
   readonly result: R;
+  /** Ends what the attempt's signal ends, should it still go on. */
+  readonly abort: (reason: unknown) => void;
 }
 
 /**
@@ -76,8 +78,7 @@ export async function routeRequest<T, R>(options: RouteOptions<T, R>): Promise<R
   while (true) {
     const lease = await acquire();
     try {
-      const result = await attemptInTime(lease, options);
-      return { lease, result };
+      return await attemptInTime(lease, options);
     } catch (error) {
       if (signal.aborted || lease.withdrawn.aborted) lease.end("cancelled");
       if (signal.aborted) throw error;
@@ -105,7 +106,7 @@ export async function routeRequest<T, R>(options: RouteOptions<T, R>): Promise<R
 async function attemptInTime<T, R>(
   lease: Lease<T>,
   { attempt, signal, firstByteTimeoutMs }: RouteOptions<T, R>,
-): Promise<R> {
+): Promise<Routed<T, R>> {
   signal.throwIfAborted();
   const end = new AbortController();
   const onAbort = (event: Event): void => end.abort((event.target as AbortSignal).reason);
@@ -116,7 +117,8 @@ async function attemptInTime<T, R>(
     end.abort(new AttemptError(message, { failure: "failed" }));
   }, Math.min(firstByteTimeoutMs, 2 ** 31 - 1));
   try {
-    return await attempt(lease, end.signal);
+    const result = await attempt(lease, end.signal);
+    return { lease, result, abort: (reason) => end.abort(reason) };
   } catch (error) {
     throw end.signal.aborted ? end.signal.reason : error;
   } finally {

@@ -74,26 +74,25 @@ export async function forward(
   const { pool, budget, deadlines, onFirstByte } = forwarding;
   const { stream } = request;
   const started = performance.now();
-  // Cancels what goes on upstream after the first byte.
-  const end = new AbortController();
-  const onGone = (): void => end.abort(signal.reason);
-  signal.addEventListener("abort", onGone, { once: true });
   using place = new DisposableStack();
   place.use(resources);
-  place.defer(() => signal.removeEventListener("abort", onGone));
   try {
-    const { lease, result } = await routeRequest({
+    const { lease, result, abort } = await routeRequest({
       pool,
       budget,
       request,
       signal,
       queueDeadlineMs: deadlines.queueMs,
       firstByteTimeoutMs: stream ? deadlines.firstByteMs : deadlines.wholeMs,
-      attempt: (lease, attempt) => begin(lease, request, AbortSignal.any([attempt, end.signal])),
+      attempt: (lease, attempt) => begin(lease, request, attempt),
     });
     onFirstByte(lease.id, (performance.now() - started) / 1000);
     place.defer(() => lease.end("cancelled"));
-    return answer(lease, result, { end, stallMs: deadlines.stallMs, resources: place.move() });
+    const onGone = (): void => abort(signal.reason);
+    signal.addEventListener("abort", onGone, { once: true });
+    place.defer(() => signal.removeEventListener("abort", onGone));
+    const { stallMs } = deadlines;
+    return answer(lease, result, { abort, signal, stallMs, resources: place.move() });
   } catch (error) {
     throw signal.aborted ? cancelled() : toApiError(error);
   }
@@ -145,7 +144,10 @@ async function refusal(id: string, response: Response): Promise<AttemptError> {
 }
 
 interface AnswerOptions {
-  readonly end: AbortController;
+  /** Ends the replica's stream. */
+  readonly abort: (reason: unknown) => void;
+  /** Fires when nobody wants it any more. */
+  readonly signal: AbortSignal;
   readonly stallMs: number;
   /** Disposed with the end of the answer; the lease is cancelled unless it has ended. */
   readonly resources: Disposable;
@@ -165,7 +167,7 @@ function answer(lease: Lease<HttpReplica>, begun: Begun, options: AnswerOptions)
 function passOn(
   lease: Lease<HttpReplica>,
   { first, rest }: { first: Uint8Array; rest: ReadableStreamDefaultReader<Uint8Array> },
-  { end, stallMs, resources }: AnswerOptions,
+  { abort, signal, stallMs, resources }: AnswerOptions,
 ): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>({
     start(controller) {
@@ -173,7 +175,7 @@ function passOn(
     },
     async pull(controller) {
       const silent = new Error(`nothing came for ${stallMs} ms`);
-      const stall = setTimeout(() => end.abort(silent), stallMs);
+      const stall = setTimeout(() => abort(silent), stallMs);
       try {
         const { done, value } = await rest.read();
         lease.received();
@@ -181,8 +183,8 @@ function passOn(
         lease.end("served");
       } catch (error) {
         // A client that has gone, or a server that stops, is not the replica's fault.
-        lease.end(end.signal.aborted && end.signal.reason !== silent ? "cancelled" : "failed");
-        controller.enqueue(errorEvent(lease.target.url, end.signal.reason ?? error));
+        lease.end(signal.aborted ? "cancelled" : "failed");
+        controller.enqueue(errorEvent(lease.target.url, error));
       } finally {
         clearTimeout(stall);
       }
@@ -190,7 +192,7 @@ function passOn(
       resources[Symbol.dispose]();
     },
     cancel(reason) {
-      end.abort(reason);
+      abort(reason);
       resources[Symbol.dispose]();
     },
   }, { highWaterMark: 0 });

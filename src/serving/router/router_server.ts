@@ -160,9 +160,15 @@ function createApp(
     place.use(gate.enter());
     const { raw } = c.req;
     const body = raw.method === "GET" ? null : await readBodyBytes(raw, limits);
-    const signal = AbortSignal.any([raw.signal, gate.signal]);
+    const gone = new AbortController();
+    for (const source of [raw.signal, gate.signal]) {
+      const onAbort = (): void => gone.abort(source.reason);
+      if (source.aborted) onAbort();
+      source.addEventListener("abort", onAbort, { once: true });
+      place.defer(() => source.removeEventListener("abort", onAbort));
+    }
     const response = await forward(new ForwardedRequest(raw, body), forwarding, {
-      signal,
+      signal: gone.signal,
       resources: place.move(),
     });
     metrics.observeAnswer(response.status);
