@@ -9,7 +9,11 @@ import { openCudaDevice } from "../../src/tensor/cuda/device.ts";
 import { MAX_PACKED_ROWS } from "../../src/tensor/cuda/quantized_linear.ts";
 import type { Device } from "../../src/tensor/device.ts";
 import { dtypeBytes } from "../../src/tensor/dtype.ts";
-import type { LinearWeight, QuantizedMatrix } from "../../src/tensor/linear_kernels.ts";
+import {
+  type LinearWeight,
+  type QuantizedMatrix,
+  wholeSlice,
+} from "../../src/tensor/linear_kernels.ts";
 import { reportWork } from "./_figures.ts";
 import { hostValues, LINEAR_SHAPES, type LinearShape, ROUND_BYTES, tensor } from "./_operands.ts";
 import { secondsOfRecorded } from "./_timing.ts";
@@ -71,12 +75,7 @@ function storedAwq(
     zeroOffset: 0,
     groupOfInput: null,
     groupSize: 128,
-    storedRows: outFeatures,
-    storedColumns: inFeatures,
-    firstRow: 0,
-    rows: outFeatures,
-    firstColumn: 0,
-    columns: inFeatures,
+    ...wholeSlice(outFeatures, inFeatures),
   };
   return device.linearWeight([part], "bf16");
 }

@@ -6,7 +6,7 @@
  */
 import type { LinearSize } from "../layers/weight_source.ts";
 import type { WeightDType } from "../tensor/dtype.ts";
-import type { QuantizedMatrix } from "../tensor/linear_kernels.ts";
+import { type QuantizedMatrix, wholeSlice } from "../tensor/linear_kernels.ts";
 import type { QuantizationConfig } from "./quantization_config.ts";
 
 /** A linear layer of a model. */
@@ -143,12 +143,7 @@ export function quantizedMatrix(
     zeroOffset,
     groupOfInput: groups && readGroups(groups, { inFeatures, groupSize, ...source }),
     groupSize,
-    storedRows: outFeatures,
-    storedColumns: inFeatures,
-    firstRow: 0,
-    rows: outFeatures,
-    firstColumn: 0,
-    columns: inFeatures,
+    ...wholeSlice(outFeatures, inFeatures),
   };
 }
 

@@ -33,6 +33,8 @@ export interface MemberStatus {
   readonly id: string;
   /** What it may do. */
   readonly state: MemberState;
+  /** Whether it takes requests in that state. */
+  readonly serves: boolean;
   /** Why it does not serve; null while it does, or when it has merely failed too often. */
   readonly reason: string | null;
   /** Its share of the work. */
@@ -84,6 +86,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     return [...this.#members.values()].map((member) => ({
       id: member.id,
       state: member.state,
+      serves: member.serves,
       reason: member.down,
       weight: member.weight,
       active: member.leases.size,

@@ -5,6 +5,7 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
+import { CLOSE_TIMEOUT_MS, urlOf, within } from "./listening.ts";
 import type { RequestGate } from "./request_gate.ts";
 
 /** Options of {@linkcode listen}. */
@@ -29,9 +30,6 @@ const REQUEST_TIMEOUT_MS = 120_000;
 
 /** How often the server looks for connections that are too slow. */
 const CHECK_INTERVAL_MS = 500;
-
-/** Time for the last answers to leave, and for clients to take them, in milliseconds. */
-const CLOSE_TIMEOUT_MS = 1000;
 
 /**
  * Binds and serves until {@linkcode HttpListener.shutdown}. It is Node's server: that of `Deno.serve` does
@@ -86,8 +84,7 @@ export class HttpListener implements AsyncDisposable {
 
   /** Address for clients, such as `http://127.0.0.1:8000`. */
   get url(): string {
-    const { host } = this;
-    return `http://${host.includes(":") ? `[${host}]` : host}:${this.port}`;
+    return urlOf(this.host, this.port);
   }
 
   /** Resolves when the server has stopped. */
@@ -118,17 +115,5 @@ export class HttpListener implements AsyncDisposable {
     this.#server.closeIdleConnections();
     if (!await within(this.#closed.promise, CLOSE_TIMEOUT_MS)) this.#server.closeAllConnections();
     await this.#closed.promise;
-  }
-}
-
-/** Whether `work` has ended within `milliseconds`. */
-async function within(work: Promise<unknown>, milliseconds: number): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  // Timers take 31 bits and fire at once beyond.
-  const timer = setTimeout(() => resolve(false), Math.min(milliseconds, 2 ** 31 - 1));
-  try {
-    return await Promise.race([work.then(() => true), promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -79,6 +79,18 @@ export interface QuantizedMatrix {
   readonly mapped?: boolean;
 }
 
+/** The slice of a {@linkcode QuantizedMatrix} that is all of the stored tensor. */
+export function wholeSlice(
+  rows: number,
+  columns: number,
+): Pick<
+  QuantizedMatrix,
+  "storedRows" | "storedColumns" | "firstRow" | "rows" | "firstColumn" | "columns"
+> {
+  const [storedRows, storedColumns] = [rows, columns];
+  return { storedRows, storedColumns, firstRow: 0, rows, firstColumn: 0, columns };
+}
+
 /** A part of a weight, in host memory. */
 export type WeightPart = HostMatrix | QuantizedMatrix;
 

@@ -2,7 +2,7 @@
 import { addressOf } from "../../src/native/c_declarations.ts";
 import type { Device } from "../../src/tensor/device.ts";
 import type { WeightDType } from "../../src/tensor/dtype.ts";
-import type { QuantizedMatrix } from "../../src/tensor/linear_kernels.ts";
+import { type QuantizedMatrix, wholeSlice } from "../../src/tensor/linear_kernels.ts";
 import { Random } from "../unit/tensor/_random.ts";
 
 /** What is to be stored. */
@@ -62,11 +62,6 @@ export function storedWeight(device: Device, options: StoredWeightOptions): Quan
     zeroOffset,
     groupOfInput: groupOfInput && addressOf(groupOfInput),
     groupSize,
-    storedRows: rows,
-    storedColumns: columns,
-    firstRow: 0,
-    rows,
-    firstColumn: 0,
-    columns,
+    ...wholeSlice(rows, columns),
   };
 }

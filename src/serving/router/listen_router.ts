@@ -2,6 +2,7 @@
  * Serves a router and stops gracefully.
  * @module
  */
+import { CLOSE_TIMEOUT_MS, urlOf, within } from "../listening.ts";
 import type { RequestGate } from "../request_gate.ts";
 import type { RouterServer } from "./router_server.ts";
 
@@ -16,9 +17,6 @@ export interface ListenRouterOptions {
   /** Port; 0 takes a free one. Default 8000. */
   readonly port?: number;
 }
-
-/** Time for the last answers to leave, in milliseconds. */
-const CLOSE_TIMEOUT_MS = 1000;
 
 /** A router that accepts connections. Disposing it stops without waiting for requests. */
 export interface RouterListener extends AsyncDisposable {
@@ -45,7 +43,7 @@ export function listenRouter(options: ListenRouterOptions): RouterListener {
   const { hostname, port: bound } = server.addr;
   let stopped: Promise<void> | null = null;
   return {
-    url: `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${bound}`,
+    url: urlOf(hostname, bound),
     shutdown(graceMs) {
       return stopped ??= drain(graceMs);
     },
@@ -59,16 +57,5 @@ export function listenRouter(options: ListenRouterOptions): RouterListener {
     gate.cancelAll();
     if (!await within(server.shutdown(), CLOSE_TIMEOUT_MS)) stop.abort();
     await server.finished;
-  }
-}
-
-/** Whether `work` has ended within `milliseconds`. */
-async function within(work: Promise<unknown>, milliseconds: number): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const timer = setTimeout(() => resolve(false), Math.min(milliseconds, 2 ** 31 - 1));
-  try {
-    return await Promise.race([work.then(() => true), promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }

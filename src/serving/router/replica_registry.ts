@@ -4,6 +4,7 @@
  */
 import type { MemberOptions } from "../../routing/member.ts";
 import type { ReplicaPool } from "../../routing/replica_pool.ts";
+import { within } from "../listening.ts";
 import type { HealthMonitor } from "./health_monitor.ts";
 import { HttpReplica, type HttpReplicaOptions } from "./http_replica.ts";
 
@@ -43,13 +44,7 @@ export class ReplicaRegistry {
 
   /** Takes a replica out when it has ended its requests, or after `graceMs`. Throws RangeError when there is none. */
   async leave(id: string, graceMs: number): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, graceMs));
-    try {
-      await Promise.race([this.#pool.drain(id), late]);
-    } finally {
-      clearTimeout(timer);
-    }
+    await within(this.#pool.drain(id), graceMs);
     this.#monitor.unwatch(id);
     this.#pool.remove(id);
   }

@@ -9,7 +9,7 @@ import type { HttpReplica } from "./http_replica.ts";
 const FIRST_BYTE_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
 const GAUGES: readonly (readonly [string, string, (member: MemberStatus) => number])[] = [
-  ["weft:replica_up", "1 while the replica takes requests", ({ state }) => takes(state) ? 1 : 0],
+  ["weft:replica_up", "1 while the replica takes requests", ({ serves }) => serves ? 1 : 0],
   ["weft:replica_active_requests", "Requests that the replica has", ({ active }) => active],
   ["weft:replica_weight", "Share of the work that the replica is to get", ({ weight }) => weight],
 ];
@@ -18,10 +18,6 @@ const COUNTERS: readonly (readonly [string, string, (member: MemberStatus) => nu
   ["weft:replica_requests_total", "Requests sent to the replica", ({ sent }) => sent],
   ["weft:replica_failures_total", "Requests that the replica failed", ({ failed }) => failed],
 ];
-
-function takes(state: MemberStatus["state"]): boolean {
-  return state === "healthy" || state === "starting" || state === "probing";
-}
 
 /** The metrics of one router, in a registry of its own. */
 export class RouterMetrics {

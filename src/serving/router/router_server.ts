@@ -139,16 +139,16 @@ function createApp(
   if (options.apiKey !== undefined) app.use(requireApiKey(options.apiKey));
   app.get("/health", (c) => {
     const { members } = pool;
-    const taking = members.filter(({ state }) => !["down", "ejected", "draining"].includes(state));
+    const serving = members.filter(({ serves }) => serves).length;
     const status = gate.draining
       ? "draining"
-      : taking.length === 0
+      : serving === 0
       ? "dead"
-      : taking.length < members.length
+      : serving < members.length
       ? "degraded"
       : "ok";
-    const serves = status === "ok" || status === "degraded";
-    return c.json({ status, balancing: pool.balancing, replicas: members }, serves ? 200 : 503);
+    const ready = status === "ok" || status === "degraded";
+    return c.json({ status, balancing: pool.balancing, replicas: members }, ready ? 200 : 503);
   });
   app.get(
     "/metrics",

@@ -2,9 +2,9 @@
  * The KV cache of the CPU device, laid out as `native/cpu/kv_cache.h` says.
  * @module
  */
+import { allocateKvCache } from "../allocate_kv_cache.ts";
 import { KV_BLOCK_SIZE, type KvCacheLayer, type KvCacheShape } from "../attention_kernels.ts";
 import { type DType, dtypeBytes, type KvDType } from "../dtype.ts";
-import { Tensor } from "../tensor.ts";
 import type { CpuMemory } from "./memory.ts";
 
 /** Most elements of a head. */
@@ -42,17 +42,10 @@ export function cpuKvCache(
       `Cannot make a KV cache as the CPU keeps keys and values in f32, bf16 or int8: dtype is ${dtype}`,
     );
   }
-  const options = {
+  return allocateKvCache(memory, dtype, {
     shape: [numBlocks, numKvHeads, headElements(headDim, dtype)],
     dtype: elementType(dtype),
-  };
-  const keys = Tensor.allocate(memory, options);
-  try {
-    return { keys, values: Tensor.allocate(memory, options), dtype };
-  } catch (error) {
-    keys[Symbol.dispose]();
-    throw error;
-  }
+  });
 }
 
 /** Number of blocks of a cache; throws RangeError when its heads are not those named. */

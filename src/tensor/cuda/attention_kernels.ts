@@ -2,6 +2,7 @@
  * The kernels of `native/cuda/attention_*.cu` and `rotate_and_cache.cu`.
  * @module
  */
+import { allocateKvCache } from "../allocate_kv_cache.ts";
 import {
   type AttentionKernels,
   type AttentionShape,
@@ -10,7 +11,7 @@ import {
   type KvCacheLayer,
 } from "../attention_kernels.ts";
 import { dtypeBytes } from "../dtype.ts";
-import { Tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
 import { attentionSplits } from "./attention_splits.ts";
 import type { CudaContext } from "./context.ts";
 import type { CudaKernel, KernelParameter } from "./kernel.ts";
@@ -117,14 +118,8 @@ export function cudaAttentionKernels(context: CudaContext): AttentionKernels {
           "Cannot make a KV cache as a GPU keeps keys and values in the activations' type: dtype is int8",
         );
       }
-      const options = { shape: [numBlocks, numKvHeads, KV_BLOCK_SIZE, headDim], dtype };
-      const keys = Tensor.allocate(memory, options);
-      try {
-        return { keys, values: Tensor.allocate(memory, options), dtype };
-      } catch (error) {
-        keys[Symbol.dispose]();
-        throw error;
-      }
+      const shape = [numBlocks, numKvHeads, KV_BLOCK_SIZE, headDim];
+      return allocateKvCache(memory, dtype, { shape, dtype });
     },
 
     rotateAndCache: cudaRotateAndCache(context),

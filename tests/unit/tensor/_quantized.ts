@@ -1,6 +1,6 @@
 /** Weights as quantised checkpoints store them, of random bits: every word of them means something. */
 import type { Device } from "../../../src/tensor/device.ts";
-import type { QuantizedMatrix } from "../../../src/tensor/linear_kernels.ts";
+import { type QuantizedMatrix, wholeSlice } from "../../../src/tensor/linear_kernels.ts";
 import type { WeightDType } from "../../../src/tensor/dtype.ts";
 import type { Random } from "./_random.ts";
 
@@ -50,12 +50,7 @@ export function storedWeight(
     zeroOffset: scheme.zeroOffset ?? 0,
     groupOfInput: scheme.actOrder ? store(groupOfInput) : null,
     groupSize,
-    storedRows: rows,
-    storedColumns: columns,
-    firstRow: 0,
-    rows,
-    firstColumn: 0,
-    columns,
+    ...wholeSlice(rows, columns),
   };
 }
 

@@ -5,7 +5,7 @@ import {
   roundGroups,
   roundRows,
 } from "../../../../src/models/quantize/round_weights.ts";
-import type { QuantizedMatrix } from "../../../../src/tensor/linear_kernels.ts";
+import { type QuantizedMatrix, wholeSlice } from "../../../../src/tensor/linear_kernels.ts";
 import { dequantize } from "../../tensor/_dequantize.ts";
 import { Random } from "../../tensor/_random.ts";
 
@@ -76,12 +76,7 @@ Deno.test("AWQ's layout holds what was rounded", () => {
     zeroOffset: 0,
     groupOfInput: null,
     groupSize,
-    storedRows: rows,
-    storedColumns: columns,
-    firstRow: 0,
-    rows,
-    firstColumn: 0,
-    columns,
+    ...wholeSlice(rows, columns),
   };
   const expected = Float64Array.from(rounded.values, (value, i) => {
     const place = Math.floor(i % columns / groupSize) * rows + Math.floor(i / columns);
