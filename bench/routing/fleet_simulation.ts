@@ -176,6 +176,7 @@ export function simulateFleet(
 function requestOf(scenario: Scenario, group: number, output: number): RoutedRequest {
   return {
     tokens: scenario.sharedTokens + scenario.ownTokens + output,
+    stream: true,
     session: `group ${group}`,
     prefix: scenario.sharedTokens === 0 ? [] : [group],
   };

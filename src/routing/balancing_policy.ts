@@ -7,6 +7,8 @@
 export interface RoutedRequest {
   /** Tokens that it will take, prompt and output together: an estimate. */
   readonly tokens: number;
+  /** Whether the answer comes piece by piece: only then does its first byte tell that it was begun. */
+  readonly stream: boolean;
   /** Names what belongs together, such as a conversation or a user; null for nothing. */
   readonly session: string | null;
   /**

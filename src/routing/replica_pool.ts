@@ -52,8 +52,8 @@ export interface MemberStatus {
  * sends nothing itself: a caller asks for a place, sends, and says how it went.
  *
  * Requests wait in the pool when every replica has as many as it takes, in the order in which they came,
- * and each goes to the replica that first has room. A replica with nothing to do gets a request back that
- * another has not started, where one has at least two of those.
+ * and each goes to the replica that first has room. When one has nothing to do, a streamed request is taken
+ * back that another has not started, where one has at least two of those.
  */
 export class ReplicaPool<T> implements LeaseOwner<T> {
   readonly #options: ReplicaPoolOptions;
@@ -252,12 +252,15 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     );
   }
 
-  /** Somebody has nothing to do: takes the request back that waits last where most have not started. */
+  /**
+   * Somebody has nothing to do: takes the request back that waits last where most have not started. Of one
+   * that is answered in one piece nobody knows, and it may be nearly done.
+   */
   #steal(): void {
     let youngest: Lease<T> | undefined;
     let most = 1;
     for (const { leases } of this.#members.values()) {
-      const waiting = [...leases].filter(({ started }) => !started);
+      const waiting = [...leases].filter(({ started, request }) => !started && request.stream);
       if (waiting.length > most) [youngest, most] = [waiting.at(-1), waiting.length];
     }
     youngest?.withdraw();

@@ -82,7 +82,11 @@ export async function routeRequest<T, R>(options: RouteOptions<T, R>): Promise<R
     } catch (error) {
       if (signal.aborted || lease.withdrawn.aborted) lease.end("cancelled");
       if (signal.aborted) throw error;
-      if (lease.withdrawn.aborted) continue;
+      if (lease.withdrawn.aborted) {
+        // It was taken back for others: a policy that likes this replica best must not return it.
+        avoid.add(lease.id);
+        continue;
+      }
       lease.end(error instanceof AttemptError ? "failed" : "served");
       if (!(error instanceof AttemptError)) throw error;
       failure = error;

@@ -19,6 +19,8 @@ const DEFAULT_MAX_TOKENS = 16;
 export class EngineRoutedRequest implements RoutedRequest {
   /** See {@linkcode RoutedRequest.tokens}. */
   readonly tokens: number;
+  /** See {@linkcode RoutedRequest.stream}: engines answer token by token. */
+  readonly stream = true;
   /** See {@linkcode RoutedRequest.session}. */
   readonly session: string | null;
   readonly #request: GenerateRequest;

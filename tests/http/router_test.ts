@@ -176,6 +176,33 @@ Deno.test("a probe that fails takes the replica's requests back; one that works 
   assertEquals((await (await router.post()).json()).text, "r0");
 });
 
+Deno.test("what is taken back goes to who has nothing to do, whatever the policy likes best", async () => {
+  await using router = await routerOver(["is silent", "serves"], {
+    policy: {
+      name: "by user",
+      select: (loads, { session }) =>
+        loads.find(({ id }) => id === ids[Number(session)]) ?? loads[0],
+    },
+  });
+  const ids = router.upstreams.map(({ id }) => id);
+  const gone = new AbortController();
+  const sent = async (count: number): Promise<void> => {
+    while (router.upstreams[0].bodies.length < count) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  };
+  const stuck = router.post({ stream: true, user: "0" }, { signal: gone.signal });
+  await sent(1);
+  const taken = router.post({ stream: true, user: "0" });
+  await sent(2);
+  await (await router.post({ user: "1" })).body?.cancel();
+  const answered = await Promise.race([taken.then(() => "taken"), stuck.then(() => "stuck")]);
+  assertEquals(answered, "taken");
+  assertEquals(eventsOf(await (await taken).text()), complete("r1"));
+  gone.abort();
+  await stuck.catch(() => {});
+});
+
 Deno.test("when all are dead the answer is a 503 at once", async () => {
   await using router = await routerOver(["resets at once", "resets at once"]);
   const statuses: number[] = [];

@@ -31,7 +31,7 @@ export interface PrefixAwareOptions {
  * ```ts
  * import { PrefixAwarePolicy, prefixHashes } from "@weft/weft/server";
  * const policy = new PrefixAwarePolicy();
- * const request = { tokens: 9, session: null, prefix: prefixHashes("A long system prompt", 8) };
+ * const request = { tokens: 9, stream: true, session: null, prefix: prefixHashes("A long system prompt", 8) };
  * policy.sent("b", request);
  * const loads = ["a", "b"].map((id) => ({ id, weight: 1, active: 0, tokens: 0 }));
  * console.log(policy.select(loads, request).id); // b

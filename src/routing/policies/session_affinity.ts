@@ -16,7 +16,7 @@ import { LeastLoadedPolicy } from "./least_loaded.ts";
  * import { SessionAffinityPolicy } from "@weft/weft/server";
  * const policy = new SessionAffinityPolicy();
  * const loads = ["a", "b", "c"].map((id) => ({ id, weight: 1, active: 0, tokens: 0 }));
- * const request = { tokens: 1, session: "user 7", prefix: [] };
+ * const request = { tokens: 1, stream: true, session: "user 7", prefix: [] };
  * console.log(policy.select(loads, request).id === policy.select(loads, request).id); // true
  * ```
  */

@@ -60,7 +60,7 @@ export class ForwardedRequest implements RoutedRequest {
     this.#headers = request.headers;
   }
 
-  /** True when the answer is asked for piece by piece. */
+  /** See {@linkcode RoutedRequest.stream}. */
   get stream(): boolean {
     return this.#known.stream === true;
   }

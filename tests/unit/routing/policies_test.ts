@@ -18,7 +18,7 @@ import { SessionAffinityPolicy } from "../../../src/routing/policies/session_aff
 import { WeightedRoundRobinPolicy } from "../../../src/routing/policies/weighted_round_robin.ts";
 import { prefixHashes } from "../../../src/routing/prefix_hash.ts";
 
-const REQUEST: RoutedRequest = { tokens: 1, session: null, prefix: [] };
+const REQUEST: RoutedRequest = { tokens: 1, stream: true, session: null, prefix: [] };
 
 function load(id: string, values: Partial<ReplicaLoad> = {}): ReplicaLoad {
   return { id, weight: 1, active: 0, tokens: 0, ...values };
@@ -45,6 +45,7 @@ const loads = fc.uniqueArray(
 Deno.test("every policy chooses one of the candidates, whoever comes and goes", () => {
   const request = fc.record({
     tokens: fc.nat(1000),
+    stream: fc.boolean(),
     session: fc.option(fc.string()),
     prefix: fc.array(fc.nat(20), { maxLength: 6 }),
   });

@@ -6,7 +6,7 @@ import type { Lease, LeaseOutcome } from "../../../src/routing/lease.ts";
 import { ReplicaPool, type ReplicaPoolOptions } from "../../../src/routing/replica_pool.ts";
 import { TestClock } from "./_clock.ts";
 
-const REQUEST: RoutedRequest = { tokens: 5, session: null, prefix: [] };
+const REQUEST: RoutedRequest = { tokens: 5, stream: true, session: null, prefix: [] };
 
 interface Fixture {
   readonly clock: TestClock;
@@ -134,6 +134,14 @@ Deno.test("a replica without work takes back what another has not started", () =
   ]);
   leases[4].end("cancelled");
   assertEquals(take(pool).id, "b");
+});
+
+Deno.test("nothing is taken back whose start nobody can see", () => {
+  const { pool } = poolOf(["a", "b"]);
+  const whole = { ...REQUEST, stream: false };
+  const leases = Array.from({ length: 3 }, () => pool.tryAcquire(whole, new Set(["b"]))!);
+  take(pool).end("served");
+  assertEquals(leases.map(({ withdrawn }) => withdrawn.aborted), [false, false, false]);
 });
 
 Deno.test("whatever happens, no place is lost, doubled, or given by one that does not serve", async () => {
