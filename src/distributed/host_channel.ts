@@ -2,7 +2,8 @@
  * The host channel between a replica's leader and its ranks: plans out, tokens across, results back.
  * @module
  */
-import { type CommunicationLibrary, STATUS } from "../native/communication.ts";
+import type { CommunicationLibrary } from "../native/communication.ts";
+import { KeptBigInt } from "../native/kept_bigint.ts";
 import { SharedEvent } from "../native/shared_event.ts";
 import { AbortFlag, type AbortReason, SharedMemory } from "../native/shared_memory.ts";
 import { openCommunication } from "../native/wasm_communication.ts";
@@ -38,7 +39,7 @@ const STARTUP_POLL_MS = 10;
 /**
  * The leader's end of a host channel, over one shared region. Nothing here blocks the leader's event loop.
  * The region's abort flag can be that of a launch too ({@linkcode LaunchOptions.abortMemory}): then the death
- * of a rank makes {@linkcode next} throw, and aborting the channel ends the ranks' communication.
+ * of a rank makes {@linkcode receive} reject, and aborting the channel ends the ranks' communication.
  *
  * Ranks open it with `RankChannel.open(handle, { rank })`.
  */
@@ -52,10 +53,14 @@ export class HostChannel implements AsyncDisposable {
   readonly #published: SharedEvent;
   readonly #consumed: readonly SharedEvent[];
   readonly #startup: readonly SharedEvent[];
-  readonly #plans: Uint8Array;
+  readonly #planPlaces: readonly Uint8Array[];
   readonly #planLengths: Uint32Array;
+  readonly #results: bigint;
+  readonly #resultsTail: bigint;
+  readonly #resultLength = new KeptBigInt();
+  #result = new Uint8Array(0);
   #publishedCount = 0;
-  #pending: Promise<Uint8Array | null> | null = null;
+  #receiving: Promise<void> | null = null;
   #closed = false;
 
   private constructor(library: CommunicationLibrary, sizes: HostChannelSizes) {
@@ -74,8 +79,14 @@ export class HostChannel implements AsyncDisposable {
     this.#consumed = perRank(layout.consumed, LINE_BYTES);
     this.#startup = perRank(layout.startup, layout.startupStride);
     const plans = memory.bytes(layout.plans, layout.planSlots * layout.planStride);
-    this.#plans = new Uint8Array(plans);
+    this.#planPlaces = Array.from(
+      { length: layout.planSlots },
+      (_, place) =>
+        new Uint8Array(plans, place * layout.planStride + LINE_BYTES, sizes.maxPlanBytes),
+    );
     this.#planLengths = new Uint32Array(plans);
+    this.#results = memory.address + BigInt(layout.results);
+    this.#resultsTail = this.#results + TAIL_OFFSET;
   }
 
   /**
@@ -98,73 +109,111 @@ export class HostChannel implements AsyncDisposable {
   }
 
   /**
-   * Hands a plan to all ranks. Throws RangeError when it is longer than `maxPlanBytes`, and
-   * CommunicatorError when it would take the place of one that a rank has not finished with, or after an
-   * abort.
+   * Where the next plan is to be written before {@linkcode publish}: `maxPlanBytes` bytes. Throws
+   * CommunicatorError when a rank has not finished with the plan that lies there, or after an abort.
    */
-  publish(plan: Uint8Array): void {
+  nextPlan(): Uint8Array {
     this.#check("publish");
-    const { maxPlanBytes } = this.handle.sizes;
-    if (plan.byteLength > maxPlanBytes) {
-      throw new RangeError(
-        `Cannot publish a plan as it is longer than ${maxPlanBytes} bytes: ${plan.byteLength}`,
-      );
-    }
-    const { planSlots, planStride } = this.#layout;
+    const { planSlots } = this.#layout;
     for (let rank = 0; rank < this.#consumed.length; rank++) {
       const unread = (this.#publishedCount - this.#consumed[rank].value) >>> 0;
       if (unread >= planSlots) {
         throw this.#error("publish", `as rank ${rank} lags behind: it has ${unread} plans to read`);
       }
     }
-    const offset = (this.#publishedCount % planSlots) * planStride;
-    this.#planLengths[offset / 4] = plan.byteLength;
-    this.#plans.set(plan, offset + LINE_BYTES);
+    return this.#planPlaces[this.#publishedCount % planSlots];
+  }
+
+  /**
+   * Hands the first `byteLength` bytes of {@linkcode nextPlan} to all ranks. Throws RangeError when that has
+   * fewer.
+   */
+  publish(byteLength: number): void {
+    const { maxPlanBytes } = this.handle.sizes;
+    if (!(byteLength >= 0 && byteLength <= maxPlanBytes)) {
+      throw new RangeError(
+        `Cannot publish a plan as it is longer than ${maxPlanBytes} bytes: ${byteLength}`,
+      );
+    }
+    const { planSlots, planStride } = this.#layout;
+    this.#planLengths[(this.#publishedCount % planSlots) * planStride / 4] = byteLength;
     this.#publishedCount = (this.#publishedCount + 1) >>> 0;
     this.#published.post(this.#publishedCount);
   }
 
   /**
-   * The next result that a rank has sent; null once the channel is disposed. One call at a time. Throws
-   * CommunicatorError after an abort, within 100 ms.
+   * Calls `take` with every result that a rank sends, in their order; the bytes stay as they are until it
+   * returns. Resolves once the channel is disposed. One call at a time. Rejects with CommunicatorError after
+   * an abort, within 100 ms, and with what `take` throws.
    */
-  next(): Promise<Uint8Array | null> {
-    if (this.#pending !== null) {
-      return Promise.reject(new Error("Cannot wait for a result as another call already does"));
+  receive(take: (result: Uint8Array<ArrayBuffer>) => void): Promise<void> {
+    if (this.#receiving !== null) {
+      return Promise.reject(new Error("Cannot receive results as another call already does"));
     }
-    this.#pending = this.#next().finally(() => this.#pending = null);
-    return this.#pending;
+    this.#receiving = this.#receive(take).finally(() => this.#receiving = null);
+    return this.#receiving;
   }
 
-  async #next(): Promise<Uint8Array | null> {
+  async #receive(take: (result: Uint8Array<ArrayBuffer>) => void): Promise<void> {
     const { symbols } = this.#library;
-    const ring = this.#memory.address + BigInt(this.#layout.results);
-    const capacity = this.#layout.resultCapacity;
+    const { resultCapacity } = this.#layout;
     const abort = this.#abortFlag.address;
-    let length = BigInt(STATUS.timedOut);
-    for (let first = true; length < 0n; first = false) {
-      if (this.#closed) return null;
-      this.#check("next");
-      length = first
-        ? symbols.weft_stream_next(ring, capacity, 0n, abort)
-        : await symbols.weft_stream_next_async(ring, capacity, POLL_NS, abort);
+    while (!this.#closed) {
+      this.#check("receive");
+      let length = symbols.weft_stream_next(this.#results, resultCapacity, 0n, abort);
+      if (length < 0n) {
+        length = await symbols
+          .weft_stream_next_async(this.#results, resultCapacity, POLL_NS, abort);
+      }
+      if (length < 0n) continue;
+      this.#makeRoom(Number(length));
+      if (!this.#takeWhole()) await this.#takeInPieces();
+      if (!this.#closed) take(this.#result);
     }
+  }
+
+  /** Results of one length arrive in the same memory. */
+  #makeRoom(length: number): void {
     if (length > MAX_RESULT_BYTES) {
-      throw this.#error("next", `as a result is longer than ${MAX_RESULT_BYTES} bytes: ${length}`);
+      throw this.#error(
+        "receive",
+        `as a result is longer than ${MAX_RESULT_BYTES} bytes: ${length}`,
+      );
     }
-    const result = new Uint8Array(Number(length));
-    const written = symbols.weft_event_value(ring) - symbols.weft_event_value(ring + TAIL_OFFSET);
-    // Blocks for what is there; for the rest another thread waits, as the writer may die.
-    if ((written >>> 0) >= result.byteLength) {
-      symbols.weft_stream_take(ring, capacity, result, length, 0n, abort);
-      return result;
-    }
-    const status = await symbols
-      .weft_stream_take_async(ring, capacity, result, length, RESULT_DEADLINE_NS, abort);
-    if (this.#closed) return null;
-    this.#check("next");
-    if (status < 0) throw this.#error("next", "as the rest of a result did not come in time");
-    return result;
+    if (this.#result.length !== length) this.#result = new Uint8Array(length);
+  }
+
+  /** Takes a result if all of it has come; false if not. */
+  #takeWhole(): boolean {
+    const { symbols } = this.#library;
+    const written = symbols.weft_event_value(this.#results) -
+      symbols.weft_event_value(this.#resultsTail);
+    const { length } = this.#result;
+    if ((written >>> 0) < length) return false;
+    symbols.weft_stream_take(
+      this.#results,
+      this.#layout.resultCapacity,
+      this.#result,
+      this.#resultLength.of(length),
+      0n,
+      this.#abortFlag.address,
+    );
+    return true;
+  }
+
+  /** Takes a result whose rest is on its way: another thread waits for it, as the writer may die. */
+  async #takeInPieces(): Promise<void> {
+    const status = await this.#library.symbols.weft_stream_take_async(
+      this.#results,
+      this.#layout.resultCapacity,
+      this.#result,
+      BigInt(this.#result.length),
+      RESULT_DEADLINE_NS,
+      this.#abortFlag.address,
+    );
+    if (this.#closed) return;
+    this.#check("receive");
+    if (status < 0) throw this.#error("receive", "as the rest of a result did not come in time");
   }
 
   /** How far each rank has come with starting. */
@@ -237,12 +286,12 @@ export class HostChannel implements AsyncDisposable {
     return new CommunicatorError(`Cannot ${operation} ${what}`, { operation, rank: -1 });
   }
 
-  /** Ends a pending {@linkcode next} with null and frees the leader's end; ranks keep theirs. */
+  /** Ends {@linkcode receive} and frees the leader's end; ranks keep theirs. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     // Its wait is in the memory that goes now.
-    await this.#pending?.catch(() => null);
+    await this.#receiving?.catch(() => {});
     this.#memory[Symbol.dispose]();
     this.#library.close();
   }

@@ -4,12 +4,15 @@
  */
 import type { Executor } from "./executor.ts";
 import type { Scheduler, SchedulerOutput, SchedulerRequest } from "./scheduler/scheduler.ts";
-import type { StepHandle } from "./step_plan.ts";
+import type { StepResult } from "./step_plan.ts";
 import type { EngineStats } from "./types.ts";
 
 /** Where a core's news go. */
 export interface EngineCoreEvents {
-  /** A step has retired, or a request came or went: outputs, and the counters after it. */
+  /**
+   * A step has retired, or a request came or went: outputs, which stay as they are until this returns, and the
+   * counters after it.
+   */
   progress(outputs: readonly SchedulerOutput[], stats: EngineStats): void;
   /** The engine can't go on. Called once. */
   dead(reason: string): void;
@@ -31,6 +34,7 @@ export class EngineCore {
     this.#executor = executor;
     this.#events = events;
     executor.failed.then((reason) => this.#die(reason));
+    executor.receive((result) => this.#retire(result));
   }
 
   /** Counters as of now. */
@@ -56,16 +60,17 @@ export class EngineCore {
     if (this.#dead) return;
     try {
       for (let plan = this.#scheduler.schedule(); plan; plan = this.#scheduler.schedule()) {
-        this.#retire(this.#executor.execute(plan));
+        this.#executor.execute(plan);
       }
     } catch (error) {
       this.#die(String(error));
     }
   }
 
-  async #retire(handle: StepHandle): Promise<void> {
+  #retire(result: StepResult): void {
+    if (this.#dead) return;
     try {
-      const outputs = this.#scheduler.update(await handle.tokens());
+      const outputs = this.#scheduler.update(result);
       this.#planSteps();
       this.#events.progress(outputs, this.stats);
     } catch (error) {

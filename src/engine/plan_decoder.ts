@@ -2,6 +2,7 @@
  * Reads step plans one after the other.
  * @module
  */
+import type { Mutable } from "./reused.ts";
 import type { PlannedSampling, PlannedSequence, StepPlan } from "./step_plan.ts";
 import { intsBytes, WireReader } from "./wire.ts";
 
@@ -13,8 +14,6 @@ export const SEQUENCE_BYTES: number = 4 + 4 + 4 + 8 + 4 + 4 + 4;
 
 const NO_BYTES = new Uint8Array(0);
 const NO_INTS = new Int32Array(0);
-
-type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 /** An entry of a plan, with arrays and parameters to be filled again. */
 interface KnownSequence {

@@ -6,23 +6,21 @@
  */
 import type {
   PlannedSampling,
+  PlannedSequence,
   RowLogprobs,
   SequenceResult,
   StepPlan,
   StepResult,
 } from "./step_plan.ts";
 import { NO_LOGPROBS, PlanDecoder, SEQUENCE_BYTES } from "./plan_decoder.ts";
-import { intsBytes, WireReader, WireWriter } from "./wire.ts";
+import { ResultDecoder, ROW_BYTES, SEQUENCE_RESULT_BYTES, TOP_BYTES } from "./result_decoder.ts";
+import { intsBytes, WireWriter } from "./wire.ts";
 
 const PLAN_HEADER_BYTES = 8 + 4;
 /** Three floats, five integers. */
 const SAMPLING_BYTES = 3 * 8 + 5 * 4;
 const RESULT_HEADER_BYTES = 8 + 4;
-/** slot, token, has logprobs, number of prompt log-probabilities. */
-const SEQUENCE_RESULT_BYTES = 4 * 4;
-/** logprob, number of top tokens. */
-const ROW_BYTES = 8 + 4;
-const TOP_BYTES = 4 + 4;
+const NO_BYTES = new Uint8Array(0);
 
 /** Options of {@linkcode maxPlanBytes}. */
 export interface PlanLimits {
@@ -42,23 +40,22 @@ export function maxPlanBytes(limits: PlanLimits): number {
 
 /** Packs `plan` at the start of `into` and returns the bytes used; throws RangeError when it is too small. */
 export function encodePlan(plan: StepPlan, into: Uint8Array): number {
-  const out = new WireWriter(into);
-  out.float(plan.step);
-  out.int(plan.sequences.length);
-  for (const sequence of plan.sequences) {
-    out.int(sequence.slot);
-    out.int(sequence.startPosition);
-    out.int(sequence.numTokens);
-    out.float(sequence.inputStep);
-    out.int(sequence.firstNewBlock);
-    out.int(sequence.promptLogprobs);
-    out.int(sequence.sampling === null ? 0 : 1);
-    if (sequence.sampling !== null) writeSampling(out, sequence.sampling);
-    out.ints(sequence.tokens);
-    out.ints(sequence.newBlocks);
-    out.ints(sequence.promptTargets);
+  return new PlanEncoder().encode(plan, into);
+}
+
+/** Packs plans one after the other: into one buffer it leaves no garbage. */
+export class PlanEncoder {
+  readonly #out = new WireWriter(NO_BYTES);
+
+  /** Packs `plan` at the start of `into` and returns the bytes used; throws RangeError when it is too small. */
+  encode({ step, sequences }: StepPlan, into: Uint8Array): number {
+    const out = this.#out;
+    out.open(into);
+    out.float(step);
+    out.int(sequences.length);
+    for (let i = 0; i < sequences.length; i++) writeSequence(out, sequences[i]);
+    return out.length;
   }
-  return out.length;
 }
 
 /** Reads a plan from exactly the bytes that {@linkcode encodePlan} used; throws RangeError when they are malformed. */
@@ -73,18 +70,15 @@ export function encodeResult(result: StepResult): Uint8Array<ArrayBuffer> {
 
 /** Packs results one after the other: those of one length leave no garbage. */
 export class ResultEncoder {
-  #bytes = new Uint8Array(0);
-  #out = new WireWriter(this.#bytes);
+  #bytes = NO_BYTES;
+  readonly #out = new WireWriter(NO_BYTES);
 
   /** Packs the result of a step; the bytes stay as they are until the next call. */
   encode(step: number, sequences: readonly SequenceResult[]): Uint8Array<ArrayBuffer> {
     const length = resultBytes(sequences);
-    if (length !== this.#bytes.length) {
-      this.#bytes = new Uint8Array(length);
-      this.#out = new WireWriter(this.#bytes);
-    }
+    if (length !== this.#bytes.length) this.#bytes = new Uint8Array(length);
     const out = this.#out;
-    out.rewind();
+    out.open(this.#bytes);
     out.float(step);
     out.int(sequences.length);
     for (let i = 0; i < sequences.length; i++) {
@@ -102,27 +96,21 @@ export class ResultEncoder {
 
 /** Reads a result from exactly the bytes of {@linkcode encodeResult}; throws RangeError when they are malformed. */
 export function decodeResult(bytes: Uint8Array): StepResult {
-  const input = new WireReader(bytes);
-  const step = input.float();
-  const count = input.count(SEQUENCE_RESULT_BYTES);
-  const sequences: SequenceResult[] = [];
-  for (let i = 0; i < count; i++) {
-    const slot = input.int();
-    const token = input.int();
-    const hasLogprobs = input.int() !== 0;
-    const numPromptRows = input.count(ROW_BYTES, true);
-    const logprobs = hasLogprobs ? readRow(input) : null;
-    const promptLogprobs: RowLogprobs[] = [];
-    for (let row = 0; row < numPromptRows; row++) promptLogprobs.push(readRow(input));
-    sequences.push({
-      slot,
-      token,
-      logprobs,
-      promptLogprobs: numPromptRows < 0 ? null : promptLogprobs,
-    });
-  }
-  input.end();
-  return { step, sequences };
+  return new ResultDecoder().decode(bytes);
+}
+
+function writeSequence(out: WireWriter, sequence: PlannedSequence): void {
+  out.int(sequence.slot);
+  out.int(sequence.startPosition);
+  out.int(sequence.numTokens);
+  out.float(sequence.inputStep);
+  out.int(sequence.firstNewBlock);
+  out.int(sequence.promptLogprobs);
+  out.int(sequence.sampling === null ? 0 : 1);
+  if (sequence.sampling !== null) writeSampling(out, sequence.sampling);
+  out.ints(sequence.tokens);
+  out.ints(sequence.newBlocks);
+  out.ints(sequence.promptTargets);
 }
 
 function writeSampling(out: WireWriter, sampling: PlannedSampling): void {
@@ -148,16 +136,6 @@ function writeRow(out: WireWriter, row: RowLogprobs): void {
   out.int(row.topIds.length);
   out.elements(row.topIds);
   out.elements(row.topLogprobs);
-}
-
-function readRow(input: WireReader): RowLogprobs {
-  const logprob = input.float();
-  const count = input.count(TOP_BYTES);
-  return {
-    logprob,
-    topIds: input.int32Elements(count),
-    topLogprobs: input.float32Elements(count),
-  };
 }
 
 function resultBytes(sequences: readonly SequenceResult[]): number {

@@ -87,11 +87,3 @@ export interface StepResult {
   /** Results in the plan's order. */
   readonly sequences: readonly SequenceResult[];
 }
-
-/** A step that was handed to the ranks and may still be running. */
-export interface StepHandle {
-  /** Number of the step. */
-  readonly step: number;
-  /** Resolves when the step has retired; rejects when a rank has failed. Handles resolve in step order. */
-  tokens(): Promise<StepResult>;
-}

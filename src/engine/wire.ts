@@ -12,24 +12,27 @@ export function intsBytes(count: number): number {
 
 /** Writes fields one after the other; throws RangeError when they do not fit. */
 export class WireWriter {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
+  #view: DataView;
+  #start = 0;
   #offset = 0;
+  #end = 0;
 
   /** Writes from the start of `bytes`. */
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#view = new DataView(bytes.buffer);
+    this.open(bytes);
   }
 
-  /** Begins again at the start. */
-  rewind(): void {
-    this.#offset = 0;
+  /** Writes on from the start of `bytes`; leaves no garbage where they lie in the buffer of those before. */
+  open(bytes: Uint8Array): void {
+    if (this.#view.buffer !== bytes.buffer) this.#view = new DataView(bytes.buffer);
+    this.#start = this.#offset = bytes.byteOffset;
+    this.#end = bytes.byteOffset + bytes.byteLength;
   }
 
   /** Bytes written so far. */
   get length(): number {
-    return this.#offset;
+    return this.#offset - this.#start;
   }
 
   /** Writes a signed 32-bit integer; throws RangeError for any other value. */
@@ -54,16 +57,17 @@ export class WireWriter {
 
   /** Writes the elements of an array by their bits; the reader has to know how many. */
   elements(values: Int32Array | Float32Array): void {
-    const source = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    const offset = this.#advance(source.length);
-    this.#bytes.set(source, offset);
+    const { byteLength } = values;
+    const source = new Uint8Array(values.buffer, values.byteOffset, byteLength);
+    const offset = this.#advance(byteLength);
+    new Uint8Array(this.#view.buffer, offset, byteLength).set(source);
   }
 
   #advance(count: number): number {
     const start = this.#offset;
-    if (start + count > this.#bytes.byteLength) {
+    if (start + count > this.#end) {
       throw new RangeError(
-        `Cannot pack a message as its buffer is full: ${this.#bytes.byteLength} bytes`,
+        `Cannot pack a message as its buffer is full: ${this.#end - this.#start} bytes`,
       );
     }
     this.#offset = start + count;

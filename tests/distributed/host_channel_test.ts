@@ -41,6 +41,16 @@ function plan(step: number): Uint8Array {
   return new Uint8Array(Uint32Array.of(step, step * 3, ...Array(step % 5)).buffer);
 }
 
+function publish(channel: HostChannel, bytes: Uint8Array): void {
+  channel.nextPlan().set(bytes);
+  channel.publish(bytes.length);
+}
+
+/** Where no result comes. */
+function nothing(): void {
+  throw new Error("A result came");
+}
+
 for (const [launcher, resultBytes] of [["thread", 10], ["process", 10_000]] as const) {
   Deno.test(`${launcher}: plans, tokens and results of 200 steps arrive in order`, async () => {
     await using channel = HostChannel.create({ ...SIZES, ranks: 3 });
@@ -53,15 +63,22 @@ for (const [launcher, resultBytes] of [["thread", 10], ["process", 10_000]] as c
     });
     assertEquals(fractions.at(-1), 1);
     assert(fractions.every((fraction, index) => index === 0 || fraction > fractions[index - 1]));
-    let published = 0;
-    for (let retired = 0; retired < steps; retired++) {
+    let [published, retired] = [0, 0];
+    const publishMore = () => {
       while (published < Math.min(steps, retired + SIZES.plansInFlight)) {
-        channel.publish(plan(published++));
+        publish(channel, plan(published++));
       }
-      const result = await channel.next();
-      assertEquals(result?.length, resultBytes + retired % 7);
-      assert(result?.every((byte) => byte === retired % 256));
-    }
+    };
+    publishMore();
+    await new Promise<void>((resolve, reject) => {
+      channel.receive((result) => {
+        assertEquals(result.length, resultBytes + retired % 7);
+        assert(result.every((byte) => byte === retired % 256));
+        retired++;
+        publishMore();
+        if (retired === steps) resolve();
+      }).catch(reject);
+    });
     const expected = Array.from({ length: steps }, (_, step) => step + plan(step).length);
     assertEquals(await ranks.results, [expected, expected, expected]);
   });
@@ -71,7 +88,7 @@ Deno.test("waits end at their deadlines", async () => {
   await using channel = HostChannel.create(SIZES);
   await using ranks = launch(channel, { does: "waits" });
   await channel.waitUntilReady({ timeoutMs: 20_000 });
-  channel.publish(plan(0));
+  publish(channel, plan(0));
   const [tokens, plans] = await ranks.results;
   assertStringIncludes(
     String(tokens),
@@ -106,10 +123,10 @@ Deno.test("a plan that would overwrite an unread one is refused", async () => {
   await using channel = HostChannel.create(SIZES);
   using reader = RankChannel.open(channel.handle, { rank: 0 });
   // Twice the plans in flight, and the one that a rank holds.
-  for (let step = 0; step < 8; step++) channel.publish(plan(step));
+  for (let step = 0; step < 8; step++) publish(channel, plan(step));
   for (let step = 0; step < 8; step++) assertEquals(reader.readNext(0), plan(step));
   assertThrows(
-    () => channel.publish(plan(8)),
+    () => publish(channel, plan(8)),
     CommunicatorError,
     "Cannot publish as rank 1 lags behind: it has 8 plans to read",
   );
@@ -118,14 +135,14 @@ Deno.test("a plan that would overwrite an unread one is refused", async () => {
 Deno.test("a view of a plan stays whole until the next is read", async () => {
   await using channel = HostChannel.create({ ...SIZES, ranks: 1 });
   using reader = RankChannel.open(channel.handle, { rank: 0 });
-  channel.publish(plan(0));
+  publish(channel, plan(0));
   const view = reader.readNext(0);
-  for (let step = 1; step < 8; step++) channel.publish(plan(step));
-  assertThrows(() => channel.publish(plan(8)), CommunicatorError, "rank 0 lags behind");
+  for (let step = 1; step < 8; step++) publish(channel, plan(step));
+  assertThrows(() => publish(channel, plan(8)), CommunicatorError, "rank 0 lags behind");
   assertEquals(view, plan(0));
   for (let step = 1; step < 300; step++) {
     assertEquals(reader.readNext(0), plan(step));
-    channel.publish(plan(step + 7));
+    publish(channel, plan(step + 7));
   }
 });
 
@@ -153,16 +170,20 @@ Deno.test("a leader that does not read stops a rank at its deadline", async () =
     CommunicatorError,
     "Cannot complete sendResult on rank 0 within 50 ms: the leader has not read",
   );
-  await assertRejects(() => channel.next(), CommunicatorError, "the leader has not read");
+  await assertRejects(() => channel.receive(nothing), CommunicatorError, "the leader has not read");
 });
 
 Deno.test("an abort by a rank reaches the leader, its peers and the world", async () => {
   await using channel = HostChannel.create(SIZES);
   await using ranks = launch(channel, { does: "aborts" });
   const start = performance.now();
-  await assertRejects(() => channel.next(), CommunicatorError, "aborted: rank 1 has had enough");
+  await assertRejects(
+    () => channel.receive(nothing),
+    CommunicatorError,
+    "aborted: rank 1 has had enough",
+  );
   assertEquals(channel.abortReason, { rank: 1, text: "rank 1 has had enough" });
-  assertThrows(() => channel.publish(plan(0)), CommunicatorError, "rank 1 has had enough");
+  assertThrows(() => publish(channel, plan(0)), CommunicatorError, "rank 1 has had enough");
   assertStringIncludes(String((await ranks.results)[0]), "rank 1 has had enough");
   assertLess(performance.now() - start, 5000);
 });
@@ -173,7 +194,7 @@ Deno.test("a rank process that dies makes the leader's wait fail at once", async
   await channel.waitUntilReady({ timeoutMs: 20_000 });
   const start = performance.now();
   const next = assertRejects(
-    () => channel.next(),
+    () => channel.receive(nothing),
     CommunicatorError,
     "aborted: its process was killed by SIGKILL",
   );
@@ -183,12 +204,12 @@ Deno.test("a rank process that dies makes the leader's wait fail at once", async
   assertEquals(channel.abortReason?.rank, 0);
 });
 
-Deno.test("disposing the channel ends a pending wait with null", async () => {
+Deno.test("disposing the channel ends a pending wait", async () => {
   const channel = HostChannel.create(SIZES);
-  const next = channel.next();
-  await assertRejects(() => channel.next(), Error, "another call already does");
+  const next = channel.receive(nothing);
+  await assertRejects(() => channel.receive(nothing), Error, "another call already does");
   await channel[Symbol.asyncDispose]();
-  assertEquals(await next, null);
+  await next;
 });
 
 Deno.test("sizes out of range are refused by name", () => {
@@ -205,7 +226,7 @@ Deno.test("sizes out of range are refused by name", () => {
 Deno.test("a plan that is too long is refused", async () => {
   await using channel = HostChannel.create(SIZES);
   assertThrows(
-    () => channel.publish(new Uint8Array(101)),
+    () => channel.publish(101),
     RangeError,
     "longer than 100 bytes: 101",
   );

@@ -2,6 +2,8 @@
  * Which rows of logits a plan needs, and what becomes of the answers.
  * @module
  */
+import { emptyResult } from "../result_decoder.ts";
+import { type Mutable, ReusedList } from "../reused.ts";
 import type { SampleRow } from "../sampler/sample_row.ts";
 import type { Samples } from "../sampler/samples_landing.ts";
 import type { PlannedSequence, RowLogprobs, SequenceResult } from "../step_plan.ts";
@@ -14,20 +16,16 @@ export interface LogitRow extends SampleRow {
   readonly sequence: number;
 }
 
-type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
-
 /** Rows of one plan at a time, in the same objects each time. */
 export class LogitRows {
-  readonly #known: Mutable<LogitRow>[] = [];
-  readonly #rows: Mutable<LogitRow>[] = [];
-  #count = 0;
+  readonly #rows = new ReusedList<Mutable<LogitRow>>(emptyRow);
 
   /**
    * The rows that a step needs: prompt tokens with targets, and each sequence's next token. They stay as they
    * are until the next call.
    */
   of(sequences: readonly PlannedSequence[]): readonly LogitRow[] {
-    this.#count = 0;
+    this.#rows.begin();
     let firstToken = 0;
     for (let index = 0; index < sequences.length; index++) {
       const { promptTargets, promptLogprobs, sampling, startPosition, numTokens } =
@@ -48,15 +46,12 @@ export class LogitRows {
       }
       firstToken += numTokens;
     }
-    while (this.#rows.length > this.#count) this.#rows.pop();
-    return this.#rows;
+    this.#rows.end();
+    return this.#rows.items;
   }
 
   #add(sequence: number, token: number): Mutable<LogitRow> {
-    const place = this.#count++;
-    if (place === this.#known.length) this.#known.push(emptyRow());
-    const row = this.#known[place];
-    if (place === this.#rows.length) this.#rows.push(row);
+    const row = this.#rows.add();
     row.sequence = sequence;
     row.token = token;
     return row;
@@ -69,28 +64,26 @@ function emptyRow(): Mutable<LogitRow> {
 
 /** What the sequences of one plan at a time get, in the same objects each time. */
 export class SequenceResults {
-  readonly #known: Mutable<SequenceResult>[] = [];
-  readonly #results: Mutable<SequenceResult>[] = [];
+  readonly #results = new ReusedList<Mutable<SequenceResult>>(emptyResult);
   readonly #promptLogprobs: (RowLogprobs[] | null)[] = [];
 
   /** In the plan's order; they stay as they are until the next {@linkcode begin}. */
   get all(): readonly SequenceResult[] {
-    return this.#results;
+    return this.#results.items;
   }
 
   /** Forgets those before: nothing has been drawn for these. */
   begin(sequences: readonly PlannedSequence[]): void {
-    while (this.#results.length > sequences.length) this.#results.pop();
+    this.#results.begin();
     for (let index = 0; index < sequences.length; index++) {
-      if (index === this.#known.length) this.#known.push(emptyResult());
-      const result = this.#known[index];
-      if (index === this.#results.length) this.#results.push(result);
+      const result = this.#results.add();
       result.slot = sequences[index].slot;
       result.token = -1;
       result.logprobs = null;
       this.#promptLogprobs[index] = sequences[index].promptTargets ? [] : null;
       result.promptLogprobs = this.#promptLogprobs[index];
     }
+    this.#results.end();
   }
 
   /** Takes what was drawn for `rows` from `first` on. */
@@ -99,15 +92,11 @@ export class SequenceResults {
       const { target, sequence } = rows[first + i];
       const answer = logprobs[i];
       if (target < 0) {
-        this.#results[sequence].token = tokens[i];
-        this.#results[sequence].logprobs = answer;
+        this.#results.items[sequence].token = tokens[i];
+        this.#results.items[sequence].logprobs = answer;
       } else if (answer) {
         this.#promptLogprobs[sequence]?.push(answer);
       }
     }
   }
-}
-
-function emptyResult(): Mutable<SequenceResult> {
-  return { slot: 0, token: -1, logprobs: null, promptLogprobs: null };
 }

@@ -30,8 +30,6 @@ interface Draining {
   readonly lastStep: number;
 }
 
-const NO_BLOCKS: readonly number[] = Object.freeze([]);
-
 /**
  * Pool of blocks and slots. A released table keeps both until the last plan that uses them has
  * retired: until then a rank may still write there. The free lists are stacks, so that the same
@@ -96,19 +94,18 @@ export class BlockManager {
   }
 
   /**
-   * Adds the blocks that `table` lacks to hold `numTokens` tokens, and returns them. Throws
-   * RangeError, and adds none, when they are not free.
+   * Adds the blocks that `table` lacks to hold `numTokens` tokens, and returns them in `added`, which is
+   * emptied first. Throws RangeError, and adds none, when they are not free.
    */
-  extend(table: BlockTable, numTokens: number): readonly number[] {
+  extend(table: BlockTable, numTokens: number, added: number[] = []): readonly number[] {
     const open = this.#own(table);
+    while (added.length > 0) added.pop();
     const count = this.blocksFor(numTokens) - open.blocks.length;
-    if (count <= 0) return NO_BLOCKS;
     if (count > this.#freeBlocks.length) {
       throw new RangeError(
         `Cannot extend a block table by ${count} blocks as fewer are free: ${this.#freeBlocks.length}`,
       );
     }
-    const added: number[] = [];
     for (let i = 0; i < count; i++) {
       const block = this.#freeBlocks.pop()!;
       added.push(block);

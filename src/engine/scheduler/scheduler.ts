@@ -5,7 +5,7 @@
 import { BlockManager } from "./block_manager.ts";
 import { RunQueue } from "./run_queue.ts";
 import { numPositions, type SchedulerOutput, type SchedulerRequest, Sequence } from "./sequence.ts";
-import { type PlannedStep, StepPlanner } from "./step_planner.ts";
+import { PlannedStep, StepPlanner } from "./step_planner.ts";
 import type { PlannedSequence, SequenceResult, StepPlan, StepResult } from "../step_plan.ts";
 import { type EngineStats, UnsupportedRequestError } from "../types.ts";
 
@@ -42,7 +42,7 @@ export interface SchedulerOptions {
  * ```ts ignore
  * scheduler.add({ id: 1, promptTokenIds: [1, 2, 3], sampling, eosTokenIds: [0] });
  * for (let plan = scheduler.schedule(); plan !== null; plan = scheduler.schedule()) send(plan);
- * for (const output of scheduler.update(await oldest.tokens())) deliver(output);
+ * for (const output of scheduler.update(resultOfOldest)) deliver(output);
  * ```
  */
 export class Scheduler {
@@ -51,7 +51,9 @@ export class Scheduler {
   readonly #queue: RunQueue;
   readonly #planner: StepPlanner;
   readonly #requests = new Map<number | string, Sequence>();
-  readonly #inFlight: PlannedStep[] = [];
+  /** By step, as many as may be under way: each is written anew when it has retired. */
+  readonly #steps: readonly PlannedStep[];
+  readonly #outputs: SchedulerOutput[] = [];
   #arrivals = 0;
   #nextStep = 0;
   #retiredStep = -1;
@@ -70,6 +72,8 @@ export class Scheduler {
     }
     this.#options = options;
     const { numBlocks, blockSize, maxNumSeqs } = options;
+    const length = options.pipelineStages + options.lookahead;
+    this.#steps = Array.from({ length }, () => new PlannedStep());
     this.#blocks = new BlockManager({ numBlocks, blockSize, numSlots: maxNumSeqs });
     this.#queue = new RunQueue(this.#blocks);
     this.#planner = new StepPlanner({ ...options, blocks: this.#blocks, queue: this.#queue });
@@ -77,12 +81,12 @@ export class Scheduler {
 
   /** True while a request is live or a plan is in flight. */
   get hasWork(): boolean {
-    return this.#requests.size > 0 || this.#inFlight.length > 0;
+    return this.#requests.size > 0 || this.plansInFlight > 0;
   }
 
   /** Plans that were handed out and have not retired. */
   get plansInFlight(): number {
-    return this.#inFlight.length;
+    return this.#nextStep - this.#retiredStep - 1;
   }
 
   /** Counters and gauges as of now. */
@@ -128,35 +132,44 @@ export class Scheduler {
     this.#forget(sequence);
   }
 
-  /** Plans the next step; null when enough plans are under way or nothing can be computed yet. */
+  /**
+   * Plans the next step; null when enough plans are under way or nothing can be computed yet. The plan stays
+   * as it is until {@linkcode update} has taken its result.
+   */
   schedule(): StepPlan | null {
-    const { pipelineStages, lookahead } = this.#options;
-    if (this.#inFlight.length >= pipelineStages + lookahead) return null;
-    const planned = this.#planner.plan(this.#nextStep, this.#retiredStep);
-    if (planned === null) return null;
+    if (this.plansInFlight === this.#steps.length) return null;
+    const planned = this.#steps[this.#nextStep % this.#steps.length];
+    this.#planner.plan(planned, this.#nextStep, this.#retiredStep);
+    if (planned.length === 0) return null;
     this.#nextStep++;
-    this.#inFlight.push(planned);
     return planned.plan;
   }
 
   /**
-   * Retires the oldest plan and returns what it added to each request.
+   * Retires the oldest plan and returns what it added to each request; that stays as it is until the next
+   * call.
    *
    * @throws {Error} when the result does not answer the oldest plan; the scheduler is then unchanged.
    */
-  update(result: StepResult): SchedulerOutput[] {
-    const inFlight = this.#inFlight.at(0);
-    checkResult(inFlight?.plan, result, this.#options.vocabSize);
-    const { plan, sequences } = this.#inFlight.shift()!;
-    this.#retiredStep = plan.step;
-    const outputs: SchedulerOutput[] = [];
+  update(result: StepResult): readonly SchedulerOutput[] {
+    const oldest = this.plansInFlight > 0 ? this.#retiredStep + 1 : null;
+    if (oldest === null || oldest !== result.step) {
+      throw new Error(
+        `Cannot update as the result answers another step than ${oldest}: ${result.step}`,
+      );
+    }
+    const { plan, sequences } = this.#steps[oldest % this.#steps.length];
+    checkResult(plan, result, this.#options.vocabSize);
+    this.#retiredStep = oldest;
+    let count = 0;
     for (let i = 0; i < sequences.length; i++) {
       if (sequences[i].finished) continue;
       const output = this.#accept(sequences[i], plan.sequences[i], result.sequences[i]);
-      if (output !== null) outputs.push(output);
+      if (output !== null) this.#outputs[count++] = output;
     }
-    this.#blocks.retire(plan.step);
-    return outputs;
+    while (this.#outputs.length > count) this.#outputs.pop();
+    this.#blocks.retire(oldest);
+    return this.#outputs;
   }
 
   /**
@@ -205,9 +218,9 @@ export class Scheduler {
     planned: PlannedSequence,
     result: SequenceResult,
   ): SchedulerOutput | null {
-    const { startPosition: start, promptTargets } = planned;
-    const end = start + planned.numTokens;
-    this.#promptTokens += sequence.retirePrompt({ start, end });
+    const { promptTargets } = planned;
+    const end = planned.startPosition + planned.numTokens;
+    this.#promptTokens += sequence.retirePrompt(end);
     if (promptTargets !== null) {
       sequence.addPromptLogprobs(promptTargets, result.promptLogprobs ?? []);
     }
@@ -228,30 +241,28 @@ export class Scheduler {
 }
 
 /** Throws unless `result` answers `plan` entry by entry. */
-function checkResult(plan: StepPlan | undefined, result: StepResult, vocabSize: number): void {
-  if (plan?.step !== result.step) {
-    throw new Error(
-      `Cannot update as the result answers another step than ${plan?.step}: ${result.step}`,
-    );
-  }
-  if (plan.sequences.length !== result.sequences.length) {
+function checkResult(plan: StepPlan, { sequences }: StepResult, vocabSize: number): void {
+  if (plan.sequences.length !== sequences.length) {
     throw new Error(
       `Cannot update as the result of step ${plan.step} must have ${plan.sequences.length} entries: ` +
-        `it has ${result.sequences.length}`,
+        `it has ${sequences.length}`,
     );
   }
-  plan.sequences.forEach((planned, i) => {
-    const { slot, token, promptLogprobs } = result.sequences[i];
-    const draws = planned.sampling !== null;
-    const inRange = draws
-      ? Number.isInteger(token) && token >= 0 && token < vocabSize
-      : token === -1;
-    const numTargets = planned.promptTargets?.length ?? 0;
-    if (slot !== planned.slot || !inRange || (promptLogprobs?.length ?? 0) !== numTargets) {
-      throw new Error(
-        `Cannot update as entry ${i} of step ${plan.step} does not fit its plan: ` +
-          `slot ${slot}, token ${token}`,
-      );
-    }
-  });
+  for (let i = 0; i < sequences.length; i++) {
+    if (answers(plan.sequences[i], sequences[i], vocabSize)) continue;
+    const { slot, token } = sequences[i];
+    throw new Error(
+      `Cannot update as entry ${i} of step ${plan.step} does not fit its plan: ` +
+        `slot ${slot}, token ${token}`,
+    );
+  }
+}
+
+function answers(planned: PlannedSequence, result: SequenceResult, vocabSize: number): boolean {
+  const { slot, token, promptLogprobs } = result;
+  const fits = planned.sampling === null
+    ? token === -1
+    : Number.isInteger(token) && token >= 0 && token < vocabSize;
+  const numTargets = planned.promptTargets?.length ?? 0;
+  return fits && slot === planned.slot && (promptLogprobs?.length ?? 0) === numTargets;
 }

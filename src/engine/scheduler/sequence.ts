@@ -3,6 +3,7 @@
  * @module
  */
 import type { BlockTable } from "./block_manager.ts";
+import type { Mutable } from "../reused.ts";
 import type { PlannedSampling, RowLogprobs, SequenceResult } from "../step_plan.ts";
 import type { FinishReason, GenerationChunk, SamplingParams, TokenLogprob } from "../types.ts";
 
@@ -23,8 +24,8 @@ export interface SchedulerRequest {
   readonly choice?: number;
 }
 
-/** What a retired step added to a request: a {@linkcode GenerationChunk} before its text. */
-export interface SchedulerOutput extends Omit<GenerationChunk, "text"> {
+/** What a retired step added to a request: a {@linkcode GenerationChunk} before its text and version. */
+export interface SchedulerOutput extends Omit<GenerationChunk, "text" | "weightVersion"> {
   /** Name of the request. */
   readonly id: number | string;
 }
@@ -74,6 +75,8 @@ export class Sequence {
   #numTargetsPlanned = 0;
   #numPromptRetired = 0;
   #promptLogprobs: (TokenLogprob | null)[] | null;
+  readonly #newTokens: number[] = [];
+  readonly #output: Mutable<SchedulerOutput>;
 
   /** Copies the prompt. `arrival` is unique and grows. */
   constructor(request: SchedulerRequest, arrival: number) {
@@ -97,6 +100,8 @@ export class Sequence {
     this.#tokens = Int32Array.from(promptTokenIds);
     this.#numKnown = this.promptLength;
     this.#promptLogprobs = sampling.promptLogprobs === null ? null : [null];
+    const { id } = request;
+    this.#output = { id, tokenIds: this.#newTokens, finishReason: null, stopReason: null };
   }
 
   /** Tokens whose values are known: the prompt and what has been drawn and has arrived. */
@@ -162,10 +167,9 @@ export class Sequence {
     this.lastStep = step;
   }
 
-  /** Prompt tokens that this chunk computed for the first time, now that its plan has retired. */
-  retirePrompt(chunk: SequenceChunk): number {
-    const end = Math.min(chunk.end, this.promptLength);
-    const count = Math.max(0, end - this.#numPromptRetired);
+  /** Prompt tokens that a chunk up to `end` computed for the first time, now that its plan has retired. */
+  retirePrompt(end: number): number {
+    const count = Math.max(0, Math.min(end, this.promptLength) - this.#numPromptRetired);
     this.#numPromptRetired += count;
     return count;
   }
@@ -177,7 +181,7 @@ export class Sequence {
     }
   }
 
-  /** Takes the token that a retired plan drew, and says what is new. */
+  /** Takes the token that a retired plan drew, and says what is new, until the next token. */
   acceptToken(result: SequenceResult): SchedulerOutput {
     const { token } = result;
     if (this.#numKnown === this.#tokens.length) {
@@ -186,7 +190,8 @@ export class Sequence {
       this.#tokens = grown;
     }
     this.#tokens[this.#numKnown++] = token;
-    const output = this.#output([token], this.#finishReasonOf(token));
+    this.#newTokens[0] = token;
+    const output = this.#report(this.#finishReasonOf(token));
     return result.logprobs === null
       ? output
       : { ...output, logprobs: [toTokenLogprob(token, result.logprobs)] };
@@ -194,15 +199,16 @@ export class Sequence {
 
   /** Ends a request that draws nothing, once its prompt has been computed. */
   acceptPromptEnd(): SchedulerOutput {
-    return this.#output([], "length");
+    return this.#report("length");
   }
 
-  #output(tokenIds: readonly number[], finishReason: FinishReason | null): SchedulerOutput {
+  /** What the new tokens, and their end, are to whoever asked for them. */
+  #report(finishReason: FinishReason | null): SchedulerOutput {
+    const output = this.#output;
+    const token = this.#newTokens[0];
+    output.finishReason = finishReason;
+    output.stopReason = finishReason === "stop" && !this.#endsModel(token) ? token : null;
     if (finishReason !== null) this.finished = true;
-    const stopReason = finishReason === "stop" && !this.#endsModel(tokenIds[0])
-      ? tokenIds[0]
-      : null;
-    const output = { id: this.id, tokenIds, finishReason, stopReason };
     if (this.#promptLogprobs === null) return output;
     const promptLogprobs = this.#promptLogprobs;
     this.#promptLogprobs = null;

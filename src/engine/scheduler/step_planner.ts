@@ -2,6 +2,7 @@
  * Fills one step: which sequences it computes, how far, and with which blocks.
  * @module
  */
+import { type Mutable, ReusedList } from "../reused.ts";
 import type { BlockManager } from "./block_manager.ts";
 import type { RunQueue } from "./run_queue.ts";
 import type { Sequence, SequenceChunk } from "./sequence.ts";
@@ -13,12 +14,69 @@ const FLIGHTS_PER_STAGE = 4;
 /** Tokens of such a flight at least: shorter ones would read the weights more often than it gains. */
 const MIN_FLIGHT_TOKENS = 64;
 
-/** A plan and the sequence behind each of its entries. */
-export interface PlannedStep {
+/** An entry of a plan, to be written. */
+interface PlannedEntry extends Mutable<PlannedSequence> {
+  readonly newBlocks: number[];
+}
+
+/** A plan and the sequence behind each of its entries; written anew when its step has retired. */
+export class PlannedStep {
   /** What the ranks are told. */
-  readonly plan: StepPlan;
+  readonly plan: Readonly<StepPlan>;
+  /** Tokens that the step has room for. */
+  tokensLeft: number = 0;
+  readonly #entries = new ReusedList<PlannedEntry>(emptyEntry);
+  readonly #sequences: Sequence[] = [];
+  readonly #plan: Mutable<StepPlan>;
+
+  /** No step yet. */
+  constructor() {
+    this.plan = this.#plan = { step: -1, sequences: this.#entries.items };
+  }
+
   /** One sequence per entry of the plan. */
-  readonly sequences: readonly Sequence[];
+  get sequences(): readonly Sequence[] {
+    return this.#sequences;
+  }
+
+  /** Entries so far. */
+  get length(): number {
+    return this.#entries.count;
+  }
+
+  /** Begins `step`, with no entries. */
+  begin(step: number, maxNumTokens: number): void {
+    this.#plan.step = step;
+    this.#entries.begin();
+    this.tokensLeft = maxNumTokens;
+  }
+
+  /** Adds the entry of a sequence, all of whose fields the caller writes. */
+  add(sequence: Sequence): PlannedEntry {
+    this.#sequences[this.#entries.count] = sequence;
+    return this.#entries.add();
+  }
+
+  /** Ends the list of entries. */
+  end(): void {
+    this.#entries.end();
+    while (this.#sequences.length > this.#entries.count) this.#sequences.pop();
+  }
+}
+
+function emptyEntry(): PlannedEntry {
+  return {
+    slot: 0,
+    startPosition: 0,
+    numTokens: 0,
+    tokens: null,
+    inputStep: -1,
+    firstNewBlock: 0,
+    newBlocks: [],
+    sampling: null,
+    promptTargets: null,
+    promptLogprobs: 0,
+  };
 }
 
 /** Options of {@linkcode StepPlanner}. */
@@ -33,36 +91,31 @@ export interface StepPlannerOptions {
   readonly maxNumBatchedTokens: number;
 }
 
-interface StepDraft {
-  readonly step: number;
-  readonly planned: PlannedSequence[];
-  readonly sequences: Sequence[];
-  tokensLeft: number;
-}
-
 /**
  * Plans single steps. Decoding sequences come first, least recently planned first, at most their
  * number divided by the stages, so that the flights of a pipeline are balanced; then prefill chunks
  * of running and then of waiting sequences, first come, first served, while tokens last. In a pipeline
  * prompts are cut into several flights even where one step would hold them, as stages work side by side.
+ *
+ * Lists and chunks are kept from step to step: a decode step makes no object.
  */
 export class StepPlanner {
   readonly #options: StepPlannerOptions;
+  readonly #turn: Sequence[] = [];
+  readonly #chunk: Mutable<SequenceChunk> = { start: 0, end: 0 };
 
   /** Plans from `queue` into `blocks`. */
   constructor(options: StepPlannerOptions) {
     this.#options = options;
   }
 
-  /** Plans `step`, given that the plans up to `retiredStep` have retired; null when it would be empty. */
-  plan(step: number, retiredStep: number): PlannedStep | null {
-    const { maxNumBatchedTokens } = this.#options;
-    const draft: StepDraft = { step, planned: [], sequences: [], tokensLeft: maxNumBatchedTokens };
-    this.#planDecodes(draft);
-    draft.tokensLeft = Math.min(draft.tokensLeft, this.#flightTokens());
-    this.#planPrefills(draft, retiredStep);
-    if (draft.planned.length === 0) return null;
-    return { plan: { step, sequences: draft.planned }, sequences: draft.sequences };
+  /** Plans `step`, given that the plans up to `retiredStep` have retired; it has no entries if there is nothing to do. */
+  plan(planned: PlannedStep, step: number, retiredStep: number): void {
+    planned.begin(step, this.#options.maxNumBatchedTokens);
+    this.#planDecodes(planned);
+    planned.tokensLeft = Math.min(planned.tokensLeft, this.#flightTokens());
+    this.#planPrefills(planned, retiredStep);
+    planned.end();
   }
 
   /** Prompt tokens that a step takes. */
@@ -73,61 +126,88 @@ export class StepPlanner {
     return Math.max(MIN_FLIGHT_TOKENS, share);
   }
 
-  #planDecodes(draft: StepDraft): void {
-    const { queue, pipelineStages } = this.#options;
-    const decoding = queue.running.filter((sequence) => !sequence.prefilling);
-    const limit = Math.ceil(decoding.length / pipelineStages);
-    // A token in flight is with the first stage only once its step has left the last one.
-    const ready = decoding.filter((sequence) =>
-      sequence.numComputed < sequence.numKnown ||
-      sequence.lastStep <= draft.step - pipelineStages
-    );
-    ready.sort((a, b) => a.lastStep - b.lastStep || a.arrival - b.arrival);
-    for (const sequence of ready) {
-      if (draft.planned.length === limit || draft.tokensLeft === 0) return;
-      this.#planChunk(draft, sequence, sequence.numComputed + 1);
+  #planDecodes(planned: PlannedStep): void {
+    const { running } = this.#options.queue;
+    const { pipelineStages } = this.#options;
+    const { step } = planned.plan;
+    let decoding = 0, ready = 0;
+    for (let i = 0; i < running.length; i++) {
+      const sequence = running[i];
+      if (sequence.prefilling) continue;
+      decoding++;
+      // A token in flight is with the first stage only once its step has left the last one.
+      const known = sequence.numComputed < sequence.numKnown;
+      if (known || sequence.lastStep <= step - pipelineStages) this.#turn[ready++] = sequence;
+    }
+    this.#endTurn(ready);
+    if (!isSorted(this.#turn)) this.#turn.sort(comparePlannedLast);
+    const limit = Math.ceil(decoding / pipelineStages);
+    for (let i = 0; i < ready && planned.length < limit && planned.tokensLeft > 0; i++) {
+      const sequence = this.#turn[i];
+      this.#planChunk(planned, sequence, sequence.numComputed + 1);
     }
   }
 
-  #planPrefills(draft: StepDraft, retiredStep: number): void {
+  #planPrefills(planned: PlannedStep, retiredStep: number): void {
     const { queue } = this.#options;
-    for (const sequence of queue.running.filter((sequence) => sequence.prefilling)) {
-      if (draft.tokensLeft === 0) return;
-      this.#planChunk(draft, sequence, sequence.chunkLimit(sequence.numComputed));
+    let prefilling = 0;
+    for (let i = 0; i < queue.running.length; i++) {
+      if (queue.running[i].prefilling) this.#turn[prefilling++] = queue.running[i];
     }
-    while (draft.tokensLeft > 0) {
+    this.#endTurn(prefilling);
+    for (let i = 0; i < prefilling && planned.tokensLeft > 0; i++) {
+      const sequence = this.#turn[i];
+      this.#planChunk(planned, sequence, sequence.chunkLimit(sequence.numComputed));
+    }
+    while (planned.tokensLeft > 0) {
       const sequence = queue.admit(retiredStep);
       if (sequence === null) return;
-      this.#planChunk(draft, sequence, sequence.chunkLimit(0));
+      this.#planChunk(planned, sequence, sequence.chunkLimit(0));
     }
+  }
+
+  #endTurn(length: number): void {
+    while (this.#turn.length > length) this.#turn.pop();
   }
 
   /** Plans positions up to `limit`, or as many as there is room for, and the blocks they need. */
-  #planChunk(draft: StepDraft, sequence: Sequence, limit: number): void {
+  #planChunk(planned: PlannedStep, sequence: Sequence, limit: number): void {
     const { blocks, queue } = this.#options;
     const room = queue.roomFor(sequence);
     const { table, numComputed: start } = sequence;
     if (room === 0 || table === null) return;
-    const end = Math.min(limit, start + room, start + draft.tokensLeft);
-    const chunk: SequenceChunk = { start, end };
+    const end = Math.min(limit, start + room, start + planned.tokensLeft);
+    const chunk = this.#chunk;
+    chunk.start = start;
+    chunk.end = end;
     const known = start < sequence.numKnown;
     const promptTargets = sequence.targetsOf(chunk);
-    const firstNewBlock = table.blocks.length;
-    draft.sequences.push(sequence);
-    draft.planned.push({
-      slot: table.slot,
-      startPosition: start,
-      numTokens: end - start,
-      tokens: known ? sequence.tokensOf(chunk) : null,
-      inputStep: known ? -1 : sequence.lastStep,
-      firstNewBlock,
-      newBlocks: blocks.extend(table, end),
-      sampling: sequence.drawsAfter(chunk) ? sequence.plannedSampling : null,
-      promptTargets,
-      promptLogprobs: promptTargets === null ? 0 : sequence.promptLogprobsWidth,
-    });
-    draft.tokensLeft -= end - start;
-    sequence.planned(chunk, draft.step);
+    const entry = planned.add(sequence);
+    entry.slot = table.slot;
+    entry.startPosition = start;
+    entry.numTokens = end - start;
+    entry.tokens = known ? sequence.tokensOf(chunk) : null;
+    entry.inputStep = known ? -1 : sequence.lastStep;
+    entry.firstNewBlock = table.blocks.length;
+    blocks.extend(table, end, entry.newBlocks);
+    entry.sampling = sequence.drawsAfter(chunk) ? sequence.plannedSampling : null;
+    entry.promptTargets = promptTargets;
+    entry.promptLogprobs = promptTargets === null ? 0 : sequence.promptLogprobsWidth;
+    planned.tokensLeft -= end - start;
+    sequence.planned(chunk, planned.plan.step);
     if (sequence.fullyPlanned) queue.remove(sequence);
   }
+}
+
+/** Whose turn comes first. */
+function comparePlannedLast(a: Sequence, b: Sequence): number {
+  return a.lastStep - b.lastStep || a.arrival - b.arrival;
+}
+
+/** Mostly they are: sorting would copy the list. */
+function isSorted(sequences: readonly Sequence[]): boolean {
+  for (let i = 1; i < sequences.length; i++) {
+    if (comparePlannedLast(sequences[i - 1], sequences[i]) > 0) return false;
+  }
+  return true;
 }

@@ -8,7 +8,8 @@ import { assert } from "@std/assert";
 import { HostChannel } from "../../../src/distributed/host_channel.ts";
 import { RankChannel } from "../../../src/distributed/rank_channel.ts";
 import { RankLoop } from "../../../src/engine/rank/rank_loop.ts";
-import { decodeResult, encodePlan, maxPlanBytes } from "../../../src/engine/step_codec.ts";
+import { ResultDecoder } from "../../../src/engine/result_decoder.ts";
+import { maxPlanBytes, PlanEncoder } from "../../../src/engine/step_codec.ts";
 import type { StepPlan } from "../../../src/engine/step_plan.ts";
 import { openCpuDevice } from "../../../src/tensor/cpu/device.ts";
 import { GREEDY, RunnerHarness } from "./_runner.ts";
@@ -34,24 +35,32 @@ using harness = new RunnerHarness({
 const { scheduler, runner } = harness;
 
 const limits = { maxNumSeqs: BATCH, maxNumBatchedTokens: 24 };
-const planBuffer = new Uint8Array(maxPlanBytes(limits));
 await using channel = HostChannel.create({
   ranks: 1,
   plansInFlight: STEPS_A_ROUND + 1,
-  maxPlanBytes: planBuffer.length,
+  maxPlanBytes: maxPlanBytes(limits),
   boardSteps: STEPS_A_ROUND,
   boardSlots: BATCH,
 });
 using rankChannel = RankChannel.open(channel.handle, { rank: 0 });
 const loop = new RankLoop({ channel: rankChannel, runner, reports: true, timeoutMs: 10_000 });
 
+const plans = new PlanEncoder();
+const results = new ResultDecoder();
+
 function publish(plan: StepPlan): void {
-  channel.publish(planBuffer.subarray(0, encodePlan(plan, planBuffer)));
+  channel.publish(plans.encode(plan, channel.nextPlan()));
 }
+
+let ended = () => {};
+channel.receive((bytes) => {
+  scheduler.update(results.decode(bytes));
+  if (!scheduler.hasWork) ended();
+});
 
 /** Runs what was published in the loop of a rank, up to an empty plan; returns what that allocated. */
 function runRank(): number {
-  channel.publish(new Uint8Array(0));
+  channel.publish(0);
   const before = heapUsed();
   loop.run();
   return heapUsed() - before;
@@ -76,11 +85,7 @@ async function round(): Promise<{ rank: number; engine: number }> {
   engine += heapUsed();
   const rank = runRank();
   engine -= heapUsed();
-  while (scheduler.hasWork) {
-    const bytes = await channel.next();
-    assert(bytes);
-    scheduler.update(decodeResult(bytes));
-  }
+  await new Promise<void>((resolve) => ended = resolve);
   engine += heapUsed();
   return { rank, engine };
 }

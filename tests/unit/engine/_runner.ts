@@ -121,7 +121,7 @@ export class RunnerHarness implements Disposable {
       const sequences = oldest.finish();
       assert(sequences);
       for (const output of scheduler.update({ step: oldest.step, sequences })) {
-        outputs.get(output.id)!.push(output);
+        outputs.get(output.id)!.push(structuredClone(output));
       }
     }
     return outputs;

@@ -55,12 +55,25 @@ interface Collected {
   aborted: boolean;
 }
 
+/** What a plan says now. */
+function copyOf({ step, sequences }: StepPlan): StepPlan {
+  return {
+    step,
+    sequences: sequences.map((sequence) => ({
+      ...sequence,
+      tokens: sequence.tokens && Array.from(sequence.tokens),
+      newBlocks: Array.from(sequence.newBlocks),
+    })),
+  };
+}
+
 /** A scheduler with ranks behind it. */
 export class Simulation {
   readonly scheduler: Scheduler;
   readonly plans: StepPlan[] = [];
   readonly #executor: FakeExecutor;
   readonly #requests = new Map<number | string, Collected>();
+  readonly #underWay: { readonly plan: StepPlan; readonly kept: StepPlan }[] = [];
 
   constructor(options: Partial<SchedulerOptions> = {}) {
     this.scheduler = new Scheduler(schedulerOptions(options));
@@ -85,15 +98,20 @@ export class Simulation {
     const plan = this.scheduler.schedule();
     this.scheduler.checkIntegrity();
     if (plan === null) return null;
-    this.plans.push(plan);
     this.#executor.send(plan);
     assertEquals(this.scheduler.plansInFlight, this.#executor.plansInFlight);
-    return plan;
+    const kept = copyOf(plan);
+    this.plans.push(kept);
+    this.#underWay.push({ plan, kept });
+    return kept;
   }
 
   /** Retires the oldest step. */
-  retire(): SchedulerOutput[] {
-    const outputs = this.scheduler.update(this.#executor.retire());
+  retire(): readonly SchedulerOutput[] {
+    // The scheduler promises to leave a plan alone until its result has come.
+    for (const { plan, kept } of this.#underWay) assertEquals(copyOf(plan), kept);
+    this.#underWay.shift();
+    const outputs = structuredClone(this.scheduler.update(this.#executor.retire()));
     this.scheduler.checkIntegrity();
     for (const output of outputs) {
       const collected = this.#requests.get(output.id);
