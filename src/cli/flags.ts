@@ -178,6 +178,14 @@ export const ROUTE_FLAGS = {
     shownDefault: "no limit",
     help: "Requests that a replica gets at once; more wait in the router",
   }),
+  "hedge-after": number({
+    min: 0.001,
+    max: 3600,
+    placeholder: "SECONDS",
+    shownDefault: "never",
+    help:
+      "Send a stream that has not begun by then to a second replica, too; who begins first wins",
+  }),
   "max-requests": integer({
     min: 1,
     max: COUNT,

@@ -53,9 +53,11 @@ async function route({ values, given, host }: Invocation<Flags>): Promise<number
     apiKey: values["api-key"],
     gate,
     probeMs: 1000 * values["probe-interval"],
+    hedgeAfterMs: values["hedge-after"] === undefined ? null : 1000 * values["hedge-after"],
     onError,
     onChange: (id, reason) =>
       reason === null ? host.log.info(`${id}: serves`) : host.log.warn(`${id}: down: ${reason}`),
+    onEject: (id, reason) => host.log.warn(`${id}: ejected: ${reason}`),
   });
   const stop = stopSignal(host);
   const address = { hostname: values.host, port: values.port };

@@ -16,6 +16,8 @@ export interface RoutedRequest {
    * equal begin alike up to there. See {@linkcode prefixHashes}.
    */
   readonly prefix: readonly number[];
+  /** Names the client's connection, where one is known: versions of weights never go back on it. */
+  readonly connection?: string | null;
 }
 
 /** A replica that could take a request. */
@@ -32,7 +34,9 @@ export interface ReplicaLoad {
 
 /** How a request ended at a replica. */
 export interface RoutedOutcome {
-  /** Time to its first byte in milliseconds; null when none came. */
+  /** {@linkcode RoutedRequest.stream} of the request: the times of both kinds have nothing in common. */
+  readonly stream: boolean;
+  /** Time to the first byte of a stream in milliseconds; null when none came, and for any other answer. */
   readonly firstByteMs: number | null;
   /** Time to its end in milliseconds. */
   readonly totalMs: number;

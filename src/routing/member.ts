@@ -45,6 +45,8 @@ export class Member<T> {
   weight: number;
   /** Tokens of those requests. */
   tokens = 0;
+  /** Tokens of those of them that have not begun. */
+  tokensWaiting = 0;
   /** Why it is known not to serve; null while it is not. */
   down: string | null = null;
   /** True while it gets no new requests because somebody said so. */
@@ -53,16 +55,27 @@ export class Member<T> {
   sent = 0;
   /** Requests that it has failed. */
   failed = 0;
+  /** Times that it was ejected. */
+  ejections = 0;
   /** When bytes of an answer last came, by the pool's clock. */
   lastSign = -Infinity;
+  /** When a probe was last answered. */
+  lastProbe = -Infinity;
   readonly #slowStartMs: number;
   readonly #now: () => number;
+  readonly #onEject: (reason: string) => void;
   #upSince = -Infinity;
+  #ejection: string | null = null;
 
   /** Throws RangeError when weight or concurrency is not positive. */
   constructor(
     id: string,
-    options: MemberOptions & RecoveryOptions & { readonly target: T; readonly now: () => number },
+    options: MemberOptions & RecoveryOptions & {
+      readonly target: T;
+      readonly now: () => number;
+      /** Is told when it is ejected, and why. */
+      readonly onEject: (reason: string) => void;
+    },
   ) {
     const { weight = 1, maxConcurrency = Infinity } = options;
     if (!(weight > 0 && weight < Infinity)) {
@@ -78,6 +91,7 @@ export class Member<T> {
     this.weight = weight;
     this.maxConcurrency = maxConcurrency;
     this.#now = options.now;
+    this.#onEject = options.onEject;
     this.#slowStartMs = options.slowStartMs ?? 10_000;
     this.breaker = new CircuitBreaker(options);
   }
@@ -89,6 +103,23 @@ export class Member<T> {
     const { state } = this.breaker;
     if (state !== "closed") return state === "open" ? "ejected" : "probing";
     return this.#startedShare < 1 ? "starting" : "healthy";
+  }
+
+  /** Why it is ejected, or probed before it may return; null while it is neither. */
+  get ejection(): string | null {
+    return this.breaker.state === "closed" ? null : this.#ejection;
+  }
+
+  /**
+   * Milliseconds for which nothing was heard of it while a stream waited to begin that was not sent
+   * elsewhere before; 0 when none waits.
+   */
+  get silentMs(): number {
+    for (const lease of this.leases) {
+      if (lease.started || lease.moved || !lease.request.stream) continue;
+      return Math.min(lease.ageMs, this.#now() - Math.max(this.lastSign, this.lastProbe));
+    }
+    return 0;
   }
 
   /** True when it serves, be it with all places taken. */
@@ -109,12 +140,20 @@ export class Member<T> {
 
   /** A request of it has ended. */
   note(outcome: LeaseOutcome): void {
-    if (outcome === "cancelled") this.breaker.giveUp();
-    else if (outcome === "served") this.breaker.succeed();
+    if (outcome === "served") this.breaker.succeed();
+    else if (outcome !== "failed") this.breaker.giveUp();
     else {
       this.failed++;
+      const { state } = this.breaker;
       this.breaker.fail();
+      if (state !== "open" && this.breaker.state === "open") this.#ejected("failed too often");
     }
+  }
+
+  /** It is worse than others: it gets nothing until a probe brings it back. */
+  eject(reason: string): void {
+    this.breaker.trip();
+    this.#ejected(reason);
   }
 
   /** It is known not to serve. */
@@ -126,6 +165,12 @@ export class Member<T> {
   setUp(): void {
     if (this.down !== null) this.#upSince = this.#now();
     this.down = null;
+  }
+
+  #ejected(reason: string): void {
+    this.ejections++;
+    this.#ejection = reason;
+    this.#onEject(reason);
   }
 
   /** Share of its weight that it gets: below 1 after it came back. */

@@ -6,6 +6,7 @@ import type { BalancingPolicy, RoutedRequest } from "./balancing_policy.ts";
 import { NoReplicaError } from "./errors.ts";
 import { Lease, type LeaseOutcome, type LeaseOwner } from "./lease.ts";
 import { Member, type MemberOptions, type MemberState, type RecoveryOptions } from "./member.ts";
+import { OutlierEjection, type OutlierEjectionOptions } from "./outlier_ejection.ts";
 import { LeastLoadedPolicy } from "./policies/least_loaded.ts";
 import { WaitingQueue } from "./waiting_queue.ts";
 
@@ -15,6 +16,10 @@ export interface ReplicaPoolOptions extends RecoveryOptions {
   readonly policy?: BalancingPolicy;
   /** Requests that wait for a place at most. Default 1024. */
   readonly maxQueued?: number;
+  /** When replicas are ejected that answer far later than others. */
+  readonly outliers?: OutlierEjectionOptions;
+  /** Is told when a replica is ejected, and why. */
+  readonly onEject?: (id: string, reason: string) => void;
 }
 
 /** What a request asks of the pool beside a place. */
@@ -35,7 +40,7 @@ export interface MemberStatus {
   readonly state: MemberState;
   /** Whether it takes requests in that state. */
   readonly serves: boolean;
-  /** Why it does not serve; null while it does, or when it has merely failed too often. */
+  /** Why it is known not to serve; null while it is not. */
   readonly reason: string | null;
   /** Its share of the work. */
   readonly weight: number;
@@ -45,6 +50,10 @@ export interface MemberStatus {
   readonly sent: number;
   /** Requests that it has failed. */
   readonly failed: number;
+  /** Times that it was ejected: it had failed too often, or answered far later than others. */
+  readonly ejections: number;
+  /** Why it was ejected; null while it is not. */
+  readonly ejection: string | null;
 }
 
 /**
@@ -60,6 +69,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
   readonly #policy: BalancingPolicy;
   readonly #now: () => number;
   readonly #members = new Map<string, Member<T>>();
+  readonly #outliers: OutlierEjection<T>;
   readonly #queue: WaitingQueue<Lease<T>>;
   readonly #drained = new Map<Member<T>, PromiseWithResolvers<void>>();
 
@@ -68,6 +78,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     this.#options = options;
     this.#policy = options.policy ?? new LeastLoadedPolicy();
     this.#now = options.now ?? (() => performance.now());
+    this.#outliers = new OutlierEjection(this.#members, { ...options.outliers, now: this.#now });
     this.#queue = new WaitingQueue(options.maxQueued ?? 1024);
   }
 
@@ -92,6 +103,8 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
       active: member.leases.size,
       sent: member.sent,
       failed: member.failed,
+      ejections: member.ejections,
+      ejection: member.ejection,
     }));
   }
 
@@ -115,7 +128,8 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     }
     const { openMs, maxOpenMs, failures, slowStartMs } = this.#options;
     const recovery = { openMs, maxOpenMs, failures, slowStartMs };
-    const member = new Member(id, { ...recovery, ...options, target, now: this.#now });
+    const onEject = (reason: string): void => this.#options.onEject?.(id, reason);
+    const member = new Member(id, { ...recovery, ...options, target, now: this.#now, onEject });
     member.down = options.down ?? null;
     this.#members.set(id, member);
     this.#queue.serve();
@@ -127,6 +141,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     member.draining = true;
     this.#members.delete(id);
     this.#policy.left?.(id);
+    this.#outliers.left(id);
     this.#failQueueWithoutReplicas();
   }
 
@@ -172,10 +187,20 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
 
   /** A probe of a replica was answered: as good as a request, so that an ejected one may come back. */
   probed(id: string): void {
-    const { breaker } = this.#member(id);
-    breaker.enter();
-    breaker.succeed();
+    const member = this.#member(id);
+    member.lastProbe = this.#now();
+    member.breaker.enter();
+    member.breaker.succeed();
     this.#queue.serve();
+  }
+
+  /**
+   * Ejects replicas that are stuck: silent for far longer than others need, with streams waiting. Those are
+   * taken back. To be called again and again.
+   */
+  ejectStuck(): void {
+    this.#outliers.ejectStuck();
+    this.#failQueueWithoutReplicas();
   }
 
   /** Milliseconds since a replica last gave a sign of life; Infinity when it never did. */
@@ -189,9 +214,16 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     const free = [...this.#members.values()].filter((member) => member.hasPlace);
     const fresh = avoid === undefined ? free : free.filter(({ id }) => !avoid.has(id));
     const candidates = fresh.length > 0 ? fresh : free;
-    if (candidates.length === 0) return null;
-    const { id } = this.#policy.select(candidates.map(({ load }) => load), request);
-    return this.#enter(this.#member(id), request);
+    const moved = avoid !== undefined && avoid.size > 0;
+    return this.#choose(candidates, { request, moved });
+  }
+
+  /** A place at a replica that is none of `except`, if one is free now; else null. */
+  tryAcquireOther(request: RoutedRequest, except: ReadonlySet<string>): Lease<T> | null {
+    const others = [...this.#members.values()].filter(({ hasPlace, id }) =>
+      hasPlace && !except.has(id)
+    );
+    return this.#choose(others, { request, moved: true });
   }
 
   /**
@@ -207,15 +239,25 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     });
   }
 
+  /** See {@linkcode Lease.received}. */
+  begun(lease: Lease<T>, milliseconds: number): void {
+    lease.member.tokensWaiting -= lease.request.tokens;
+    this.#outliers.note(lease, milliseconds);
+  }
+
   /** See {@linkcode Lease.end}. */
   release(lease: Lease<T>, outcome: LeaseOutcome): void {
     const { member } = lease;
     member.leases.delete(lease);
     member.tokens -= lease.request.tokens;
+    if (!lease.started) {
+      member.tokensWaiting -= lease.request.tokens;
+      if (outcome === "outrun") this.#outliers.note(lease, lease.ageMs);
+    }
     member.note(outcome);
     const isMember = this.#members.get(member.id) === member;
     if (isMember && outcome !== "cancelled") {
-      this.#policy.ended?.(member.id, lease.outcome(outcome === "failed"));
+      this.#policy.ended?.(member.id, lease.outcome(outcome));
     }
     if (member.leases.size === 0) {
       this.#drained.get(member)?.resolve();
@@ -226,10 +268,17 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     if (isMember && member.hasPlace && member.leases.size === 0) this.#steal();
   }
 
-  #enter(member: Member<T>, request: RoutedRequest): Lease<T> {
-    const lease = new Lease<T>(this, { member, request, now: this.#now });
+  #choose(
+    candidates: readonly Member<T>[],
+    { request, moved }: { readonly request: RoutedRequest; readonly moved: boolean },
+  ): Lease<T> | null {
+    if (candidates.length === 0) return null;
+    const { id } = this.#policy.select(candidates.map(({ load }) => load), request);
+    const member = this.#member(id);
+    const lease = new Lease<T>(this, { member, request, moved, now: this.#now });
     member.leases.add(lease);
     member.tokens += request.tokens;
+    member.tokensWaiting += request.tokens;
     member.sent++;
     member.breaker.enter();
     this.#policy.sent?.(member.id, request);

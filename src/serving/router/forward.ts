@@ -2,11 +2,12 @@
  * Passes requests on to replicas and their answers back.
  * @module
  */
+import { AttemptError } from "../../routing/attempt.ts";
 import { NoReplicaError } from "../../routing/errors.ts";
 import type { Lease } from "../../routing/lease.ts";
 import type { ReplicaPool } from "../../routing/replica_pool.ts";
 import type { RetryBudget } from "../../routing/retry_budget.ts";
-import { AttemptError, routeRequest } from "../../routing/route_request.ts";
+import { type RouteObserver, routeRequest } from "../../routing/route_request.ts";
 import { ApiError } from "../api_error.ts";
 import type { ForwardedRequest } from "./forwarded_request.ts";
 import { type HttpReplica, lost } from "./http_replica.ts";
@@ -31,6 +32,10 @@ export interface Forwarding {
   readonly budget: RetryBudget;
   /** How long things may take. */
   readonly deadlines: ForwardDeadlines;
+  /** See {@linkcode RouteOptions.hedgeAfterMs}. */
+  readonly hedgeAfterMs: number | null;
+  /** Is told what requests cost beside their first attempt. */
+  readonly observer: RouteObserver;
   /** Is told how long an answer took to begin, in seconds, and who gave it. */
   readonly onFirstByte: (id: string, seconds: number) => void;
 }
@@ -71,7 +76,7 @@ export async function forward(
   forwarding: Forwarding,
   { signal, resources }: { readonly signal: AbortSignal; readonly resources: Disposable },
 ): Promise<Response> {
-  const { pool, budget, deadlines, onFirstByte } = forwarding;
+  const { pool, budget, deadlines, hedgeAfterMs, observer, onFirstByte } = forwarding;
   const { stream } = request;
   const started = performance.now();
   using place = new DisposableStack();
@@ -82,15 +87,14 @@ export async function forward(
       budget,
       request,
       signal,
+      hedgeAfterMs,
+      observer,
       queueDeadlineMs: deadlines.queueMs,
       firstByteTimeoutMs: stream ? deadlines.firstByteMs : deadlines.wholeMs,
       attempt: (lease, attempt) => begin(lease, request, attempt),
     });
     onFirstByte(lease.id, (performance.now() - started) / 1000);
     place.defer(() => lease.end("cancelled"));
-    const onGone = (): void => abort(signal.reason);
-    signal.addEventListener("abort", onGone, { once: true });
-    place.defer(() => signal.removeEventListener("abort", onGone));
     const { stallMs } = deadlines;
     return answer(lease, result, { abort, signal, stallMs, resources: place.move() });
   } catch (error) {

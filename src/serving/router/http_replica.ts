@@ -2,7 +2,7 @@
  * A replica behind an OpenAI-compatible address.
  * @module
  */
-import { AttemptError } from "../../routing/route_request.ts";
+import { AttemptError } from "../../routing/attempt.ts";
 
 /** Options of {@linkcode HttpReplica}. */
 export interface HttpReplicaOptions {

@@ -4,6 +4,7 @@
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { MemberStatus, ReplicaPool } from "../../routing/replica_pool.ts";
+import type { RouteObserver } from "../../routing/route_request.ts";
 import type { HttpReplica } from "./http_replica.ts";
 
 const FIRST_BYTE_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
@@ -17,13 +18,21 @@ const GAUGES: readonly (readonly [string, string, (member: MemberStatus) => numb
 const COUNTERS: readonly (readonly [string, string, (member: MemberStatus) => number])[] = [
   ["weft:replica_requests_total", "Requests sent to the replica", ({ sent }) => sent],
   ["weft:replica_failures_total", "Requests that the replica failed", ({ failed }) => failed],
+  [
+    "weft:replica_ejections_total",
+    "Times that the replica was ejected, as it failed or answered far later than others",
+    ({ ejections }) => ejections,
+  ],
 ];
 
 /** The metrics of one router, in a registry of its own. */
-export class RouterMetrics {
+export class RouterMetrics implements RouteObserver {
   readonly #registry = new Registry();
   readonly #firstByte: Histogram<"replica">;
   readonly #answers: Counter<"status">;
+  readonly #retries: Counter;
+  readonly #hedges: Counter;
+  readonly #hedgesWon: Counter;
 
   /** Reads the replicas of `pool` when it is asked. */
   constructor(pool: ReplicaPool<HttpReplica>) {
@@ -67,6 +76,19 @@ export class RouterMetrics {
       labelNames: ["status"],
       registers,
     });
+    const counter = (name: string, help: string): Counter => new Counter({ name, help, registers });
+    this.#retries = counter(
+      "weft:router_retries_total",
+      "Times that a request was sent again, as a replica had failed it or it was taken back",
+    );
+    this.#hedges = counter(
+      "weft:router_hedges_total",
+      "Streams sent to a second replica, as the first had not begun",
+    );
+    this.#hedgesWon = counter(
+      "weft:router_hedges_won_total",
+      "Streams that the second replica began first",
+    );
     this.#firstByte = new Histogram({
       name: "weft:router_first_byte_seconds",
       help: "Time from a request's arrival to the first byte of its answer",
@@ -89,6 +111,21 @@ export class RouterMetrics {
   /** An answer has begun. */
   observeFirstByte(replica: string, seconds: number): void {
     this.#firstByte.observe({ replica }, seconds);
+  }
+
+  /** See {@linkcode RouteObserver}. */
+  retried(): void {
+    this.#retries.inc();
+  }
+
+  /** See {@linkcode RouteObserver}. */
+  hedged(): void {
+    this.#hedges.inc();
+  }
+
+  /** See {@linkcode RouteObserver}. */
+  hedgeWon(): void {
+    this.#hedgesWon.inc();
   }
 
   /** An answer has been given. */

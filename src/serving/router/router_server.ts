@@ -4,6 +4,7 @@
  */
 import { Hono } from "hono";
 import type { BalancingPolicy } from "../../routing/balancing_policy.ts";
+import type { OutlierEjectionOptions } from "../../routing/outlier_ejection.ts";
 import { type MemberStatus, ReplicaPool } from "../../routing/replica_pool.ts";
 import { RetryBudget } from "../../routing/retry_budget.ts";
 import { ApiError, internalError } from "../api_error.ts";
@@ -31,6 +32,13 @@ export interface RouterServerOptions {
   readonly limits?: Partial<BodyLimits>;
   /** Default: 30 s for a replica with room, 60 s to a first byte, 600 s for a whole answer, 120 s of silence. */
   readonly deadlines?: Partial<ForwardDeadlines>;
+  /**
+   * Time in milliseconds after which a stream that has not begun is sent to a second replica, too: the first
+   * byte wins, and the retry budget pays. Default null: never.
+   */
+  readonly hedgeAfterMs?: number | null;
+  /** When replicas are ejected that answer far later than others. */
+  readonly outliers?: OutlierEjectionOptions;
   /** Requests that wait for a replica with room at most. Default 1024. */
   readonly maxQueued?: number;
   /** Time between two probes of a replica, and that one may take, in milliseconds. Default 5000. */
@@ -41,7 +49,12 @@ export interface RouterServerOptions {
   readonly onError?: (error: unknown) => void;
   /** Is told when a replica goes down (with the reason) or comes back (null). */
   readonly onChange?: (id: string, reason: string | null) => void;
+  /** Is told when a replica is ejected, and why. */
+  readonly onEject?: (id: string, reason: string) => void;
 }
+
+/** Time between two looks for replicas that are stuck, in milliseconds. */
+const LOOK_MS = 100;
 
 /** Time that a replica which leaves has for its requests, in milliseconds. */
 const LEAVE_MS = 120_000;
@@ -62,11 +75,12 @@ export class RouterServer implements Disposable {
   readonly #pool: ReplicaPool<HttpReplica>;
   readonly #monitor: HealthMonitor<HttpReplica>;
   readonly #app: Hono;
+  readonly #look: ReturnType<typeof setInterval>;
 
   /** Without replicas. Throws RangeError when an option is out of range. */
   constructor(options: RouterServerOptions = {}) {
-    const { policy, maxQueued, slowStartMs, probeMs, onChange } = options;
-    this.#pool = new ReplicaPool({ policy, maxQueued, slowStartMs });
+    const { policy, maxQueued, slowStartMs, outliers, probeMs, onChange, onEject } = options;
+    this.#pool = new ReplicaPool({ policy, maxQueued, slowStartMs, outliers, onEject });
     this.#monitor = new HealthMonitor(this.#pool, {
       probe: probeReplica,
       intervalMs: probeMs,
@@ -75,6 +89,7 @@ export class RouterServer implements Disposable {
     });
     this.#registry = new ReplicaRegistry(this.#pool, this.#monitor);
     this.#app = createApp(this.#pool, this.#registry, options);
+    this.#look = setInterval(() => this.#pool.ejectStuck(), LOOK_MS);
   }
 
   /** The replicas, in the order in which they joined. */
@@ -100,6 +115,7 @@ export class RouterServer implements Disposable {
 
   /** Ends the probes. */
   [Symbol.dispose](): void {
+    clearInterval(this.#look);
     this.#monitor[Symbol.dispose]();
   }
 }
@@ -122,6 +138,8 @@ function createApp(
       stallMs: 120_000,
       ...options.deadlines,
     },
+    hedgeAfterMs: options.hedgeAfterMs ?? null,
+    observer: metrics,
     onFirstByte: (id: string, seconds: number) => metrics.observeFirstByte(id, seconds),
   };
   const app = new Hono();

@@ -59,6 +59,7 @@ Deno.test("every policy chooses one of the candidates, whoever comes and goes", 
         policy.sent?.(chosen.id, asked);
         if (round % 2 === 0) {
           policy.ended?.(chosen.id, {
+            stream: round % 4 === 0,
             firstByteMs: round,
             totalMs: round,
             failed: round % 4 === 0,
@@ -119,27 +120,40 @@ Deno.test("response-time: slow at once, fast again slowly, newcomers are tried",
   let now = 0;
   const policy = new PeakEwmaPolicy({ now: () => now, decayMs: 1000 });
   const both = [load("a"), load("b")];
-  policy.ended("a", { firstByteMs: 10, totalMs: 99, failed: false });
-  policy.ended("b", { firstByteMs: 20, totalMs: 99, failed: false });
+  policy.ended("a", { stream: true, firstByteMs: 10, totalMs: 99, failed: false });
+  policy.ended("b", { stream: true, firstByteMs: 20, totalMs: 99, failed: false });
   assertEquals(pick(policy, both), "a");
   assertEquals(pick(policy, [load("a", { active: 2 }), load("b")]), "b");
-  const slow = { firstByteMs: 900, totalMs: 999, failed: false };
+  const slow = { stream: true, firstByteMs: 900, totalMs: 999, failed: false };
   for (let i = 0; i < 4; i++) policy.ended("a", slow);
   assertEquals(pick(policy, both), "b", "10 ms x 1.25^4 is more than 20 ms");
-  policy.ended("a", { firstByteMs: 10, totalMs: 20, failed: false });
+  policy.ended("a", { stream: true, firstByteMs: 10, totalMs: 20, failed: false });
   assertEquals(pick(policy, both), "b", "one fast answer is not enough");
   now += 3000;
-  policy.ended("a", { firstByteMs: 10, totalMs: 20, failed: false });
-  policy.ended("b", { firstByteMs: 20, totalMs: 20, failed: false });
+  policy.ended("a", { stream: true, firstByteMs: 10, totalMs: 20, failed: false });
+  policy.ended("b", { stream: true, firstByteMs: 20, totalMs: 20, failed: false });
   assertEquals(pick(policy, both), "a");
-  for (let i = 0; i < 4; i++) policy.ended("a", { firstByteMs: null, totalMs: 5000, failed: true });
+  for (let i = 0; i < 4; i++) {
+    policy.ended("a", { stream: true, firstByteMs: null, totalMs: 5000, failed: true });
+  }
   assertEquals(pick(policy, both), "b", "a failure counts as long as it took");
   now += 9000;
-  policy.ended("b", { firstByteMs: 20, totalMs: 20, failed: false });
+  policy.ended("b", { stream: true, firstByteMs: 20, totalMs: 20, failed: false });
   assertEquals(pick(policy, both), "a", "nobody has heard of it for long: it is tried again");
   assertEquals(pick(policy, [load("b", { active: 1 }), load("c")]), "c", "newcomers are tried");
   policy.left("b");
   assertEquals(pick(policy, [load("a", { active: 9 }), load("b")]), "b");
+});
+
+Deno.test("response-time: what answers in one piece take says nothing of streams, nor the reverse", () => {
+  const policy = new PeakEwmaPolicy({ now: () => 0 });
+  const both = [load("a"), load("b")];
+  policy.ended("a", { stream: true, firstByteMs: 10, totalMs: 4000, failed: false });
+  policy.ended("b", { stream: true, firstByteMs: 20, totalMs: 4000, failed: false });
+  policy.ended("a", { stream: false, firstByteMs: null, totalMs: 5000, failed: false });
+  policy.ended("b", { stream: false, firstByteMs: null, totalMs: 3000, failed: false });
+  assertEquals(pick(policy, both, { stream: true }), "a");
+  assertEquals(pick(policy, both, { stream: false }), "b");
 });
 
 Deno.test("prefix-aware: the longest prefix within the bound, else the least loaded", () => {

@@ -125,7 +125,7 @@ Deno.test("a replica without work takes back what another has not started", () =
   assertEquals(other.id, "b");
   leases[0].received();
   other.end("served");
-  assertEquals(leases.map(({ withdrawn }) => withdrawn.aborted), [
+  assertEquals(leases.map(({ withdrawn }) => withdrawn), [
     false,
     false,
     false,
@@ -141,7 +141,7 @@ Deno.test("nothing is taken back whose start nobody can see", () => {
   const whole = { ...REQUEST, stream: false };
   const leases = Array.from({ length: 3 }, () => pool.tryAcquire(whole, new Set(["b"]))!);
   take(pool).end("served");
-  assertEquals(leases.map(({ withdrawn }) => withdrawn.aborted), [false, false, false]);
+  assertEquals(leases.map(({ withdrawn }) => withdrawn), [false, false, false]);
 });
 
 Deno.test("whatever happens, no place is lost, doubled, or given by one that does not serve", async () => {
