@@ -148,6 +148,11 @@ export const SERVE_FLAGS = {
     help: "Name of the model in the API",
   }),
   "api-key": text({ placeholder: "KEY", help: "Key that every API request must bring" }),
+  "admin-api-key": text({
+    placeholder: "KEY",
+    shownDefault: "--api-key",
+    help: "Key that requests below /admin must bring instead",
+  }),
   "balancing-policy": choice({
     values: BALANCING_POLICIES,
     fallback: "least-loaded",
@@ -201,6 +206,7 @@ export const ROUTE_FLAGS = {
   "host": SERVE_FLAGS.host,
   "port": SERVE_FLAGS.port,
   "api-key": SERVE_FLAGS["api-key"],
+  "admin-api-key": SERVE_FLAGS["admin-api-key"],
 } satisfies FlagTable;
 
 /** Flags of `weft generate`. */

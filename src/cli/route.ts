@@ -51,6 +51,7 @@ async function route({ values, given, host }: Invocation<Flags>): Promise<number
   using router = new RouterServer({
     policy: createBalancingPolicy(values["balancing-policy"]),
     apiKey: values["api-key"],
+    adminApiKey: values["admin-api-key"],
     gate,
     probeMs: 1000 * values["probe-interval"],
     hedgeAfterMs: values["hedge-after"] === undefined ? null : 1000 * values["hedge-after"],

@@ -42,6 +42,7 @@ async function serve({ values, host }: Invocation<Flags>): Promise<number> {
       text: engines[0].text,
       modelName: model,
       apiKey,
+      adminApiKey: values["admin-api-key"],
       gate,
       onError: (error) => host.log.error(error instanceof Error ? error.stack! : String(error)),
     });

@@ -3,6 +3,7 @@
  * @module
  */
 import { EngineDeadError, UnsupportedRequestError } from "../engine/types.ts";
+import { WeightsError, type WeightsErrorReason } from "../engine/weights.ts";
 import { TextError } from "../text/text_error.ts";
 
 /** The `type` of an error, as OpenAI's clients know them. */
@@ -78,6 +79,15 @@ export function badRequest(message: string, param: string | null, code?: string)
   return new ApiError(message, { status: 400, param, code });
 }
 
+const WEIGHTS_ERRORS: Readonly<
+  Record<WeightsErrorReason, readonly [status: number, code: string]>
+> = {
+  invalid: [400, "invalid_weights"],
+  conflict: [409, "weights_conflict"],
+  failed: [500, "update_failed"],
+  memory: [507, "insufficient_memory"],
+};
+
 /** What to answer for an error of the engine or the tokenizer; null when the error is unexpected. */
 export function toApiError(error: unknown): ApiError | null {
   if (error instanceof ApiError) return error;
@@ -88,6 +98,10 @@ export function toApiError(error: unknown): ApiError | null {
   }
   if (error instanceof EngineDeadError) {
     return new ApiError(error.message, { status: 503, code: "engine_dead" });
+  }
+  if (error instanceof WeightsError) {
+    const [status, code] = WEIGHTS_ERRORS[error.reason];
+    return new ApiError(error.message, { status, code });
   }
   if (error instanceof TextError) {
     return new ApiError(error.message, { status: 503, code: "text_unavailable" });

@@ -4,6 +4,7 @@
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { EngineStats, FinishReason } from "../engine/types.ts";
+import type { UpdatableWeights } from "../engine/weights.ts";
 import type { ReplicaRouter } from "./replica_router.ts";
 
 const LABELS = ["model_name", "engine"] as const;
@@ -84,8 +85,11 @@ export class ServerMetrics {
   readonly #latency: Histogram<Label>;
   readonly #success: Counter<Label | "finished_reason">;
 
-  /** Reads the engines of `router`. */
-  constructor(router: ReplicaRouter, options: { readonly modelName: string }) {
+  /** Reads the engines of `router`, and the version of `weights`, if any. */
+  constructor(
+    router: ReplicaRouter,
+    options: { readonly modelName: string; readonly weights: UpdatableWeights | null },
+  ) {
     this.#modelName = options.modelName;
     const registers = [this.#registry];
     for (const [name, help, read] of GAUGES) {
@@ -109,6 +113,7 @@ export class ServerMetrics {
         },
       });
     }
+    if (options.weights !== null) this.#version(options.weights);
     this.#success = new Counter({
       name: "vllm:request_success_total",
       help: "Requests that have ended, by reason",
@@ -150,6 +155,21 @@ export class ServerMetrics {
   observeEnd(engine: number, reason: FinishReason, seconds: number): void {
     this.#success.inc({ ...this.#labels(engine), finished_reason: reason });
     this.#latency.observe(this.#labels(engine), seconds);
+  }
+
+  /** One series at a time: of the version that new requests get. */
+  #version(weights: UpdatableWeights): void {
+    const modelName = this.#modelName;
+    new Gauge({
+      name: "weft:weight_version",
+      help: "1 for the version of the weights that new requests get",
+      labelNames: ["model_name", "version"],
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        this.set({ model_name: modelName, version: weights.weights.current.version }, 1);
+      },
+    });
   }
 
   #labels(engine: number): Record<Label, string> {

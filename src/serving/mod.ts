@@ -26,6 +26,15 @@ export {
   type TokenLogprob,
   UnsupportedRequestError,
 } from "../engine/types.ts";
+export {
+  type LoadedWeights,
+  type PauseMode,
+  type UpdatableWeights,
+  WeightsError,
+  type WeightsErrorReason,
+  type WeightSource,
+  type WeightsStatus,
+} from "../engine/weights.ts";
 export type { ChatContentPart, ChatMessage } from "../text/chat_message.ts";
 export type { RenderChatOptions } from "../text/chat_template.ts";
 export type { TokenText } from "../text/token_bytes.ts";
@@ -43,6 +52,7 @@ export { RoundRobinPolicy } from "../routing/policies/round_robin.ts";
 export { SessionAffinityPolicy } from "../routing/policies/session_affinity.ts";
 export { WeightedRoundRobinPolicy } from "../routing/policies/weighted_round_robin.ts";
 export { prefixHashes } from "../routing/prefix_hash.ts";
+export type { ApiKeys } from "./authentication.ts";
 export { HttpListener, listen, type ListenOptions } from "./listen.ts";
 export { type Dispatch, ReplicaRouter, type ReplicaRouterOptions } from "./replica_router.ts";
 export { RequestGate, type RequestGateOptions } from "./request_gate.ts";

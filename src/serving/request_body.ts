@@ -24,8 +24,21 @@ export interface BodyLimits {
  * known to be too large, 408 when it is too slow, 400 for bad UTF-8 or JSON.
  */
 export async function readJsonBody(request: Request, limits: BodyLimits): Promise<unknown> {
-  checkMediaType(request.headers);
+  requireJson(request.headers);
+  return parseJson(await readBodyBytes(request, limits));
+}
+
+/** Like {@linkcode readJsonBody}; without a body the value is an object without fields. */
+export async function readOptionalJsonBody(
+  request: Request,
+  limits: BodyLimits,
+): Promise<unknown> {
+  requireJson(request.headers);
   const bytes = await readBodyBytes(request, limits);
+  return bytes.length === 0 ? {} : parseJson(bytes);
+}
+
+function parseJson(bytes: Uint8Array<ArrayBuffer>): unknown {
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -82,7 +95,8 @@ function isDeeperThan(text: string, limit: number): boolean {
   return false;
 }
 
-function checkMediaType(headers: Headers): void {
+/** Throws ApiError 415 unless the content type is JSON in UTF-8, not compressed. */
+export function requireJson(headers: Headers): void {
   const type = headers.get("content-type") ?? "";
   const [essence, ...parameters] = type.toLowerCase().split(";").map((part) => part.trim());
   const charset = parameters.find((part) => part.startsWith("charset="));
@@ -96,7 +110,7 @@ function checkMediaType(headers: Headers): void {
     : null;
   if (found === null) return;
   throw new ApiError(
-    `Cannot read the body as it must be plain application/json in UTF-8: found ${found}`,
+    `Cannot accept the request as it must bring plain application/json in UTF-8: found ${found}`,
     { status: 415, code: "unsupported_media_type" },
   );
 }

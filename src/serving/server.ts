@@ -6,8 +6,11 @@ import { createHash } from "node:crypto";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import type { EngineInfo, Replica } from "../engine/types.ts";
+import type { UpdatableWeights } from "../engine/weights.ts";
+import { jsonOnly } from "./admin/json_only.ts";
+import { addWeightRoutes } from "./admin/weight_routes.ts";
 import { ApiError, internalError, toApiError } from "./api_error.ts";
-import { requireApiKey } from "./authentication.ts";
+import { type ApiKeys, requireApiKeys } from "./authentication.ts";
 import { ServerMetrics } from "./metrics.ts";
 import { ReplicaRouter } from "./replica_router.ts";
 import { RequestGate } from "./request_gate.ts";
@@ -20,7 +23,7 @@ import type { ServerContext } from "./server_context.ts";
 import type { TextService } from "./text_service.ts";
 
 /** Options of {@linkcode createServer}. */
-export interface ServerOptions {
+export interface ServerOptions extends ApiKeys {
   /** What generates: an engine, or a {@linkcode ReplicaRouter} over several. The caller disposes it. */
   readonly replica: Replica;
   /** Tokenizer and chat template; null when the model has none: prompts are token ids then. */
@@ -29,8 +32,11 @@ export interface ServerOptions {
   readonly modelName: string;
   /** Further names by which requests may ask for it. */
   readonly aliases?: readonly string[];
-  /** Asked of every request, `/health` and `/metrics` included, as `Authorization: Bearer`. */
-  readonly apiKey?: string;
+  /**
+   * What the routes below `/admin` pause and update: the engine, or what updates all of them where `replica` is a
+   * router. Without it there are no such routes.
+   */
+  readonly weights?: UpdatableWeights;
   /** Admission; share it with {@linkcode listen} so that a shutdown drains. Default: one of its own. */
   readonly gate?: RequestGate;
   /** Bytes of a request body at most. Default 8 MiB. */
@@ -50,9 +56,10 @@ export type ServerApp = OpenAPIHono;
 
 /**
  * An OpenAI-compatible app: `/v1/completions`, `/v1/chat/completions`, `/v1/models`, `/health`,
- * `/metrics` and `/openapi.json`. It can be served as it is or mounted in another Hono app.
+ * `/metrics` and `/openapi.json`, and with `weights` the verbs below `/admin`. It can be served as it is or mounted
+ * in another Hono app.
  *
- * Throws RangeError when a name is empty, the API key is not printable ASCII without spaces, or a limit is
+ * Throws RangeError when a name is empty, a key is not printable ASCII without spaces, or a limit is
  * not a count from 1 to 2^31 - 1.
  *
  * @example
@@ -76,15 +83,8 @@ export function createServer(options: ServerOptions): ServerApp {
     return (known ?? internalError()).response;
   });
   app.notFound((c) => notFound(c.req.method, c.req.path).response);
-  if (options.apiKey !== undefined) {
-    // What else a key may hold, clients and servers encode and trim in different ways.
-    if (!/^[\x21-\x7e]+$/.test(options.apiKey)) {
-      throw new RangeError(
-        "Cannot protect the server as the API key must be printable ASCII without spaces",
-      );
-    }
-    app.use(requireApiKey(options.apiKey));
-  }
+  requireApiKeys(app, options);
+  app.use("/admin/*", jsonOnly);
   app.use(methodNotAllowed({
     app,
     onMethodNotAllowed: (c, methods) => notAllowed(c.req.method, methods).response,
@@ -94,6 +94,7 @@ export function createServer(options: ServerOptions): ServerApp {
   addModels(app, context);
   addHealth(app, context);
   addMetrics(app, context);
+  if (context.weights !== null) addWeightRoutes(app, context.weights, context.limits);
   app.doc31("/openapi.json", {
     openapi: "3.1.0",
     info: { title: "weft", version: "1", description: "OpenAI-compatible inference" },
@@ -102,7 +103,7 @@ export function createServer(options: ServerOptions): ServerApp {
 }
 
 function createContext(options: ServerOptions): ServerContext {
-  const { replica, modelName, aliases = [] } = options;
+  const { replica, modelName, aliases = [], weights = null } = options;
   if ([modelName, ...aliases].includes("")) {
     throw new RangeError("Cannot name the model as the name is empty");
   }
@@ -112,9 +113,10 @@ function createContext(options: ServerOptions): ServerContext {
     text: options.text,
     modelNames: [modelName, ...aliases],
     created: Math.floor(Date.now() / 1000),
+    weights,
     systemFingerprint: options.systemFingerprint ?? fingerprint(replica.info),
     gate: options.gate ?? new RequestGate(),
-    metrics: new ServerMetrics(router, { modelName }),
+    metrics: new ServerMetrics(router, { modelName, weights }),
     limits: {
       maxBodyBytes: positive("maxBodyBytes", options.maxBodyBytes ?? 8 * 1024 * 1024),
       bodyTimeoutMs: positive("bodyTimeoutMs", options.bodyTimeoutMs ?? 30_000),

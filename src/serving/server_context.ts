@@ -2,6 +2,7 @@
  * What every route of one server shares.
  * @module
  */
+import type { UpdatableWeights } from "../engine/weights.ts";
 import { ApiError } from "./api_error.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import type { ReplicaRouter } from "./replica_router.ts";
@@ -25,6 +26,8 @@ export interface ServerContext {
   readonly modelNames: readonly [string, ...string[]];
   /** When the server was made, in seconds since 1970. */
   readonly created: number;
+  /** Weights that the admin routes change; null where nothing does. */
+  readonly weights: UpdatableWeights | null;
   /** Names the backend's configuration: equal fingerprints mean reproducible answers. */
   readonly systemFingerprint: string;
   /** Admission of generation requests. */

@@ -104,6 +104,8 @@ export class FakeReplica implements Replica {
   /** Requests that run. */
   active = 0;
   disposed = false;
+  /** Version of the weights that generations which begin now come from. */
+  weightVersion = "fake";
   readonly #script: FakeScript;
 
   constructor(script: FakeScript = {}) {

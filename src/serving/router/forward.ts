@@ -52,6 +52,7 @@ const RETURNED_HEADERS = [
   "retry-after",
   "x-accel-buffering",
   "x-request-id",
+  "x-weft-weight-version",
 ] as const;
 
 /** An answer of which at least the first byte has come. */

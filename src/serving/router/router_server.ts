@@ -8,7 +8,8 @@ import type { OutlierEjectionOptions } from "../../routing/outlier_ejection.ts";
 import { type MemberStatus, ReplicaPool } from "../../routing/replica_pool.ts";
 import { RetryBudget } from "../../routing/retry_budget.ts";
 import { ApiError, internalError } from "../api_error.ts";
-import { requireApiKey } from "../authentication.ts";
+import { jsonOnly } from "../admin/json_only.ts";
+import { type ApiKeys, requireApiKeys } from "../authentication.ts";
 import { type BodyLimits, readBodyBytes } from "../request_body.ts";
 import { RequestGate } from "../request_gate.ts";
 import { adminRoutes } from "./admin_routes.ts";
@@ -21,11 +22,9 @@ import { type JoinOptions, ReplicaRegistry } from "./replica_registry.ts";
 import { RouterMetrics } from "./router_metrics.ts";
 
 /** Options of {@linkcode RouterServer}. */
-export interface RouterServerOptions {
+export interface RouterServerOptions extends ApiKeys {
   /** How a replica is chosen. Default least-loaded. */
   readonly policy?: BalancingPolicy;
-  /** Asked of every request, `/health`, `/metrics` and `/admin` included, as `Authorization: Bearer`. */
-  readonly apiKey?: string;
   /** Admission; share it with a listener so that a shutdown drains. Default: one of its own. */
   readonly gate?: RequestGate;
   /** Limits of bodies. Default 8 MiB in 30 s. */
@@ -77,7 +76,7 @@ export class RouterServer implements Disposable {
   readonly #app: Hono;
   readonly #look: ReturnType<typeof setInterval>;
 
-  /** Without replicas. Throws RangeError when an option is out of range. */
+  /** Without replicas. Throws RangeError when an option is out of range, or a key is not printable ASCII. */
   constructor(options: RouterServerOptions = {}) {
     const { policy, maxQueued, slowStartMs, outliers, probeMs, onChange, onEject } = options;
     this.#pool = new ReplicaPool({ policy, maxQueued, slowStartMs, outliers, onEject });
@@ -154,7 +153,8 @@ function createApp(
       code: "route_not_found",
     }).response
   );
-  if (options.apiKey !== undefined) app.use(requireApiKey(options.apiKey));
+  requireApiKeys(app, options);
+  app.use("/admin/*", jsonOnly);
   app.get("/health", (c) => {
     const { members } = pool;
     const serving = members.filter(({ serves }) => serves).length;

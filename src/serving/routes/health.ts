@@ -8,6 +8,9 @@ import type { ServerContext } from "../server_context.ts";
 const healthSchema = z.object({
   status: z.enum(["ok", "degraded", "dead", "draining"]),
   balancing: z.string(),
+  weight_version: z.string().nullable().openapi({
+    description: "Weights that new requests get; null where they cannot change.",
+  }),
   engines: z.array(z.object({
     engine: z.string(),
     healthy: z.boolean(),
@@ -42,7 +45,7 @@ export function addHealth(app: OpenAPIHono, context: ServerContext): void {
   });
 }
 
-function describe({ router, gate }: ServerContext): Health {
+function describe({ router, gate, weights }: ServerContext): Health {
   const engines = router.replicas.map(({ healthy, failure, stats, info }, engine) => ({
     engine: String(engine),
     healthy,
@@ -58,5 +61,6 @@ function describe({ router, gate }: ServerContext): Health {
     : engines.every(({ healthy }) => healthy)
     ? "ok"
     : "degraded";
-  return { status, balancing: router.balancing, engines };
+  const weight_version = weights?.weights.current.version ?? null;
+  return { status, balancing: router.balancing, weight_version, engines };
 }

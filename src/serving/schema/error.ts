@@ -16,6 +16,20 @@ const errorSchema = z.object({
 
 const error = { "application/json": { schema: errorSchema } };
 
+/** Error answers of the admin routes for weights. */
+export const weightErrors = {
+  400: {
+    description: "The request is wrong, or the folder is not what it must be",
+    content: error,
+  },
+  409: { description: "Other weights are prepared or kept, or there are none", content: error },
+  413: { description: "The body is too large", content: error },
+  415: { description: "The content type is not JSON", content: error },
+  500: { description: "The weights were not taken; the old ones serve", content: error },
+  503: { description: "The engine is dead", content: error },
+  507: { description: "The weights do not fit the memory", content: error },
+} as const;
+
 /** Error answers of the generating routes. */
 export const generationErrors = {
   400: { description: "The request is wrong; `param` names the field", content: error },

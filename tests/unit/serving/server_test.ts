@@ -2,10 +2,13 @@ import { Hono } from "hono";
 import { assert, assertEquals } from "@std/assert";
 import { createServer } from "../../../src/serving/mod.ts";
 import { FakeReplica, FakeText } from "../../http/fake_replica.ts";
+import { FakeWeights } from "../../http/fake_weights.ts";
 
 function server() {
-  const options = { text: new FakeText(), modelName: "fake", apiKey: "key" };
-  return createServer({ replica: new FakeReplica(), ...options });
+  const replica = new FakeReplica();
+  const weights = new FakeWeights(replica);
+  const keys = { apiKey: "key", adminApiKey: "admin" };
+  return createServer({ replica, weights, text: new FakeText(), modelName: "fake", ...keys });
 }
 
 Deno.test("the app can be mounted in another one, errors and authentication included", async () => {
@@ -25,6 +28,9 @@ Deno.test("the app can be mounted in another one, errors and authentication incl
     headers: { authorization: "Bearer key", "content-type": "application/json" },
   });
   assertEquals([bad.status, (await bad.json()).error.param], [400, "n"]);
+  assertEquals((await ask("/llm/admin/weights")).status, 401);
+  const weights = await ask("/llm/admin/weights", { headers: { authorization: "Bearer admin" } });
+  assertEquals((await weights.json()).current.version, "fake");
 });
 
 Deno.test("fingerprints follow the kernels, and the layout on GPUs only", async () => {
