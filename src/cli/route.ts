@@ -16,6 +16,7 @@ import {
 import { RouterServer } from "../serving/router/router_server.ts";
 import type { Command, Invocation } from "./command.ts";
 import { ROUTE_FLAGS } from "./flags.ts";
+import { warnOfOpenAdmin } from "./open_admin.ts";
 import { UsageError } from "./parse_flags.ts";
 import { bind, DRAIN_MS, stopSignal } from "./serving_process.ts";
 
@@ -45,6 +46,7 @@ async function route({ values, given, host }: Invocation<Flags>): Promise<number
       "Cannot route as no replica is named: --replica URL or --replicas-file FILE",
     );
   }
+  warnOfOpenAdmin(values, host.log);
   const onError = (error: unknown): void =>
     host.log.error(error instanceof Error ? error.message : String(error));
   const gate = new RequestGate({ maxQueuedRequests: values["max-requests"] });

@@ -13,6 +13,7 @@ import { exampleRequest, type ExampleRequestOptions } from "./example_request.ts
 import { SERVE_FLAGS } from "./flags.ts";
 import { disposeAll, loadReplicas } from "./load_replicas.ts";
 import { modelFolder } from "./model_folder.ts";
+import { warnOfOpenAdmin } from "./open_admin.ts";
 import { bind, DRAIN_MS, stopSignal } from "./serving_process.ts";
 
 type Flags = typeof SERVE_FLAGS;
@@ -29,6 +30,7 @@ export const serveCommand: Command<Flags> = {
 async function serve({ values, host }: Invocation<Flags>): Promise<number> {
   const address = { hostname: values.host, port: values.port };
   (await bind(address, () => Deno.listen(address))).close(); // Sooner than after a long load.
+  warnOfOpenAdmin(values, host.log);
   const { folder, name } = await modelFolder(values.model, host);
   const engines = await loadReplicas(values, { model: folder, host });
   try {
