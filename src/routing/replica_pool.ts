@@ -2,12 +2,14 @@
  * The replicas of a router: who is in, who may serve, and who gets the next request.
  * @module
  */
-import type { BalancingPolicy, RoutedRequest } from "./balancing_policy.ts";
+import type { BalancingPolicy, RoutedOutcome, RoutedRequest } from "./balancing_policy.ts";
 import { NoReplicaError } from "./errors.ts";
 import { Lease, type LeaseOutcome, type LeaseOwner } from "./lease.ts";
 import { Member, type MemberOptions, type MemberState, type RecoveryOptions } from "./member.ts";
+import type { OccupancyReading } from "./occupancy.ts";
 import { OutlierEjection, type OutlierEjectionOptions } from "./outlier_ejection.ts";
 import { LeastLoadedPolicy } from "./policies/least_loaded.ts";
+import type { Side, TrafficSplit } from "./traffic_split.ts";
 import { WaitingQueue } from "./waiting_queue.ts";
 
 /** Options of {@linkcode ReplicaPool}. */
@@ -56,6 +58,9 @@ export interface MemberStatus {
   readonly ejection: string | null;
 }
 
+/** Is told how a request ended at a replica; cancelled ones are left out. */
+export type OutcomeListener = (id: string, outcome: RoutedOutcome) => void;
+
 /**
  * Replicas of one model that come, go, fail and return, and the requests that wait for one of them. It
  * sends nothing itself: a caller asks for a place, sends, and says how it went.
@@ -72,6 +77,9 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
   readonly #outliers: OutlierEjection<T>;
   readonly #queue: WaitingQueue<Lease<T>>;
   readonly #drained = new Map<Member<T>, PromiseWithResolvers<void>>();
+  readonly #listeners = new Set<OutcomeListener>();
+  #holds = 0;
+  #split: TrafficSplit | null = null;
 
   /** Without replicas. */
   constructor(options: ReplicaPoolOptions = {}) {
@@ -126,13 +134,26 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     if (this.#members.has(id)) {
       throw new RangeError(`Cannot add the replica as there is one of that name: ${id}`);
     }
-    const { openMs, maxOpenMs, failures, slowStartMs } = this.#options;
-    const recovery = { openMs, maxOpenMs, failures, slowStartMs };
-    const onEject = (reason: string): void => this.#options.onEject?.(id, reason);
-    const member = new Member(id, { ...recovery, ...options, target, now: this.#now, onEject });
+    const member = this.#create(id, target, options);
     member.down = options.down ?? null;
     this.#members.set(id, member);
-    this.#queue.serve();
+    this.#serveQueue();
+  }
+
+  /**
+   * Puts another replica in the place of one: it does not serve yet (`down` says why), keeps share of the work,
+   * counts and drain, and has no past otherwise. What the old one has not started is taken back.
+   */
+  replace(id: string, target: T, down: string): void {
+    const old = this.#member(id);
+    const { weight, maxConcurrency, sent, failed, ejections, draining } = old;
+    const member = this.#create(id, target, { weight, maxConcurrency });
+    Object.assign(member, { sent, failed, ejections, draining, down });
+    this.#members.set(id, member);
+    this.#policy.left?.(id);
+    this.#outliers.left(id);
+    for (const lease of old.leases) lease.withdraw();
+    this.#failQueueWithoutReplicas();
   }
 
   /** Takes a replica out at once. Requests that it has go on; {@linkcode drain} waits for them. */
@@ -150,6 +171,12 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     const member = this.#member(id);
     member.draining = true;
     this.#failQueueWithoutReplicas();
+    return this.quiet(id);
+  }
+
+  /** Resolves when a replica has ended the requests that it has. */
+  quiet(id: string): Promise<void> {
+    const member = this.#member(id);
     if (member.leases.size === 0) return Promise.resolve();
     let drained = this.#drained.get(member);
     if (drained === undefined) this.#drained.set(member, drained = Promise.withResolvers());
@@ -159,7 +186,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
   /** Gives a drained replica requests again. */
   resume(id: string): void {
     this.#member(id).draining = false;
-    this.#queue.serve();
+    this.#serveQueue();
   }
 
   /** Changes a replica's share of the work. */
@@ -182,7 +209,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
   /** A replica is known to serve; it starts slowly when it was down. */
   setUp(id: string): void {
     this.#member(id).setUp();
-    this.#queue.serve();
+    this.#serveQueue();
   }
 
   /** A probe of a replica was answered: as good as a request, so that an ejected one may come back. */
@@ -191,7 +218,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     member.lastProbe = this.#now();
     member.breaker.enter();
     member.breaker.succeed();
-    this.#queue.serve();
+    this.#serveQueue();
   }
 
   /**
@@ -203,26 +230,58 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     this.#failQueueWithoutReplicas();
   }
 
+  /** How long a replica has had how many requests so far. */
+  occupancy(id: string): OccupancyReading {
+    return this.#member(id).occupancy.read();
+  }
+
   /** Milliseconds since a replica last gave a sign of life; Infinity when it never did. */
   silentMs(id: string): number {
     return this.#now() - this.#member(id).lastSign;
   }
 
+  /**
+   * Requests wait, until every hold is disposed: no replica gets a new one, and none is refused because no
+   * replica serves. Their deadlines run on.
+   */
+  hold(): Disposable {
+    this.#holds++;
+    let held = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (!held) return;
+        held = false;
+        if (--this.#holds > 0) return;
+        this.#serveQueue();
+        this.#failQueueWithoutReplicas();
+      },
+    };
+  }
+
+  /** Divides requests among replicas with new weights and with old ones; null for no division. */
+  divide(split: TrafficSplit | null): void {
+    this.#split = split;
+    this.#serveQueue();
+  }
+
+  /** Tells `listener` how requests end, until disposed. */
+  observe(listener: OutcomeListener): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
+  }
+
   /** A place, if one is free now; else null. Throws NoReplicaError when no replica serves. */
   tryAcquire(request: RoutedRequest, avoid?: ReadonlySet<string>): Lease<T> | null {
+    if (this.#holds > 0) return null;
     if (!this.serves) throw this.#noReplica();
-    const free = [...this.#members.values()].filter((member) => member.hasPlace);
-    const fresh = avoid === undefined ? free : free.filter(({ id }) => !avoid.has(id));
-    const candidates = fresh.length > 0 ? fresh : free;
     const moved = avoid !== undefined && avoid.size > 0;
-    return this.#choose(candidates, { request, moved });
+    return this.#choose(this.#candidates(request, avoid ?? new Set()), { request, moved });
   }
 
   /** A place at a replica that is none of `except`, if one is free now; else null. */
   tryAcquireOther(request: RoutedRequest, except: ReadonlySet<string>): Lease<T> | null {
-    const others = [...this.#members.values()].filter(({ hasPlace, id }) =>
-      hasPlace && !except.has(id)
-    );
+    if (this.#holds > 0) return null;
+    const others = this.#candidates(request, except).filter(({ id }) => !except.has(id));
     return this.#choose(others, { request, moved: true });
   }
 
@@ -249,6 +308,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
   release(lease: Lease<T>, outcome: LeaseOutcome): void {
     const { member } = lease;
     member.leases.delete(lease);
+    member.occupancy.change(member.leases.size);
     member.tokens -= lease.request.tokens;
     if (!lease.started) {
       member.tokensWaiting -= lease.request.tokens;
@@ -257,15 +317,45 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     member.note(outcome);
     const isMember = this.#members.get(member.id) === member;
     if (isMember && outcome !== "cancelled") {
-      this.#policy.ended?.(member.id, lease.outcome(outcome));
+      const routed = lease.outcome(outcome);
+      this.#policy.ended?.(member.id, routed);
+      for (const listener of this.#listeners) listener(member.id, routed);
     }
     if (member.leases.size === 0) {
       this.#drained.get(member)?.resolve();
       this.#drained.delete(member);
     }
-    this.#queue.serve();
+    this.#serveQueue();
     if (outcome === "failed") this.#failQueueWithoutReplicas();
     if (isMember && member.hasPlace && member.leases.size === 0) this.#steal();
+  }
+
+  /** Members with room that may take the request: where there are any, such as have not failed it. */
+  #candidates(request: RoutedRequest, avoid: ReadonlySet<string>): Member<T>[] {
+    const groups = this.#groups(request, avoid.size > 0).map((group) =>
+      group.filter((member) => member.hasPlace)
+    );
+    for (const group of groups) {
+      const untried = group.filter(({ id }) => !avoid.has(id));
+      if (untried.length > 0) return untried;
+    }
+    return groups.find((group) => group.length > 0) ?? [];
+  }
+
+  /** Members that may take a request, in groups of which the first is preferred. */
+  #groups(request: RoutedRequest, again: boolean): Member<T>[][] {
+    const members = [...this.#members.values()];
+    const split = this.#split;
+    if (split === null) return [members];
+    const groups = { fresh: [] as Member<T>[], stable: [] as Member<T>[] };
+    for (const member of members) if (member.serves) groups[sideOf(split, member)].push(member);
+    const [fresh, stable] = [groups.fresh.length, groups.stable.length];
+    return split.sides(request, { fresh, stable, again }).map((side) => groups[side]);
+  }
+
+  /** Under a split the first in the queue may wait for one side while the other has room. */
+  #serveQueue(): void {
+    this.#queue.serve({ pastFirst: this.#split !== null && this.#holds === 0 });
   }
 
   #choose(
@@ -277,12 +367,21 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     const member = this.#member(id);
     const lease = new Lease<T>(this, { member, request, moved, now: this.#now });
     member.leases.add(lease);
+    member.occupancy.change(member.leases.size);
     member.tokens += request.tokens;
     member.tokensWaiting += request.tokens;
     member.sent++;
     member.breaker.enter();
     this.#policy.sent?.(member.id, request);
+    this.#split?.sent(request, sideOf(this.#split, member));
     return lease;
+  }
+
+  #create(id: string, target: T, options: MemberOptions): Member<T> {
+    const { openMs, maxOpenMs, failures, slowStartMs } = this.#options;
+    const recovery = { openMs, maxOpenMs, failures, slowStartMs };
+    const onEject = (reason: string): void => this.#options.onEject?.(id, reason);
+    return new Member(id, { ...recovery, ...options, target, now: this.#now, onEject });
   }
 
   #member(id: string): Member<T> {
@@ -306,6 +405,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
    * that is answered in one piece nobody knows, and it may be nearly done.
    */
   #steal(): void {
+    if (this.#split !== null) return; // Whoever is idle may not be one who may have it.
     let youngest: Lease<T> | undefined;
     let most = 1;
     for (const { leases } of this.#members.values()) {
@@ -316,6 +416,12 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
   }
 
   #failQueueWithoutReplicas(): void {
-    if (this.#queue.size > 0 && !this.serves) this.#queue.fail(this.#noReplica());
+    if (this.#queue.size > 0 && this.#holds === 0 && !this.serves) {
+      this.#queue.fail(this.#noReplica());
+    }
   }
+}
+
+function sideOf(split: TrafficSplit, { id }: { readonly id: string }): Side {
+  return split.fresh.has(id) ? "fresh" : "stable";
 }

@@ -69,12 +69,18 @@ export class WaitingQueue<T> {
     return promise;
   }
 
-  /** Gives places to those who have waited longest, for as long as there are any. */
-  serve(): void {
+  /**
+   * Gives places to those who have waited longest, for as long as there are any; `pastFirst` asks for everybody, as
+   * not every place suits everybody.
+   */
+  serve({ pastFirst = false }: { readonly pastFirst?: boolean } = {}): void {
     for (const { take, settle, resolve, reject } of this.#entries) {
       try {
         const place = take();
-        if (place === null) return;
+        if (place === null) {
+          if (pastFirst) continue;
+          return;
+        }
         settle(() => resolve(place));
       } catch (error) {
         settle(() => reject(error));
