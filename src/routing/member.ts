@@ -5,6 +5,7 @@
 import type { ReplicaLoad } from "./balancing_policy.ts";
 import { CircuitBreaker, type CircuitBreakerOptions } from "./circuit_breaker.ts";
 import type { Lease, LeaseOutcome } from "./lease.ts";
+import { Occupancy } from "./occupancy.ts";
 
 /** Options of a replica in a router. */
 export interface MemberOptions {
@@ -41,6 +42,8 @@ export class Member<T> {
   readonly breaker: CircuitBreaker;
   /** Requests that it has. */
   readonly leases = new Set<Lease<T>>();
+  /** How long it has had how many. */
+  readonly occupancy: Occupancy;
   /** Its share of the work once it has started. */
   weight: number;
   /** Tokens of those requests. */
@@ -91,6 +94,7 @@ export class Member<T> {
     this.weight = weight;
     this.maxConcurrency = maxConcurrency;
     this.#now = options.now;
+    this.occupancy = new Occupancy(options.now);
     this.#onEject = options.onEject;
     this.#slowStartMs = options.slowStartMs ?? 10_000;
     this.breaker = new CircuitBreaker(options);
