@@ -28,6 +28,16 @@ export {
   type TokenLogprob,
   UnsupportedRequestError,
 } from "./src/engine/types.ts";
+export { type DigestOptions, folderDigest } from "./src/engine/folder_digest.ts";
+export {
+  type LoadedWeights,
+  type PauseMode,
+  type UpdatableWeights,
+  WeightsError,
+  type WeightsErrorReason,
+  type WeightsFolder,
+  type WeightsStatus,
+} from "./src/engine/weights.ts";
 
 // Serving: more in "@weft/weft/server".
 export { createServer, type ServerApp, type ServerOptions } from "./src/serving/server.ts";

@@ -8,7 +8,7 @@ import { createWasmMemory } from "../native/wasm_library.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import type { EngineCommand, EngineEvent } from "./engine_protocol.ts";
 import { launchEngineRanks } from "./engine_ranks.ts";
-import { OutputStream } from "./output_stream.ts";
+import type { OutputSink } from "./output_stream.ts";
 import type { SchedulerOutput, SchedulerRequest } from "./scheduler/scheduler.ts";
 import { EngineDeadError, type EngineStats, UnsupportedRequestError } from "./types.ts";
 
@@ -30,14 +30,17 @@ export class EngineClient implements AsyncDisposable {
   readonly #config: EngineConfig;
   readonly #worker: Worker;
   readonly #wasmMemory: WebAssembly.Memory | undefined;
-  readonly #streams = new Map<number, OutputStream<SchedulerOutput>>();
+  readonly #streams = new Map<number, OutputSink<SchedulerOutput>>();
   readonly #onLoading: (fraction: number) => void;
   readonly #ready = Promise.withResolvers<EngineReady>();
+  readonly #died = Promise.withResolvers<string>();
   readonly #stopped = Promise.withResolvers<void>();
   #ranks: RankGroup<void> | null = null;
   #stats: EngineStats | null = null;
   #failure: string | null = null;
   #nextId = 0;
+  #nextHold = 0;
+  #held: { readonly hold: number; readonly still: PromiseWithResolvers<void> } | null = null;
 
   private constructor(config: EngineConfig, onLoading: (fraction: number) => void) {
     this.#config = config;
@@ -57,23 +60,36 @@ export class EngineClient implements AsyncDisposable {
     this.#send({ type: "start", config, wasmMemory: this.#wasmMemory });
   }
 
-  /** Starts an engine; rejects with the reason when its ranks cannot start. */
+  /** Starts an engine; rejects with the reason when its ranks cannot start, or `signal` fires before they have. */
   static async start(
     config: EngineConfig,
-    options: { onLoading: (fraction: number) => void },
+    { onLoading, signal }: {
+      readonly onLoading: (fraction: number) => void;
+      readonly signal?: AbortSignal;
+    },
   ): Promise<{ client: EngineClient; ready: EngineReady }> {
-    const client = new EngineClient(config, options.onLoading);
+    const client = new EngineClient(config, onLoading);
+    const cancel = () => client.#die("it was stopped while it started");
+    signal?.addEventListener("abort", cancel, { once: true });
+    if (signal?.aborted) cancel();
     try {
       return { client, ready: await client.#ready.promise };
     } catch (error) {
       await client[Symbol.asyncDispose]();
       throw error;
+    } finally {
+      signal?.removeEventListener("abort", cancel);
     }
   }
 
   /** Why the engine has died, or null. */
   get failure(): string | null {
     return this.#failure;
+  }
+
+  /** Resolves with the reason when the engine has died or was stopped. */
+  get died(): Promise<string> {
+    return this.#died.promise;
   }
 
   /** Process ids of the ranks (launcher `process`). */
@@ -86,16 +102,16 @@ export class EngineClient implements AsyncDisposable {
     return this.#stats;
   }
 
-  /** Sends a request and returns its number and its outputs. */
+  /** Sends a request whose outputs go to `outputs`; returns its number. */
   add(
     request: Omit<SchedulerRequest, "id">,
-  ): { id: number; outputs: OutputStream<SchedulerOutput> } {
+    outputs: OutputSink<SchedulerOutput>,
+  ): number {
     if (this.#failure !== null) throw deadError(this.#failure);
     const id = this.#nextId++;
-    const outputs = new OutputStream<SchedulerOutput>();
     this.#streams.set(id, outputs);
     this.#send({ type: "add", request: { ...request, id } });
-    return { id, outputs };
+    return id;
   }
 
   /** Forgets a request; `abort` it first if it may still run. */
@@ -106,6 +122,24 @@ export class EngineClient implements AsyncDisposable {
   /** Ends a request from the next step on. */
   abort(id: number): void {
     if (this.#failure === null) this.#send({ type: "abort", id });
+  }
+
+  /** Plans no more steps until {@linkcode go}; resolves when none is under way, or the engine goes on or dies. */
+  hold(): Promise<void> {
+    if (this.#failure !== null) return Promise.resolve();
+    if (this.#held === null) {
+      this.#held = { hold: this.#nextHold++, still: Promise.withResolvers() };
+      this.#send({ type: "hold", hold: this.#held.hold });
+    }
+    return this.#held.still.promise;
+  }
+
+  /** Plans steps again, where the engine was held. */
+  go(): void {
+    if (this.#held === null || this.#failure !== null) return;
+    this.#held.still.resolve();
+    this.#held = null;
+    this.#send({ type: "go" });
   }
 
   #send(command: EngineCommand): void {
@@ -129,6 +163,9 @@ export class EngineClient implements AsyncDisposable {
         const error = new UnsupportedRequestError(event.message, event.param);
         return this.#streams.get(event.id as number)?.fail(error);
       }
+      case "held":
+        if (event.hold === this.#held?.hold) this.#held.still.resolve();
+        return;
       case "dead":
         this.#die(event.reason);
         // The others might wait for a rank that has failed until their deadline, and keep their GPUs.
@@ -139,6 +176,7 @@ export class EngineClient implements AsyncDisposable {
   }
 
   #launch(channel: HostChannelHandle): void {
+    if (this.#failure !== null) return;
     try {
       this.#ranks = launchEngineRanks(this.#config, channel, this.#wasmMemory);
       this.#ranks.failed.then(({ rank, reason }) => this.#die(`rank ${rank} failed: ${reason}`));
@@ -151,6 +189,8 @@ export class EngineClient implements AsyncDisposable {
     if (this.#failure !== null) return;
     this.#failure = reason;
     this.#ready.reject(new Error(reason));
+    this.#died.resolve(reason);
+    this.#held?.still.resolve();
     for (const stream of this.#streams.values()) stream.fail(deadError(reason));
   }
 

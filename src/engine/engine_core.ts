@@ -27,6 +27,8 @@ export class EngineCore {
   readonly #executor: Executor;
   readonly #events: EngineCoreEvents;
   #dead = false;
+  #held = false;
+  #onStill: (() => void) | null = null;
 
   /** Connects a scheduler to its ranks. */
   constructor(scheduler: Scheduler, executor: Executor, events: EngineCoreEvents) {
@@ -56,8 +58,28 @@ export class EngineCore {
     this.#events.progress([], this.stats);
   }
 
+  /** Plans nothing until {@linkcode go}; calls `onStill` when no step is under way any more. */
+  hold(onStill: () => void): void {
+    this.#held = true;
+    this.#onStill = onStill;
+    this.#tellStill();
+  }
+
+  /** Plans again, where the core was held. */
+  go(): void {
+    this.#held = false;
+    this.#onStill = null;
+    this.#planSteps();
+  }
+
+  #tellStill(): void {
+    if (this.#scheduler.plansInFlight > 0) return;
+    this.#onStill?.();
+    this.#onStill = null;
+  }
+
   #planSteps(): void {
-    if (this.#dead) return;
+    if (this.#dead || this.#held) return;
     try {
       for (let plan = this.#scheduler.schedule(); plan; plan = this.#scheduler.schedule()) {
         this.#executor.execute(plan);
@@ -73,6 +95,7 @@ export class EngineCore {
       const outputs = this.#scheduler.update(result);
       this.#planSteps();
       this.#events.progress(outputs, this.stats);
+      this.#tellStill();
     } catch (error) {
       this.#die(error instanceof Error ? error.message : String(error));
     }

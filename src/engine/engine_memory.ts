@@ -15,7 +15,7 @@ import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import { CapacityError } from "../tensor/errors.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import { formatBytes } from "./format_bytes.ts";
-import { totalMemory } from "./host_resources.ts";
+import { availableMemory, totalMemory } from "./host_resources.ts";
 
 /** What says how much each rank of an engine holds. */
 export type FootprintConfig = Pick<
@@ -48,10 +48,50 @@ export function rankBytes(footprint: RankFootprint, numBlocks: number): number {
   return weightBytes + bufferBytes + numBlocks * KV_BLOCK_SIZE * kvBytesPerToken;
 }
 
-/** Refuses what could never fit; throws CapacityError that says what would. */
-export function verifyMemory(config: EngineConfig): void {
-  if (config.device === "cuda") verifyGpuMemory(config);
-  else verifyHostMemory(config);
+/**
+ * Refuses what could never fit; throws CapacityError that says what would. `beside` are the engines that stay
+ * loaded in the same memory, the number of their blocks settled.
+ */
+export function verifyMemory(config: EngineConfig, beside: readonly EngineConfig[] = []): void {
+  if (config.device === "cuda") return verifyGpuMemory(config, beside);
+  verifyHostMemory(config);
+  if (beside.length > 0) verifySharedHost(config, beside, HOST);
+}
+
+/** What a host has, in bytes. */
+export interface HostMemory {
+  /** All of it. */
+  readonly total: () => number;
+  /** What nothing uses; pages of files count as free. */
+  readonly available: () => number;
+}
+
+const HOST: HostMemory = { total: totalMemory, available: availableMemory };
+
+/**
+ * Refuses a second engine on a host that has no room for both. One alone may be larger than the machine, as the
+ * system reads mapped weights again when it needs them; two that take turns like that would serve nobody.
+ */
+export function verifySharedHost(
+  config: EngineConfig,
+  beside: readonly EngineConfig[],
+  host: HostMemory,
+): void {
+  const [needed, ...others] = [config, ...beside].map(hostBytes);
+  const all = others.reduce((sum, bytes) => sum + bytes, needed);
+  const [total, available] = [host.total(), host.available()];
+  if (all <= total && needed <= available) return;
+  throw new CapacityError(
+    `Cannot hold a second set of weights as both need ${formatBytes(all)} with their KV caches, ` +
+      `${formatBytes(needed)} of it now: the machine has ${formatBytes(total)}, ` +
+      `of which ${formatBytes(available)} are free`,
+    needed,
+  );
+}
+
+function hostBytes(config: EngineConfig): number {
+  const numBlocks = config.numBlocks ?? 0;
+  return engineFootprints(config).reduce((sum, rank) => sum + rankBytes(rank, numBlocks), 0);
 }
 
 /** The CPU maps its weights; a cache larger than the machine is a mistake. */
@@ -59,7 +99,7 @@ function verifyHostMemory(config: EngineConfig): void {
   const numBlocks = config.numBlocks ?? 0;
   const footprints = engineFootprints(config);
   if (config.wasm) {
-    const needed = footprints.reduce((sum, rank) => sum + rankBytes(rank, numBlocks), 0);
+    const needed = hostBytes(config);
     if (needed > WASM_MEMORY_BYTES) {
       throw new CapacityError(
         `Cannot hold the model as the WebAssembly kernels have ${
@@ -80,13 +120,30 @@ function verifyHostMemory(config: EngineConfig): void {
   );
 }
 
-function verifyGpuMemory(config: EngineConfig): void {
+function verifyGpuMemory(config: EngineConfig, beside: readonly EngineConfig[]): void {
   const { gpus, gpuMemoryUtilization: utilization, tensorParallelSize } = config;
   const footprints = engineFootprints(config);
+  const others = beside.map((other) => ({ ...other, footprints: engineFootprints(other) }));
   footprints.forEach((footprint, rank) => {
     const { name, totalMemory } = gpus[rank];
     const bytes = rankBytes(footprint, config.numBlocks ?? 1);
-    if (bytes <= totalMemory * utilization) return;
+    const taken = others.reduce(
+      (sum, other) => sum + rankBytes(other.footprints[rank], other.numBlocks ?? 1),
+      0,
+    );
+    if (taken + bytes <= totalMemory * utilization) return;
+    if (taken > 0) {
+      throw new CapacityError(
+        `Cannot hold a second set of weights as both need ${
+          formatBytes(taken + bytes)
+        } a rank with ` +
+          `their KV caches: ${name} has ${
+            formatBytes(totalMemory)
+          }, of which ${utilization} may be ` +
+          `used; give numKvBlocks, of which there are ${config.numBlocks} each`,
+        bytes,
+      );
+    }
     throw new CapacityError(
       `Cannot hold the model as it needs ${formatBytes(bytes)} a rank at tensor parallel size ` +
         `${tensorParallelSize}: ${name} has ${formatBytes(totalMemory)}, of which ${utilization} ` +

@@ -17,6 +17,9 @@ export type EngineCommand =
   }
   | { readonly type: "add"; readonly request: SchedulerRequest }
   | { readonly type: "abort"; readonly id: number }
+  /** Plan nothing until `go`; `held` answers with the same number. */
+  | { readonly type: "hold"; readonly hold: number }
+  | { readonly type: "go" }
   | { readonly type: "stop" };
 
 /**
@@ -44,5 +47,7 @@ export type EngineEvent =
     readonly message: string;
     readonly param: string | null;
   }
+  /** No step is under way, and none will be until `go`. */
+  | { readonly type: "held"; readonly hold: number }
   | { readonly type: "dead"; readonly reason: string }
   | { readonly type: "stopped" };

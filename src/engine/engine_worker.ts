@@ -24,6 +24,10 @@ self.onmessage = async (message: MessageEvent<EngineCommand>) => {
       return add(command.request);
     case "abort":
       return core?.abort(command.id);
+    case "hold":
+      return core?.hold(() => post({ type: "held", hold: command.hold }));
+    case "go":
+      return core?.go();
     case "stop":
       await executor?.[Symbol.asyncDispose]();
       return post({ type: "stopped" });

@@ -2,16 +2,13 @@
  * One replica: a model on its ranks, and requests streamed through it.
  * @module
  */
-import { Checkpoint } from "../models/checkpoint.ts";
-import { type GenerationConfig, readGenerationConfig } from "../models/generation_config.ts";
 import { TextProcessor } from "../text/text_processor.ts";
 import type { TextStream } from "../text/text_stream.ts";
-import { describeWeights } from "./describe_weights.ts";
-import { EngineClient } from "./engine_client.ts";
-import { type EngineConfig, resolveEngineConfig } from "./engine_config.ts";
-import { verifyMemory } from "./engine_memory.ts";
-import { resolveSamplingParams, type SamplingParamsInput } from "./sampling_params.ts";
+import type { SetLease } from "./admission.ts";
+import { chooseDevice } from "./device_choice.ts";
+import { LoadedModel } from "./loaded_model.ts";
 import type { SchedulerOutput } from "./scheduler/scheduler.ts";
+import { StatsTotals } from "./stats_totals.ts";
 import {
   EngineDeadError,
   type EngineInfo,
@@ -23,6 +20,22 @@ import {
   type SamplingParams,
   UnsupportedRequestError,
 } from "./types.ts";
+import { WeightSets } from "./weight_sets.ts";
+import type {
+  LoadedWeights,
+  PauseMode,
+  UpdatableWeights,
+  WeightsFolder,
+  WeightsStatus,
+} from "./weights.ts";
+import {
+  type EngineAsked,
+  explainWeightsError,
+  planOtherWeights,
+  planWeights,
+  verifyUnchanged,
+  type WeightsPlan,
+} from "./weights_plan.ts";
 
 /** Options of {@linkcode LlmEngine.load}. */
 export interface LlmEngineOptions extends EngineOptions {
@@ -36,6 +49,7 @@ export interface LlmEngineOptions extends EngineOptions {
 /**
  * Loads a checkpoint over `tensorParallelSize * pipelineParallelSize` ranks and generates from it.
  * Scheduling and computing happen on other threads or processes; this object only passes messages.
+ * Its weights can change while it serves; a generation comes from one version of them only.
  *
  * @example
  * ```ts no-assert
@@ -47,45 +61,48 @@ export interface LlmEngineOptions extends EngineOptions {
  * }
  * ```
  */
-export class LlmEngine implements Replica {
-  /** What the engine serves. */
+export class LlmEngine implements Replica, UpdatableWeights {
+  /** What the engine serves. Weights that come later have the same architecture; the rest tells of the first. */
   readonly info: EngineInfo;
   /** The model's tokenizer, or null. */
   readonly text: TextProcessor | null;
-  /** Process ids of the ranks (launcher `process`). */
-  readonly pids: readonly number[];
-  readonly #client: EngineClient;
-  readonly #defaults: SamplingParamsInput;
-  readonly #eosTokenIds: readonly number[];
+  readonly #sets: WeightSets<LoadedModel, WeightsPlan>;
+  readonly #ended: StatsTotals;
   readonly #seed: bigint | null;
   readonly #ownsText: boolean;
 
-  private constructor(parts: {
-    client: EngineClient;
-    backend: EngineInfo["backend"];
-    maxModelLen: number;
-    config: EngineConfig;
-    generation: GenerationConfig;
-    text: TextProcessor | null;
-    options: LlmEngineOptions;
-  }) {
-    const { client, backend, maxModelLen, config, generation, text, options } = parts;
-    const { modelConfig } = config;
-    this.#client = client;
-    this.#defaults = generation.sampling;
-    this.#eosTokenIds = [...new Set([...modelConfig.eosTokenIds, ...generation.eosTokenIds])];
-    this.#seed = options.seed ?? null;
-    this.#ownsText = options.text === undefined;
+  private constructor(
+    first: LoadedModel,
+    { asked, text, ownsText }: {
+      readonly asked: EngineAsked;
+      readonly text: TextProcessor | null;
+      readonly ownsText: boolean;
+    },
+  ) {
+    this.info = first.info;
     this.text = text;
-    this.pids = client.pids;
-    this.info = {
-      architecture: modelConfig.architecture,
-      vocabSize: modelConfig.vocabSize,
-      maxModelLen,
-      tensorParallelSize: config.tensorParallelSize,
-      pipelineParallelSize: config.pipelineParallelSize,
-      backend,
-    };
+    this.#ownsText = ownsText;
+    this.#seed = asked.options.seed ?? null;
+    this.#ended = new StatsTotals();
+    this.#sets = new WeightSets(first, {
+      loader: {
+        verify: (source, { present, beside, signal }) =>
+          planOtherWeights(source, {
+            asked,
+            present: present.plan,
+            beside: beside.map(({ plan }) => plan),
+            signal,
+          }),
+        verifyUnchanged: ({ plan }) => verifyUnchanged(plan),
+        load: (plan, signal) => LoadedModel.load(plan, { signal }),
+        reload: ({ plan }, signal) => {
+          verifyUnchanged(plan);
+          return LoadedModel.load(plan, { signal });
+        },
+        explain: explainWeightsError,
+      },
+      onRetire: (model) => this.#ended.add(model.stats),
+    });
   }
 
   /**
@@ -98,74 +115,145 @@ export class LlmEngine implements Replica {
    * @throws {NativeError} when GPUs are asked for and there are none.
    */
   static async load(options: LlmEngineOptions): Promise<LlmEngine> {
-    const config = resolveEngineConfig(options);
-    verifyMemory(config);
-    const generation = readGenerationConfig(config.model);
-    const text = options.text === undefined ? await TextProcessor.load(config.model) : options.text;
+    const asked = { options, choice: chooseDevice(options.device ?? "auto") };
+    const plan = planWeights(asked);
+    const ownsText = options.text === undefined;
+    const text = ownsText ? await TextProcessor.load(options.model) : options.text ?? null;
     try {
-      const weights = verifyCheckpoint(config);
-      const onLoading = options.onProgress ?? (() => {});
-      const { client, ready } = await EngineClient.start(config, { onLoading });
-      const backend = { ...ready.backend, weights };
-      const { maxModelLen } = ready;
-      return new LlmEngine({ client, backend, maxModelLen, config, generation, text, options });
+      const first = await LoadedModel.load(plan, { onLoading: options.onProgress });
+      return new LlmEngine(first, { asked, text, ownsText });
     } catch (error) {
-      if (options.text === undefined) text?.[Symbol.dispose]();
+      if (ownsText) text?.[Symbol.dispose]();
       throw error;
     }
   }
 
   /** True until the engine has died or was disposed. */
   get healthy(): boolean {
-    return this.#client.failure === null;
+    return this.#sets.failure === null;
   }
 
   /** Why the engine is not healthy, or null. */
   get failure(): string | null {
-    return this.#client.failure;
+    return this.#sets.failure;
   }
 
-  /** Latest counters (at most a step old). */
+  /** Process ids of the ranks (launcher `process`), those of the current weights first. */
+  get pids(): readonly number[] {
+    const { current, loaded } = this.#sets;
+    return [...new Set([current, ...loaded])].flatMap((model) => [...model.pids]);
+  }
+
+  /** Latest counters (at most a step old): of all weights, but the blocks, which are the current ones'. */
   get stats(): EngineStats {
-    return this.#client.stats!;
+    const { current, loaded, gate } = this.#sets;
+    const live = [...loaded].map((model) => model.stats);
+    return this.#ended.with(live, { blocks: current.stats, waiting: gate.admission.waiting });
+  }
+
+  /** See {@linkcode UpdatableWeights.weights}. */
+  get weights(): WeightsStatus {
+    return this.#sets.status;
+  }
+
+  /** See {@linkcode UpdatableWeights.pause}. */
+  async pause(mode: PauseMode): Promise<void> {
+    this.#sets.verifyAlive("pause");
+    await this.#sets.gate.pause(mode);
+  }
+
+  /** See {@linkcode UpdatableWeights.resume}. */
+  resume(): void {
+    this.#sets.gate.resume();
+  }
+
+  /** See {@linkcode UpdatableWeights.prepareWeights}. */
+  prepareWeights(source: WeightsFolder): Promise<LoadedWeights> {
+    return this.#sets.prepare(source);
+  }
+
+  /** See {@linkcode UpdatableWeights.activateWeights}. */
+  activateWeights(): LoadedWeights {
+    return this.#sets.activate();
+  }
+
+  /** See {@linkcode UpdatableWeights.revertWeights}. */
+  revertWeights(): LoadedWeights {
+    return this.#sets.revert();
+  }
+
+  /** See {@linkcode UpdatableWeights.releaseWeights}. */
+  releaseWeights(): Promise<void> {
+    return this.#sets.release();
+  }
+
+  /** See {@linkcode UpdatableWeights.updateWeights}. */
+  updateWeights(source: WeightsFolder): Promise<LoadedWeights> {
+    return this.#sets.update(source);
+  }
+
+  /** See {@linkcode UpdatableWeights.checkWeights}. */
+  checkWeights(
+    set: "current" | "prepared",
+    prompts: readonly (readonly number[])[],
+    maxTokens: number,
+  ): Promise<readonly (readonly number[])[]> {
+    return this.#sets.check(set, { prompts, maxTokens });
   }
 
   /**
-   * Streams a generation. Leaving the loop early, or aborting the request's signal, cancels it.
+   * Streams a generation; while the engine is paused it waits. Leaving the loop early, or aborting the
+   * request's signal, cancels it.
    *
    * @throws {UnsupportedRequestError} when the request is malformed or can never fit.
    * @throws {EngineDeadError} when the engine stops; tokens streamed before stay valid.
    */
   async *generate(request: GenerateRequest): AsyncGenerator<GenerationChunk> {
-    const failure = this.#client.failure;
+    const failure = this.#sets.failure;
     if (failure) throw new EngineDeadError(`Cannot generate as the engine has stopped: ${failure}`);
     const promptTokenIds = await this.#promptTokens(request);
-    const sampling = this.#resolveSampling(request, promptTokenIds.length);
-    const text = this.text?.openStream({ stop: sampling.stop }) ?? null;
-    const { id, outputs } = this.#client.add({
-      promptTokenIds,
-      sampling: { ...sampling, seed: sampling.seed ?? this.#seed ?? randomSeed() },
-      eosTokenIds: this.#eosTokenIds,
-    });
-    let ended = false;
-    const onAbort = () => {
-      this.#client.abort(id);
-      outputs.push({ id, tokenIds: [], finishReason: "abort", stopReason: null });
-    };
+    // Refused at once when it is malformed, even where it has to wait.
+    this.#resolveSampling(request, this.#sets.current, promptTokenIds);
+    for (let ended = false; !ended;) {
+      const lease = await this.#sets.gate.admission.enter(request.signal);
+      if (lease === null) {
+        yield { ...ABORTED, weightVersion: this.#sets.current.weights.version };
+        return;
+      }
+      try {
+        ended = yield* this.#generateOn(lease, { request, promptTokenIds });
+      } finally {
+        lease.end();
+      }
+    }
+  }
+
+  /** Streams what one set of weights answers; returns false, with nothing given out, when another has to. */
+  async *#generateOn(
+    lease: SetLease<LoadedModel>,
+    { request, promptTokenIds }: {
+      readonly request: GenerateRequest;
+      readonly promptTokenIds: readonly number[];
+    },
+  ): AsyncGenerator<GenerationChunk, boolean> {
+    const { set: model } = lease;
+    const weightVersion = model.weights.version;
+    const sampling = this.#resolveSampling(request, model, promptTokenIds);
+    using running = model.start({ promptTokenIds, sampling }, lease);
+    const onAbort = () => lease.stop("abort");
     request.signal?.addEventListener("abort", onAbort, { once: true });
     if (request.signal?.aborted) onAbort();
+    const text = this.text?.openStream({ stop: sampling.stop }) ?? null;
     try {
-      while (!ended) {
-        const output = await outputs.next();
+      for (;;) {
+        const output = await running.next();
+        if (output === null) return false;
         const chunk = text ? await withText(output, text) : { ...output, text: "" };
-        ended = output.finishReason !== null && output.finishReason !== "abort";
-        yield chunk;
-        if (chunk.finishReason !== null) return;
+        yield { ...chunk, weightVersion };
+        if (chunk.finishReason !== null) return true;
       }
     } finally {
       request.signal?.removeEventListener("abort", onAbort);
-      if (!ended) this.#client.abort(id);
-      this.#client.release(id);
       text?.close();
     }
   }
@@ -188,31 +276,40 @@ export class LlmEngine implements Replica {
     return await this.text.encode(prompt!);
   }
 
-  #resolveSampling(request: GenerateRequest, promptLength: number): SamplingParams {
-    const sampling = resolveSamplingParams(request.sampling ?? {}, {
-      defaults: this.#defaults,
-      vocabSize: this.info.vocabSize,
-      maxModelLen: this.info.maxModelLen,
-      promptLength,
-    });
+  #resolveSampling(
+    request: GenerateRequest,
+    model: LoadedModel,
+    promptTokenIds: readonly number[],
+  ): SamplingParams {
+    const sampling = model.resolveSampling(request.sampling ?? {}, promptTokenIds.length);
     if (sampling.stop.length > 0 && !this.text) {
       throw new UnsupportedRequestError(
         "Cannot look for stop texts as the model folder has no tokenizer: give stopTokenIds",
         "stop",
       );
     }
-    return sampling;
+    return { ...sampling, seed: sampling.seed ?? this.#seed };
   }
 
-  /** Stops the ranks; requests that still run fail with EngineDeadError. */
+  /** Stops the ranks; requests that still run or wait fail with EngineDeadError. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#client[Symbol.asyncDispose]();
+    await this.#sets[Symbol.asyncDispose]();
     if (this.#ownsText) this.text?.[Symbol.dispose]();
   }
 }
 
+const ABORTED: Omit<GenerationChunk, "weightVersion"> = Object.freeze({
+  tokenIds: [],
+  text: "",
+  finishReason: "abort",
+  stopReason: null,
+});
+
 /** Adds the text of new tokens; a stop text among it ends the request and cuts text and tokens. */
-async function withText(output: SchedulerOutput, stream: TextStream): Promise<GenerationChunk> {
+async function withText(
+  output: SchedulerOutput,
+  stream: TextStream,
+): Promise<Omit<GenerationChunk, "weightVersion">> {
   const { tokenIds, finishReason } = output;
   // The token that ended the generation is no part of the text.
   const shown = finishReason === "stop" ? tokenIds.slice(0, -1) : tokenIds;
@@ -226,22 +323,4 @@ async function withText(output: SchedulerOutput, stream: TextStream): Promise<Ge
     finishReason: "stop",
     stopReason: stop.stop,
   };
-}
-
-/**
- * Refuses a checkpoint that is not what its config says, before anything large is allocated, and says
- * how its weights are stored and used.
- */
-function verifyCheckpoint(config: EngineConfig): string {
-  const { model, modelConfig, loadFormat } = config;
-  if (loadFormat === "dummy") {
-    return `${describeWeights(config, modelConfig.dtype)}, random: output means nothing`;
-  }
-  using checkpoint = Checkpoint.open(model, modelConfig);
-  checkpoint.verify(modelConfig);
-  return describeWeights(config, checkpoint.dtype ?? modelConfig.dtype);
-}
-
-function randomSeed(): bigint {
-  return crypto.getRandomValues(new BigUint64Array(1))[0];
 }

@@ -3,8 +3,16 @@
  * @module
  */
 
+/** Where outputs go. */
+export interface OutputSink<T> {
+  /** Takes the next one. */
+  push(item: T): void;
+  /** There are no more, and why. */
+  fail(error: Error): void;
+}
+
 /** Single-consumer queue; what is pushed after {@linkcode OutputStream.fail} is dropped. */
-export class OutputStream<T> {
+export class OutputStream<T> implements OutputSink<T> {
   readonly #items: T[] = [];
   #failure: Error | null = null;
   #wake: (() => void) | null = null;

@@ -70,6 +70,8 @@ export interface GenerationChunk {
   readonly finishReason: FinishReason | null;
   /** The stop text or token id that ended the generation; null for an end token or length. */
   readonly stopReason: string | number | null;
+  /** Version of the weights that the generation comes from: one for all of its chunks. */
+  readonly weightVersion: string;
 }
 
 /** Counters and gauges of one engine, for `/metrics` and the router. */
@@ -147,6 +149,8 @@ export interface Replica extends AsyncDisposable {
 export interface EngineOptions {
   /** Folder of a Hugging Face checkpoint. */
   readonly model: string;
+  /** Name of the weights in answers and metrics. Default: a hash of what the folder's files say. */
+  readonly weightVersion?: string;
   /** Ranks that share each layer. Default 1. */
   readonly tensorParallelSize?: number;
   /** Pipeline stages. Default 1. */

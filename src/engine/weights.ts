@@ -10,7 +10,7 @@
 export type PauseMode = "finish" | "abort" | "hold";
 
 /** A folder of weights to serve instead of the present ones. */
-export interface WeightSource {
+export interface WeightsFolder {
   /** Folder of a Hugging Face checkpoint of the same architecture and tokenizer. */
   readonly model: string;
   /**
@@ -54,7 +54,7 @@ export interface UpdatableWeights {
    * Loads weights beside the present ones, which go on serving. Throws WeightsError: `invalid` when the folder is
    * not what it must be, `memory` when both do not fit, `conflict` when others are prepared or kept.
    */
-  prepareWeights(source: WeightSource): Promise<LoadedWeights>;
+  prepareWeights(source: WeightsFolder): Promise<LoadedWeights>;
   /** New requests get the prepared weights from now on; those that have begun end on the old ones, which stay. */
   activateWeights(): LoadedWeights;
   /** New requests get the previous weights again; what was current is prepared. */
@@ -65,7 +65,7 @@ export interface UpdatableWeights {
    * Replaces the weights in place, where there is no memory for two: new requests wait, begun ones end, and when the
    * new weights cannot be served the old ones are loaded again before WeightsError is thrown.
    */
-  updateWeights(source: WeightSource): Promise<LoadedWeights>;
+  updateWeights(source: WeightsFolder): Promise<LoadedWeights>;
   /**
    * Greedy tokens of each prompt (token ids) from one of the sets, past any pause. Throws WeightsError (`invalid`)
    * when a log-probability is not finite.

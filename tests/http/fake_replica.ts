@@ -142,6 +142,7 @@ export class FakeReplica implements Replica {
     const { says = "Hi ☕!", delayMs = 0, diesAfter, failsLate, breaksAfter, silentAfter } =
       this.#script;
     const { signal, sampling = {} } = request;
+    const { weightVersion } = this;
     const { maxTokens = 16, logprobs = null, promptLogprobs = null } = sampling;
     const prompt = request.promptTokenIds ?? [];
     const script = [
@@ -157,7 +158,13 @@ export class FakeReplica implements Replica {
         await pause(delayMs, signal);
         if (signal?.aborted) {
           this.aborted++;
-          yield { tokenIds: [], text: "", finishReason: "abort", stopReason: null };
+          yield {
+            tokenIds: [],
+            text: "",
+            finishReason: "abort",
+            stopReason: null,
+            weightVersion,
+          };
           return;
         }
         if (index === diesAfter) throw this.die("a rank was killed");
@@ -181,6 +188,7 @@ export class FakeReplica implements Replica {
           },
           finishReason: ended ? "stop" : left === 0 ? "length" : null,
           stopReason: null,
+          weightVersion,
         };
         if (ended || left === 0) return;
       }

@@ -4,7 +4,14 @@ import type { GenerationChunk } from "../../../src/engine/types.ts";
 
 async function* stream(...chunks: Partial<GenerationChunk>[]): AsyncGenerator<GenerationChunk> {
   for (const chunk of chunks) {
-    yield { tokenIds: [], text: "", finishReason: null, stopReason: null, ...chunk };
+    yield {
+      tokenIds: [],
+      text: "",
+      finishReason: null,
+      stopReason: null,
+      weightVersion: "first",
+      ...chunk,
+    };
   }
   await Promise.resolve();
 }

@@ -2,6 +2,14 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { median, randomPrompts, timeDecode, timePrefill } from "../../../src/cli/throughput.ts";
 import type { GenerateRequest, GenerationChunk, Replica } from "../../../src/engine/types.ts";
 
+const EMPTY: GenerationChunk = {
+  tokenIds: [],
+  text: "",
+  finishReason: null,
+  stopReason: null,
+  weightVersion: "first",
+};
+
 /**
  * A replica on a clock of its own. Step s takes one second; the n-th request has its first token in
  * step n (a prefill each), then one token in every step.
@@ -26,7 +34,7 @@ class SteppedReplica {
         if (this.now < (index + 1) * 1000 || stream.left === 0) return;
         stream.left--;
         const finishReason = stream.left === 0 ? "length" as const : null;
-        stream.push({ tokenIds: [5], text: "", finishReason, stopReason: null });
+        stream.push({ ...EMPTY, tokenIds: [5], finishReason });
       });
       await new Promise((resolve) => setTimeout(resolve, 0));
     }
@@ -49,7 +57,7 @@ class SteppedReplica {
         if (queue.length === 0) {
           if (request.signal?.aborted) {
             this.cancelled++;
-            yield { tokenIds: [], text: "", finishReason: "abort", stopReason: null };
+            yield { ...EMPTY, finishReason: "abort" };
             return;
           }
           await new Promise<void>((resolve) => wake = resolve);
