@@ -158,6 +158,15 @@ export const SERVE_FLAGS = {
     fallback: "least-loaded",
     help: "How a replica is chosen for a request",
   }),
+  "data-parallel-rank": integer({
+    min: 0,
+    max: 1023,
+    placeholder: "R",
+    help: "Serve only this one of the replicas, with its share of the host",
+  }),
+  "exit-with-stdin": onOff({
+    help: "End when standard input does, and leave Ctrl-C to whoever started this process",
+  }),
   ...ENGINE_FLAGS,
 } satisfies FlagTable;
 

@@ -8,7 +8,19 @@ import { readGenerationConfig } from "../models/generation_config.ts";
 import { nativeLibraryPath } from "../native/native_library.ts";
 import type { CliHost } from "./command.ts";
 import { type EngineFlagValues, engineOptions } from "./engine_options.ts";
-import { createProgress } from "./progress.ts";
+import { createProgress, LOADING } from "./progress.ts";
+
+/** Options of {@linkcode loadReplicas}. */
+export interface LoadReplicasOptions {
+  /** Folder of the model. */
+  readonly model: string;
+  /** Where progress is shown. */
+  readonly host: CliHost;
+  /** Load this one of the replicas only; it takes its share of the host all the same. */
+  readonly rank?: number;
+  /** The smallest step of progress that is shown. */
+  readonly progressStep?: number;
+}
 
 /**
  * Loads `--data-parallel-size` engines of the model, one after the other, and shows the progress
@@ -17,10 +29,9 @@ import { createProgress } from "./progress.ts";
  */
 export async function loadReplicas(
   values: EngineFlagValues,
-  options: { readonly model: string; readonly host: CliHost },
+  { model, host, rank, progressStep }: LoadReplicasOptions,
 ): Promise<readonly [LlmEngine, ...LlmEngine[]]> {
-  const { model, host } = options;
-  const count = values["data-parallel-size"];
+  const count = rank === undefined ? values["data-parallel-size"] : 1;
   const ranks = values["tensor-parallel-size"] * values["pipeline-parallel-size"];
   const engines: LlmEngine[] = [];
   const choice = chooseDevice(values.device);
@@ -31,14 +42,15 @@ export async function loadReplicas(
     });
   }
   const progress = createProgress({
-    label: "Loading weights",
+    label: LOADING,
     terminal: host.terminal,
     write: host.writeError,
+    step: progressStep,
   });
   const load = (text?: LlmEngine["text"]) =>
     LlmEngine.load({
       ...engineOptions(values, model),
-      firstGpu: engines.length * ranks,
+      firstGpu: (rank ?? engines.length) * ranks,
       text,
       onProgress: (fraction) => progress((engines.length + fraction) / count),
     });

@@ -23,3 +23,11 @@ export function createLogger(write: (line: string) => void): Logger {
     );
   return { info: line("INFO"), warn: line("WARN"), error: line("ERROR") };
 }
+
+/** Level and message of a line that such a log wrote; null for any other line. */
+export function parseLogLine(
+  line: string,
+): { readonly level: keyof Logger; readonly message: string } | null {
+  const [, level, message] = /^\d\d:\d\d:\d\d (INFO|WARN|ERROR) +(.*)$/.exec(line) ?? [];
+  return level === undefined ? null : { level: level.toLowerCase() as keyof Logger, message };
+}

@@ -5,6 +5,7 @@
 import type { LlmEngine } from "../engine/llm_engine.ts";
 import { createBalancingPolicy } from "../routing/policies/mod.ts";
 import { listen } from "../serving/listen.ts";
+import { within } from "../serving/listening.ts";
 import { ReplicaRouter } from "../serving/replica_router.ts";
 import { RequestGate } from "../serving/request_gate.ts";
 import { createServer } from "../serving/server.ts";
@@ -14,9 +15,18 @@ import { SERVE_FLAGS } from "./flags.ts";
 import { disposeAll, loadReplicas } from "./load_replicas.ts";
 import { modelFolder } from "./model_folder.ts";
 import { warnOfOpenAdmin } from "./open_admin.ts";
-import { bind, DRAIN_MS, stopSignal } from "./serving_process.ts";
+import { UsageError } from "./parse_flags.ts";
+import { FINE_STEP } from "./progress.ts";
+import { serveFleet } from "./serve_fleet.ts";
+import { bind, DRAIN_MS, exitWithStdin, stopSignal } from "./serving_process.ts";
 
 type Flags = typeof SERVE_FLAGS;
+
+/** Time between two looks at whether the engine lives, in milliseconds. */
+const FAILURE_CHECK_MS = 200;
+
+/** Time for clients to be told that the engine has died, in milliseconds. */
+const LAST_WORDS_MS = 500;
 
 /** The command `serve`. */
 export const serveCommand: Command<Flags> = {
@@ -27,12 +37,35 @@ export const serveCommand: Command<Flags> = {
   run: serve,
 };
 
-async function serve({ values, host }: Invocation<Flags>): Promise<number> {
+async function serve(invocation: Invocation<Flags>): Promise<number> {
+  const { values } = invocation;
+  const count = values["data-parallel-size"];
+  const rank = values["data-parallel-rank"];
+  if (rank !== undefined && rank >= count) {
+    throw new UsageError(
+      `Cannot serve replica ${rank} as --data-parallel-size is too small: current value is ${count}`,
+    );
+  }
   const address = { hostname: values.host, port: values.port };
   (await bind(address, () => Deno.listen(address))).close(); // Sooner than after a long load.
-  warnOfOpenAdmin(values, host.log);
+  warnOfOpenAdmin(values, invocation.host.log);
+  const supervised = values["exit-with-stdin"];
+  if (supervised) exitWithStdin();
+  return count > 1 && rank === undefined
+    ? await serveFleet(invocation)
+    : await serveReplica(invocation);
+}
+
+async function serveReplica({ values, host }: Invocation<Flags>): Promise<number> {
+  const address = { hostname: values.host, port: values.port };
+  const supervised = values["exit-with-stdin"];
   const { folder, name } = await modelFolder(values.model, host);
-  const engines = await loadReplicas(values, { model: folder, host });
+  const engines = await loadReplicas(values, {
+    model: folder,
+    host,
+    rank: values["data-parallel-rank"] ?? 0,
+    progressStep: supervised ? FINE_STEP : undefined,
+  });
   try {
     const gate = new RequestGate();
     const model = values["served-model-name"] ?? name;
@@ -48,7 +81,7 @@ async function serve({ values, host }: Invocation<Flags>): Promise<number> {
       gate,
       onError: (error) => host.log.error(error instanceof Error ? error.stack! : String(error)),
     });
-    const stop = stopSignal(host);
+    const stop = stopSignal(host, { ignoreInterrupt: supervised });
     await using listener = await bind(
       address,
       () => listen({ fetch: app.fetch, gate, host: values.host, port: values.port }),
@@ -56,12 +89,24 @@ async function serve({ values, host }: Invocation<Flags>): Promise<number> {
     const { url } = listener;
     const request = { url, model, needsKey: apiKey !== undefined, input: inputOf(engines[0]) };
     host.print(`weft ready: ${url}  try: ${exampleRequest(request)}`);
+    const failure = supervised ? await endOrFailure(stop, engines[0]) : null;
+    if (failure !== null) {
+      host.log.error(`the engine has stopped: ${failure}`);
+      await listener.shutdown(LAST_WORDS_MS);
+      return 1;
+    }
     host.log.info(`${await stop}: draining`);
     await listener.shutdown(DRAIN_MS);
     return 0;
   } finally {
     await disposeAll(engines);
   }
+}
+
+/** Why the engine has died, for whoever starts it again; null when a stop signal came first. */
+async function endOrFailure(stop: Promise<unknown>, engine: LlmEngine): Promise<string | null> {
+  while (engine.failure === null) if (await within(stop, FAILURE_CHECK_MS)) return null;
+  return engine.failure;
 }
 
 function inputOf({ text }: LlmEngine): ExampleRequestOptions["input"] {

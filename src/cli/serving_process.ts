@@ -20,12 +20,19 @@ export async function bind<T>(
   }
 }
 
-/** Resolves with the name of the first stop signal; a second one ends the process at once. */
-export function stopSignal(host: CliHost): Promise<Deno.Signal> {
+/**
+ * Resolves with the name of the first stop signal; a second one ends the process at once. Ctrl-C, which a terminal
+ * sends to every process of the foreground group, is left to others when `ignoreInterrupt` says so.
+ */
+export function stopSignal(
+  host: CliHost,
+  { ignoreInterrupt = false }: { readonly ignoreInterrupt?: boolean } = {},
+): Promise<Deno.Signal> {
   const { promise, resolve } = Promise.withResolvers<Deno.Signal>();
   let stopping = false;
   for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     Deno.addSignalListener(signal, () => {
+      if (signal === "SIGINT" && ignoreInterrupt) return;
       if (stopping) {
         host.log.warn(`${signal} again: ending at once`);
         Deno.exit(status);
@@ -35,4 +42,11 @@ export function stopSignal(host: CliHost): Promise<Deno.Signal> {
     });
   }
   return promise;
+}
+
+/** Ends this process when standard input ends, which a parent's pipe does when the parent has gone in any way. */
+export async function exitWithStdin(): Promise<void> {
+  const ignored = new Uint8Array(256);
+  while (await Deno.stdin.read(ignored) !== null);
+  Deno.exit(1);
 }

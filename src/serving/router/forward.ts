@@ -45,6 +45,7 @@ const RETRIED = new Set([429, 500, 502, 503, 504]);
 
 /** Headers of replicas that clients get to see. */
 const RETURNED_HEADERS = [
+  "allow",
   "cache-control",
   "content-type",
   "openai-processing-ms",

@@ -15,6 +15,7 @@ const BYTES_PER_TOKEN = 4;
 /** Headers that replicas get to see, beside `authorization` where they have no key of their own. */
 const PASSED_HEADERS = [
   "accept",
+  "content-encoding",
   "content-type",
   "traceparent",
   "tracestate",

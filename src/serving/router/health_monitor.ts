@@ -18,6 +18,14 @@ export interface HealthMonitorOptions<T> {
   readonly onChange?: (id: string, reason: string | null) => void;
 }
 
+/** The probes of one replica. */
+interface Watch {
+  /** Failures in a row. */
+  failures: number;
+  /** The next one. */
+  timer: ReturnType<typeof setTimeout> | undefined;
+}
+
 /**
  * Probes every replica of a pool, each by itself, until disposed. One that has answered requests within the
  * interval is not probed: that is proof enough, and a probe would wait behind them. A replica whose
@@ -27,8 +35,7 @@ export class HealthMonitor<T> implements Disposable {
   readonly #pool: ReplicaPool<T>;
   readonly #options: HealthMonitorOptions<T>;
   readonly #intervalMs: number;
-  readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
-  readonly #failures = new Map<string, number>();
+  readonly #watches = new Map<string, Watch>();
   readonly #end = new AbortController();
 
   /** Watches nobody yet: see {@linkcode watch}. */
@@ -40,24 +47,25 @@ export class HealthMonitor<T> implements Disposable {
 
   /** Probes a replica from now on, at once for the first time; resolves with the first result. */
   async watch(id: string): Promise<void> {
-    this.#failures.set(id, 0);
-    await this.#check(id);
+    this.unwatch(id);
+    const watch: Watch = { failures: 0, timer: undefined };
+    this.#watches.set(id, watch);
+    await this.#check(id, watch);
   }
 
   /** Probes a replica no more. */
   unwatch(id: string): void {
-    clearTimeout(this.#timers.get(id));
-    this.#timers.delete(id);
-    this.#failures.delete(id);
+    clearTimeout(this.#watches.get(id)?.timer);
+    this.#watches.delete(id);
   }
 
   /** Ends all probes. */
   [Symbol.dispose](): void {
     this.#end.abort();
-    for (const id of [...this.#failures.keys()]) this.unwatch(id);
+    for (const id of [...this.#watches.keys()]) this.unwatch(id);
   }
 
-  async #check(id: string): Promise<void> {
+  async #check(id: string, watch: Watch): Promise<void> {
     const { failures = 2, timeoutMs = 5000, probe } = this.#options;
     const reason = this.#pool.silentMs(id) < this.#intervalMs
       ? null
@@ -65,14 +73,13 @@ export class HealthMonitor<T> implements Disposable {
         timeoutMs,
         signal: this.#end.signal,
       });
-    const failed = this.#failures.get(id);
-    if (failed === undefined) return; // It has left meanwhile.
+    if (this.#watches.get(id) !== watch) return; // It has left meanwhile, or is another one.
+    watch.failures = reason === null ? 0 : watch.failures + 1;
     if (reason === null) this.#up(id);
-    else if (failed + 1 >= failures) this.#down(id, reason);
-    this.#failures.set(id, reason === null ? 0 : failed + 1);
+    else if (watch.failures >= failures) this.#down(id, reason);
     // Probes of many replicas that joined together must not stay together.
     const delay = this.#intervalMs * (0.9 + 0.2 * Math.random());
-    this.#timers.set(id, setTimeout(() => this.#check(id), delay));
+    watch.timer = setTimeout(() => this.#check(id, watch), delay);
   }
 
   #up(id: string): void {

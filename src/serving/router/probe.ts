@@ -14,6 +14,14 @@ export async function probeReplica(replica: HttpReplica, signal: AbortSignal): P
   await ask(replica, "/v1/completions", { model, prompt: [1], max_tokens: 1 }, signal);
 }
 
+/**
+ * Lets a weft say that its engine lives. It is asked for no token: that would wait behind requests, of which some
+ * take minutes. Rejects like {@linkcode probeReplica}.
+ */
+export async function probeEngine(replica: HttpReplica, signal: AbortSignal): Promise<void> {
+  await ask(replica, "/health", null, signal);
+}
+
 async function ask(
   replica: HttpReplica,
   path: string,

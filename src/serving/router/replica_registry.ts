@@ -14,6 +14,9 @@ export interface JoinOptions extends MemberOptions, HttpReplicaOptions {
   readonly id?: string;
 }
 
+/** Why a replica gets nothing before its first probe. */
+const NOT_PROBED = "not probed yet";
+
 /** Adds replicas to a pool by their addresses, and takes them out. */
 export class ReplicaRegistry {
   readonly #pool: ReplicaPool<HttpReplica>;
@@ -37,9 +40,28 @@ export class ReplicaRegistry {
         `Cannot add the replica as its name has other signs than . : ~ _ -: ${id}`,
       );
     }
-    this.#pool.add(id, replica, { ...options, down: "not probed yet" });
+    this.#pool.add(id, replica, { ...options, down: NOT_PROBED });
     await this.#monitor.watch(id);
     return id;
+  }
+
+  /**
+   * Like {@linkcode join}, but a replica that is there already gets the new address: it keeps its share of the
+   * work and its counts, and is drained if it was.
+   */
+  async rejoin(url: string, options: JoinOptions & { readonly id: string }): Promise<void> {
+    const { id } = options;
+    if (this.#has(id)) {
+      this.#pool.replace(id, new HttpReplica(url, options), NOT_PROBED);
+      await this.#monitor.watch(id);
+    } else await this.join(url, options);
+  }
+
+  /** A replica is known not to serve until it joins again; it is not probed. Nothing happens when there is none. */
+  suspend(id: string, reason: string): void {
+    if (!this.#has(id)) return;
+    this.#monitor.unwatch(id);
+    this.#pool.setDown(id, reason);
   }
 
   /** Takes a replica out when it has ended its requests, or after `graceMs`. Throws RangeError when there is none. */
@@ -47,6 +69,10 @@ export class ReplicaRegistry {
     await within(this.#pool.drain(id), graceMs);
     this.#monitor.unwatch(id);
     this.#pool.remove(id);
+  }
+
+  #has(id: string): boolean {
+    return this.#pool.members.some((member) => member.id === id);
   }
 }
 

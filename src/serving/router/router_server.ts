@@ -2,7 +2,7 @@
  * The router over replicas as a Hono app.
  * @module
  */
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import type { BalancingPolicy } from "../../routing/balancing_policy.ts";
 import type { OutlierEjectionOptions } from "../../routing/outlier_ejection.ts";
 import { type MemberStatus, ReplicaPool } from "../../routing/replica_pool.ts";
@@ -10,6 +10,12 @@ import { RetryBudget } from "../../routing/retry_budget.ts";
 import { ApiError, internalError } from "../api_error.ts";
 import { jsonOnly } from "../admin/json_only.ts";
 import { type ApiKeys, requireApiKeys } from "../authentication.ts";
+import {
+  type EngineHealth,
+  reportHealth,
+  type ReportingEngine,
+  reportMetrics,
+} from "../fleet/engine_reports.ts";
 import { type BodyLimits, readBodyBytes } from "../request_body.ts";
 import { RequestGate } from "../request_gate.ts";
 import { adminRoutes } from "./admin_routes.ts";
@@ -17,7 +23,7 @@ import { forward, type ForwardDeadlines, RefusedError } from "./forward.ts";
 import { ForwardedRequest } from "./forwarded_request.ts";
 import { HealthMonitor } from "./health_monitor.ts";
 import type { HttpReplica } from "./http_replica.ts";
-import { probeReplica } from "./probe.ts";
+import { probeEngine, probeReplica } from "./probe.ts";
 import { type JoinOptions, ReplicaRegistry } from "./replica_registry.ts";
 import { RouterMetrics } from "./router_metrics.ts";
 
@@ -27,6 +33,12 @@ export interface RouterServerOptions extends ApiKeys {
   readonly policy?: BalancingPolicy;
   /** Admission; share it with a listener so that a shutdown drains. Default: one of its own. */
   readonly gate?: RequestGate;
+  /**
+   * Replicas are the engines of one weft server: `/health` and `/metrics` also tell what each says of itself, under
+   * its name, and probes ask for its health. Default: they are strangers; only what the router sees of them is
+   * told, and probes let them generate a token.
+   */
+  readonly engines?: { readonly modelName: string };
   /** Limits of bodies. Default 8 MiB in 30 s. */
   readonly limits?: Partial<BodyLimits>;
   /** Default: 30 s for a replica with room, 60 s to a first byte, 600 s for a whole answer, 120 s of silence. */
@@ -81,7 +93,7 @@ export class RouterServer implements Disposable {
     const { policy, maxQueued, slowStartMs, outliers, probeMs, onChange, onEject } = options;
     this.#pool = new ReplicaPool({ policy, maxQueued, slowStartMs, outliers, onEject });
     this.#monitor = new HealthMonitor(this.#pool, {
-      probe: probeReplica,
+      probe: options.engines === undefined ? probeReplica : probeEngine,
       intervalMs: probeMs,
       timeoutMs: probeMs,
       onChange,
@@ -96,6 +108,11 @@ export class RouterServer implements Disposable {
     return this.#pool.members;
   }
 
+  /** What each replica says of its engine, where replicas are engines of one server. */
+  engineHealth(): Promise<readonly EngineHealth[]> {
+    return reportHealth(enginesOf(this.#pool));
+  }
+
   /**
    * Adds a replica. It gets requests once a first probe has worked; until then it is down. Resolves with its
    * name when that probe has ended. Throws RangeError when address or name is not usable.
@@ -107,6 +124,19 @@ export class RouterServer implements Disposable {
   /** Takes a replica out when it has ended its requests, or after `graceMs`. Throws RangeError when there is none. */
   leave(id: string, graceMs: number): Promise<void> {
     return this.#registry.leave(id, graceMs);
+  }
+
+  /**
+   * Like {@linkcode join}, but a replica of that name that is there already gets the new address: it keeps its
+   * share of the work and its counts, and is drained if it was.
+   */
+  rejoin(url: string, options: JoinOptions & { readonly id: string }): Promise<void> {
+    return this.#registry.rejoin(url, options);
+  }
+
+  /** A replica is known not to serve until it joins again. Nothing happens when there is none of that name. */
+  suspend(id: string, reason: string): void {
+    this.#registry.suspend(id, reason);
   }
 
   /** Answers requests. */
@@ -155,9 +185,11 @@ function createApp(
   );
   requireApiKeys(app, options);
   app.use("/admin/*", jsonOnly);
-  app.get("/health", (c) => {
+  app.get("/health", async (c) => {
     const { members } = pool;
-    const serving = members.filter(({ serves }) => serves).length;
+    const engines = options.engines && await reportHealth(enginesOf(pool));
+    const dead = new Set(engines?.filter(({ healthy }) => !healthy).map(({ engine }) => engine));
+    const serving = members.filter(({ serves, id }) => serves && !dead.has(id)).length;
     const status = gate.draining
       ? "draining"
       : serving === 0
@@ -166,18 +198,23 @@ function createApp(
       ? "degraded"
       : "ok";
     const ready = status === "ok" || status === "degraded";
-    return c.json({ status, balancing: pool.balancing, replicas: members }, ready ? 200 : 503);
+    const health = { status, balancing: pool.balancing, replicas: members, engines };
+    return c.json(health, ready ? 200 : 503);
   });
-  app.get(
-    "/metrics",
-    async (c) => c.body(await metrics.text(), 200, { "content-type": metrics.contentType }),
-  );
+  app.get("/metrics", async (c) => {
+    const own = await metrics.text();
+    const text = options.engines
+      ? `${own}\n${await reportMetrics(enginesOf(pool), options.engines)}`
+      : own;
+    return c.body(text, 200, { "content-type": metrics.contentType });
+  });
   app.route("/admin/replicas", adminRoutes({ pool, registry, limits, drainMs: LEAVE_MS }));
-  app.on(["GET", "POST"], ["/v1/*", "/tokenize", "/detokenize"], async (c) => {
+  const passOn = async (c: Context): Promise<Response> => {
     using place = new DisposableStack();
     place.use(gate.enter());
     const { raw } = c.req;
-    const body = raw.method === "GET" ? null : await readBodyBytes(raw, limits);
+    const bare = raw.method === "GET" || raw.method === "HEAD";
+    const body = bare ? null : await readBodyBytes(raw, limits);
     const gone = new AbortController();
     for (const source of [raw.signal, gate.signal]) {
       const onAbort = (): void => gone.abort(source.reason);
@@ -191,8 +228,13 @@ function createApp(
     });
     metrics.observeAnswer(response.status);
     return response;
-  });
+  };
+  for (const path of ["/v1/*", "/tokenize", "/detokenize", "/openapi.json"]) app.all(path, passOn);
   return app;
+}
+
+function enginesOf(pool: ReplicaPool<HttpReplica>): ReportingEngine[] {
+  return pool.members.map(({ id, reason }) => ({ id, reason, target: pool.target(id) }));
 }
 
 function toResponse(error: unknown, { onError }: RouterServerOptions): Response {

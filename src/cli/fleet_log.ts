@@ -1,0 +1,73 @@
+/**
+ * What several replicas say, in the log of the process that started them.
+ * @module
+ */
+import type { ReplicaStartError } from "../serving/fleet/replica_supervisor.ts";
+import type { CliHost } from "./command.ts";
+import { parseLogLine } from "./log.ts";
+import { createProgress, LOADING, progressIn } from "./progress.ts";
+
+/** Passes on what replicas say, and shows how far they are together. */
+export class FleetLog {
+  readonly #host: CliHost;
+  readonly #showProgress: (fraction: number) => void;
+  readonly #loaded: number[];
+  readonly #serving: boolean[];
+  /** The last that each said before it served for the first time: why it does not, should it end. */
+  readonly #lastWords: string[];
+
+  /** For `count` replicas. */
+  constructor(count: number, host: CliHost) {
+    this.#host = host;
+    this.#loaded = new Array(count).fill(0);
+    this.#serving = new Array(count).fill(false);
+    this.#lastWords = new Array(count).fill("");
+    const { terminal, writeError: write } = host;
+    this.#showProgress = createProgress({ label: LOADING, terminal, write });
+  }
+
+  /** A replica has written a line to stderr. */
+  line(rank: number, line: string): void {
+    const fraction = progressIn(line, LOADING);
+    if (fraction !== null) return this.#progress(rank, fraction);
+    const { level, message } = parseLogLine(line) ?? { level: "warn", message: line };
+    const isFirstStart = !this.#serving[rank];
+    if (isFirstStart && level === "error") this.#lastWords[rank] = message;
+    // Replicas are alike, and each describes itself.
+    else if (!isFirstStart || rank === 0 || level !== "info") this.#log(rank, level, message);
+  }
+
+  /** A replica serves. */
+  serves(rank: number): void {
+    this.#serving[rank] = true;
+    this.#progress(rank, 1);
+  }
+
+  /** The router has found that a replica does not answer (why), or does again (null). */
+  changed(rank: number, reason: string | null): void {
+    if (reason !== null) this.#log(rank, "warn", `down: ${reason}`);
+    else if (this.#serving[rank]) this.#log(rank, "info", "serves");
+  }
+
+  /** A replica's process has ended, or could not be started again. */
+  down(rank: number, { reason, retryMs }: { reason: string; retryMs: number }): void {
+    this.#log(rank, "error", `${reason}: starting it again in ${(retryMs / 1000).toFixed(1)} s`);
+  }
+
+  /** Why a replica could not be started, in its own words where it had any. */
+  startError(error: ReplicaStartError): Error {
+    const words = this.#lastWords[error.rank];
+    return words === "" ? error : new Error(`Cannot start replica ${error.rank}: ${words}`);
+  }
+
+  #progress(rank: number, fraction: number): void {
+    if (fraction < this.#loaded[rank]) return; // It is being started again.
+    this.#loaded[rank] = fraction;
+    const sum = this.#loaded.reduce((total, loaded) => total + loaded, 0);
+    this.#showProgress(sum / this.#loaded.length);
+  }
+
+  #log(rank: number, level: "info" | "warn" | "error", message: string): void {
+    this.#host.log[level](`replica ${rank}: ${message}`);
+  }
+}

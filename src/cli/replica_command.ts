@@ -1,0 +1,56 @@
+/**
+ * How one of several replicas is started.
+ * @module
+ */
+import type { UpdateSource } from "../routing/updates/updatable_replica.ts";
+import type { ReplicaCommand } from "../serving/fleet/replica_process.ts";
+import type { SERVE_FLAGS } from "./flags.ts";
+import { environmentName, type FlagValues } from "./parse_flags.ts";
+import { writeFlags } from "./write_flags.ts";
+
+/** What differs from the router's own flags. */
+export interface ReplicaCommandOptions {
+  /** Number of the replica. */
+  readonly rank: number;
+  /** What it serves. */
+  readonly weights: UpdateSource;
+  /** Name of the model in the API, whatever the folder is called. */
+  readonly model: string;
+  /** Key that it asks for. */
+  readonly apiKey: string;
+}
+
+/** Flags that are the router's only. Keys are secret, and command lines are not. */
+const ROUTER_FLAGS = new Set(["balancing-policy", "api-key", "admin-api-key"]);
+
+/** A `weft serve` for one replica, with the flags that the router was given. */
+export function replicaCommand(
+  values: FlagValues<typeof SERVE_FLAGS>,
+  { rank, weights, model, apiKey }: ReplicaCommandOptions,
+): ReplicaCommand {
+  const own = Object.fromEntries(
+    Object.entries(values).filter(([name]) => !ROUTER_FLAGS.has(name)),
+  );
+  const flags = writeFlags({
+    ...own,
+    "model": weights.model,
+    "served-model-name": model,
+    "host": "127.0.0.1",
+    "port": 0,
+    "data-parallel-rank": rank,
+    "exit-with-stdin": true,
+  });
+  return {
+    program: Deno.execPath(),
+    args: [
+      "run",
+      "-A",
+      "--no-prompt",
+      "--quiet",
+      import.meta.resolve("../../mod.ts"),
+      "serve",
+      ...flags,
+    ],
+    env: { [environmentName("api-key")]: apiKey, [environmentName("admin-api-key")]: "" },
+  };
+}

@@ -1,0 +1,98 @@
+/**
+ * `weft serve` with several replicas: a process for each, and this one is their router.
+ * @module
+ */
+import { createBalancingPolicy } from "../routing/policies/mod.ts";
+import { ReplicaStartError, ReplicaSupervisor } from "../serving/fleet/replica_supervisor.ts";
+import { listen } from "../serving/listen.ts";
+import { RequestGate } from "../serving/request_gate.ts";
+import { RouterServer } from "../serving/router/router_server.ts";
+import { readTokenizerFiles } from "../text/tokenizer_files.ts";
+import type { Invocation } from "./command.ts";
+import { exampleRequest, type ExampleRequestOptions } from "./example_request.ts";
+import { FleetLog } from "./fleet_log.ts";
+import type { SERVE_FLAGS } from "./flags.ts";
+import { modelFolder } from "./model_folder.ts";
+import { replicaCommand } from "./replica_command.ts";
+import { bind, DRAIN_MS, stopSignal } from "./serving_process.ts";
+
+/** Requests inside for each replica at most, those that wait included. */
+const REQUESTS_PER_REPLICA = 1024;
+
+/** Time that replicas have to end once their requests have, in milliseconds. */
+const STOP_MS = 3000;
+
+/**
+ * Nothing is given up for being slow: a request may wait for long behind others, as with one replica, and
+ * probes tell a replica that is stuck. Timers take no more.
+ */
+const PATIENT_MS = 2 ** 31 - 1;
+
+/** Starts the replicas, serves until a stop signal, and returns the exit status. */
+export async function serveFleet(
+  { values, host }: Invocation<typeof SERVE_FLAGS>,
+): Promise<number> {
+  const count = values["data-parallel-size"];
+  const { folder, name } = await modelFolder(values.model, host);
+  const model = values["served-model-name"] ?? name;
+  const gate = new RequestGate({ maxQueuedRequests: REQUESTS_PER_REPLICA * count });
+  const log = new FleetLog(count, host);
+  using router = new RouterServer({
+    policy: createBalancingPolicy(values["balancing-policy"]),
+    apiKey: values["api-key"],
+    adminApiKey: values["admin-api-key"],
+    gate,
+    engines: { modelName: model },
+    deadlines: { firstByteMs: PATIENT_MS, wholeMs: PATIENT_MS },
+    onError: (error) => host.log.error(error instanceof Error ? error.stack! : String(error)),
+    onChange: (id, reason) => log.changed(Number(id), reason),
+  });
+  // It is all that keeps other users of this machine from the replicas' ports.
+  const apiKey = crypto.getRandomValues(new Uint8Array(32)).toHex();
+  await using supervisor = new ReplicaSupervisor({
+    count,
+    weights: { model: folder },
+    command: (rank, weights) => replicaCommand(values, { rank, weights, model, apiKey }),
+    apiKey,
+    members: router,
+    startTogether: () => computesOnGpus(router),
+    onLine: (rank, line) => log.line(rank, line),
+    onServing: (rank) => log.serves(rank),
+    onDown: (rank, reason, retryMs) => log.down(rank, { reason, retryMs }),
+  });
+  try {
+    await supervisor.start();
+  } catch (error) {
+    throw error instanceof ReplicaStartError ? log.startError(error) : error;
+  }
+  const stop = stopSignal(host);
+  const address = { hostname: values.host, port: values.port };
+  await using listener = await bind(
+    address,
+    () => listen({ fetch: router.fetch, gate, host: values.host, port: values.port }),
+  );
+  const { url } = listener;
+  const needsKey = values["api-key"] !== undefined;
+  host.print(
+    `weft ready: ${url}  try: ${exampleRequest({ url, model, needsKey, input: inputOf(folder) })}`,
+  );
+  host.log.info(`${await stop}: draining`);
+  await listener.shutdown(DRAIN_MS);
+  await supervisor.stop(STOP_MS);
+  return 0;
+}
+
+/** Replicas on GPUs share no memory that they could run out of; on a CPU each must see what is left. */
+async function computesOnGpus(router: RouterServer): Promise<boolean> {
+  const [first] = await router.engineHealth();
+  return first.backend.device === "cuda";
+}
+
+/** As a replica found it: the folder was good enough for it. */
+function inputOf(folder: string): ExampleRequestOptions["input"] {
+  try {
+    return readTokenizerFiles(folder).chatTemplate === null ? "text" : "chat";
+  } catch {
+    return "tokens";
+  }
+}
