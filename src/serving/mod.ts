@@ -65,7 +65,11 @@ export type { OutlierOptions } from "../routing/outlier_detector.ts";
 export type { OutlierEjectionOptions } from "../routing/outlier_ejection.ts";
 export type { BodyLimits } from "./request_body.ts";
 export type { ForwardDeadlines } from "./router/forward.ts";
-export type { HttpReplicaOptions } from "./router/http_replica.ts";
+export {
+  HttpReplica,
+  type HttpReplicaOptions,
+  type UpstreamRequest,
+} from "./router/http_replica.ts";
 export {
   listenRouter,
   type ListenRouterOptions,

@@ -52,6 +52,8 @@ export interface RouterServerOptions extends ApiKeys {
   readonly outliers?: OutlierEjectionOptions;
   /** Requests that wait for a replica with room at most. Default 1024. */
   readonly maxQueued?: number;
+  /** Rejects when a replica does not work. Default: it must generate a token, or tell its health: see `engines`. */
+  readonly probe?: (replica: HttpReplica, signal: AbortSignal) => Promise<void>;
   /** Time between two probes of a replica, and that one may take, in milliseconds. Default 5000. */
   readonly probeMs?: number;
   /** Time over which a replica that came back gets its full share, in milliseconds. Default 10000. */
@@ -93,7 +95,7 @@ export class RouterServer implements Disposable {
     const { policy, maxQueued, slowStartMs, outliers, probeMs, onChange, onEject } = options;
     this.#pool = new ReplicaPool({ policy, maxQueued, slowStartMs, outliers, onEject });
     this.#monitor = new HealthMonitor(this.#pool, {
-      probe: options.engines === undefined ? probeReplica : probeEngine,
+      probe: options.probe ?? (options.engines === undefined ? probeReplica : probeEngine),
       intervalMs: probeMs,
       timeoutMs: probeMs,
       onChange,
