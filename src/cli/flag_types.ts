@@ -13,6 +13,8 @@ export interface Flag<T> {
   readonly fallback: T;
   /** What help shows as the default; empty for none. */
   readonly shownDefault: string;
+  /** One letter that may stand for the name, after one dash; empty for none. */
+  readonly short: string;
   /** May be given several times, in an order that matters; then it has no environment variable. */
   readonly repeatable: boolean;
   /** Reads the text; throws RangeError whose message continues `Cannot read --name as `. */
@@ -24,6 +26,7 @@ interface Described<T> {
   readonly placeholder?: string;
   /** Shown as the default when the real one is only known later. */
   readonly shownDefault?: string;
+  readonly short?: string;
   readonly repeatable?: boolean;
   readonly fallback: T;
 }
@@ -36,6 +39,7 @@ function flag<T>(options: Described<T>, parse: (text: string) => T): Flag<T> {
     fallback,
     shownDefault: options.shownDefault ??
       (fallback === undefined || fallback === false ? "" : String(fallback)),
+    short: options.short ?? "",
     repeatable: options.repeatable ?? false,
     parse,
   };
@@ -47,6 +51,7 @@ interface TextOptions {
   readonly help: string;
   readonly placeholder?: string;
   readonly shownDefault?: string;
+  readonly short?: string;
   readonly repeatable?: boolean;
   readonly fallback?: string;
 }

@@ -272,6 +272,42 @@ export const GENERATE_FLAGS = {
   ...ENGINE_FLAGS,
 } satisfies FlagTable;
 
+/** Flags of `weft run-batch`. */
+export const RUN_BATCH_FLAGS = {
+  "input": text({
+    placeholder: "FILE",
+    short: "i",
+    help: "Requests: a line each, as OpenAI's batches have them",
+  }),
+  "output": text({ placeholder: "FILE", short: "o", help: "Where the answers go, a line each" }),
+  "resume": onOff({
+    help: "Go on with an output that holds answers already: what failed or is missing is run",
+  }),
+  "order": choice({
+    values: { input: "input", completion: "completion" },
+    fallback: "completion",
+    help: "Write answers in the order of the requests, or as soon as they are ready",
+  }),
+  "replica": text({
+    placeholder: "URL[=WEIGHT]",
+    repeatable: true,
+    help: "Server that answers, instead of a model that is loaded here; may be repeated",
+  }),
+  "replica-api-key": text({ placeholder: "KEY", help: "Key that these servers ask for" }),
+  "max-concurrency": integer({
+    min: 1,
+    max: COUNT,
+    shownDefault: "64, of a model loaded here --max-num-seqs and an eighth more",
+    help: "Requests that a replica has at once",
+  }),
+  "measure-scaling": onOff({
+    help: "Let one replica answer a share alone, then all, and tell their scaling efficiency",
+  }),
+  "json": onOff({ help: "Print the summary as one JSON object" }),
+  "served-model-name": SERVE_FLAGS["served-model-name"],
+  ...ENGINE_FLAGS,
+} satisfies FlagTable;
+
 /** Flags of `weft init-model`. */
 export const INIT_MODEL_FLAGS = {
   "preset": text({ placeholder: "NAME", help: `Shape of a model: ${PRESET_NAMES.join(", ")}` }),

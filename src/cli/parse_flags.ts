@@ -2,7 +2,7 @@
  * Reads a command line against a table of flags: flag, then environment, then default.
  * @module
  */
-import { parseArgs } from "node:util";
+import { parseArgs, type ParseArgsConfig } from "node:util";
 import type { Flag } from "./flag_types.ts";
 import type { FlagTable } from "./flags.ts";
 
@@ -65,7 +65,7 @@ export function parseFlags<Table extends FlagTable>(
       continue;
     }
     const flag = Object.hasOwn(table, token.name) ? table[token.name] : undefined;
-    if (!flag || !token.rawName.startsWith("--")) {
+    if (!flag || ![`--${token.name}`, `-${flag.short}`].includes(token.rawName)) {
       throw new UsageError(`Unknown flag ${token.rawName}${suggestion(token.name, table)}`);
     }
     if (!flag.repeatable && given.some((earlier) => earlier.name === token.name)) {
@@ -82,9 +82,10 @@ export function parseFlags<Table extends FlagTable>(
 }
 
 function tokenize(args: readonly string[], table: FlagTable) {
-  const options: Record<string, { type: "string" | "boolean" }> = { help: { type: "boolean" } };
-  for (const [name, flag] of Object.entries(table)) {
-    options[name] = { type: flag.placeholder === "" ? "boolean" : "string" };
+  const options: NonNullable<ParseArgsConfig["options"]> = { help: { type: "boolean" } };
+  for (const [name, { placeholder, short }] of Object.entries(table)) {
+    const type = placeholder === "" ? "boolean" : "string";
+    options[name] = short === "" ? { type } : { type, short };
   }
   return parseArgs({ args: [...args], options, strict: false, tokens: true }).tokens;
 }

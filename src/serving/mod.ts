@@ -77,3 +77,12 @@ export {
 } from "./router/listen_router.ts";
 export type { JoinOptions } from "./router/replica_registry.ts";
 export { RouterServer, type RouterServerOptions } from "./router/router_server.ts";
+export type { ResultOrder } from "./batch/map_in_window.ts";
+export {
+  type BatchFailure,
+  type BatchGeneration,
+  type BatchProgress,
+  type BatchResult,
+  runBatch,
+  type RunBatchOptions,
+} from "./batch/run_batch.ts";

@@ -22,6 +22,18 @@ export async function probeEngine(replica: HttpReplica, signal: AbortSignal): Pr
   await ask(replica, "/health", null, signal);
 }
 
+/**
+ * Lets a server of any kind say that it lives: by `/health`, which one that has no such route refuses. It is asked
+ * for no token either. Rejects like {@linkcode probeReplica}.
+ */
+export async function probeServer(replica: HttpReplica, signal: AbortSignal): Promise<void> {
+  const request = { method: "GET", path: "/health", headers: new Headers(), body: null, signal };
+  const response = await replica.send(request);
+  const text = await response.text();
+  if (response.status < 500) return;
+  throw new Error(`answering a probe with ${response.status}: ${text.slice(0, 200)}`);
+}
+
 async function ask(
   replica: HttpReplica,
   path: string,

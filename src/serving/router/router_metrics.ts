@@ -34,8 +34,11 @@ export class RouterMetrics implements RouteObserver {
   readonly #hedges: Counter;
   readonly #hedgesWon: Counter;
 
-  /** Reads the replicas of `pool` when it is asked. */
-  constructor(pool: ReplicaPool<HttpReplica>) {
+  /** Reads the replicas of `pool`, and what is known of their `scaling`, when it is asked. */
+  constructor(
+    pool: ReplicaPool<HttpReplica>,
+    scaling: { readonly known: ReadonlyMap<number, number> },
+  ) {
     const registers = [this.#registry];
     const labelNames = ["replica"] as const;
     for (const [name, help, read] of GAUGES) {
@@ -68,6 +71,16 @@ export class RouterMetrics implements RouteObserver {
       registers,
       collect() {
         this.set(pool.queued);
+      },
+    });
+    new Gauge({
+      name: "weft:scaling_efficiency",
+      help: "Throughput of that many busy replicas over what each does alone; absent while unknown",
+      labelNames: ["replicas"],
+      registers,
+      collect() {
+        this.reset();
+        for (const [count, value] of scaling.known) this.set({ replicas: count }, value);
       },
     });
     this.#answers = new Counter({

@@ -26,6 +26,8 @@ import type { HttpReplica } from "./http_replica.ts";
 import { probeEngine, probeReplica } from "./probe.ts";
 import { type JoinOptions, ReplicaRegistry } from "./replica_registry.ts";
 import { RouterMetrics } from "./router_metrics.ts";
+import { ScalingMonitor } from "./scaling_monitor.ts";
+import { readTokenCounters } from "./token_counters.ts";
 
 /** Options of {@linkcode RouterServer}. */
 export interface RouterServerOptions extends ApiKeys {
@@ -52,7 +54,7 @@ export interface RouterServerOptions extends ApiKeys {
   readonly outliers?: OutlierEjectionOptions;
   /** Requests that wait for a replica with room at most. Default 1024. */
   readonly maxQueued?: number;
-  /** Rejects when a replica does not work. Default: it must generate a token, or tell its health: see `engines`. */
+  /** Rejects when a replica does not work. Default: as `engines` says. */
   readonly probe?: (replica: HttpReplica, signal: AbortSignal) => Promise<void>;
   /** Time between two probes of a replica, and that one may take, in milliseconds. Default 5000. */
   readonly probeMs?: number;
@@ -87,6 +89,7 @@ export class RouterServer implements Disposable {
   readonly #registry: ReplicaRegistry;
   readonly #pool: ReplicaPool<HttpReplica>;
   readonly #monitor: HealthMonitor<HttpReplica>;
+  readonly #scaling: ScalingMonitor<HttpReplica>;
   readonly #app: Hono;
   readonly #look: ReturnType<typeof setInterval>;
 
@@ -101,7 +104,13 @@ export class RouterServer implements Disposable {
       onChange,
     });
     this.#registry = new ReplicaRegistry(this.#pool, this.#monitor);
-    this.#app = createApp(this.#pool, this.#registry, options);
+    this.#scaling = new ScalingMonitor(this.#pool, {
+      read: readTokenCounters,
+      intervalMs: probeMs,
+    });
+    this.#scaling.start();
+    const metrics = new RouterMetrics(this.#pool, this.#scaling);
+    this.#app = createApp({ pool: this.#pool, registry: this.#registry, metrics }, options);
     this.#look = setInterval(() => this.#pool.ejectStuck(), LOOK_MS);
   }
 
@@ -148,17 +157,22 @@ export class RouterServer implements Disposable {
   [Symbol.dispose](): void {
     clearInterval(this.#look);
     this.#monitor[Symbol.dispose]();
+    this.#scaling[Symbol.dispose]();
   }
 }
 
+interface RouterParts {
+  readonly pool: ReplicaPool<HttpReplica>;
+  readonly registry: ReplicaRegistry;
+  readonly metrics: RouterMetrics;
+}
+
 function createApp(
-  pool: ReplicaPool<HttpReplica>,
-  registry: ReplicaRegistry,
+  { pool, registry, metrics }: RouterParts,
   options: RouterServerOptions,
 ): Hono {
   const gate = options.gate ?? new RequestGate();
   const limits = { maxBodyBytes: 8 * 1024 * 1024, bodyTimeoutMs: 30_000, ...options.limits };
-  const metrics = new RouterMetrics(pool);
   const forwarding = {
     pool,
     budget: new RetryBudget(),

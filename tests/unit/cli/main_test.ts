@@ -21,7 +21,16 @@ Deno.test("help lists every command, and each command has its own", async () => 
   assertEquals(status, 0);
   const names = [...out.matchAll(/^ {2}([a-z][a-z -]*?) {2,}/gm)].map((match) => match[1]);
   assertEquals(names, [
-    ...["serve", "route", "generate", "bench throughput", "inspect", "quantize", "init-model"],
+    ...[
+      "serve",
+      "route",
+      "run-batch",
+      "generate",
+      "bench throughput",
+      "inspect",
+      "quantize",
+      "init-model",
+    ],
   ]);
   for (const name of names) {
     const help = await run(...name.split(" "), "--help");
