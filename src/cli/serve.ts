@@ -75,6 +75,7 @@ async function serveReplica({ values, host }: Invocation<Flags>): Promise<number
         policy: createBalancingPolicy(values["balancing-policy"]),
       }),
       text: engines[0].text,
+      weights: engines[0],
       modelName: model,
       apiKey,
       adminApiKey: values["admin-api-key"],

@@ -41,6 +41,7 @@ interface ChatHead<Kind extends string> {
   readonly created: number;
   readonly model: string;
   readonly system_fingerprint: string;
+  readonly weight_version: string;
 }
 
 interface ChatBody extends ChatHead<"chat.completion"> {
@@ -73,6 +74,7 @@ export class ChatAnswer {
 
   /** The answer in one piece. */
   async whole(generation: Generation): Promise<ChatBody> {
+    const head = this.#head("chat.completion", await generation.begin());
     const choice: ChatChoice = {
       index: 0,
       message: { role: "assistant", content: "", refusal: null },
@@ -91,12 +93,12 @@ export class ChatAnswer {
       const logprobs = await this.#logprobs(chunk);
       choice.logprobs?.content.push(...logprobs?.content ?? []);
     }
-    return { ...this.#head("chat.completion"), choices: [choice], usage: generation.usage };
+    return { ...head, choices: [choice], usage: generation.usage };
   }
 
-  /** The answer as server-sent events: the role at once, then one event per chunk of the engine. */
+  /** The answer as server-sent events: the role first, then one event per chunk of the engine. */
   async *events(generation: Generation): AsyncGenerator<ChatChunkBody, void> {
-    const head = this.#head("chat.completion.chunk");
+    const head = this.#head("chat.completion.chunk", await generation.begin());
     const withUsage = this.#request.stream_options?.include_usage === true;
     const usage = withUsage ? { usage: null } : {};
     const returnTokenIds = this.#request.return_token_ids === true;
@@ -123,13 +125,14 @@ export class ChatAnswer {
     if (withUsage) yield { ...head, choices: [], usage: generation.usage };
   }
 
-  #head<Kind extends string>(object: Kind): ChatHead<Kind> {
+  #head<Kind extends string>(object: Kind, weightVersion: string): ChatHead<Kind> {
     return {
       id: this.#id,
       object,
       created: this.#created,
       model: this.#context.modelNames[0],
-      system_fingerprint: this.#context.systemFingerprint,
+      system_fingerprint: this.#context.systemFingerprint(weightVersion),
+      weight_version: weightVersion,
     };
   }
 

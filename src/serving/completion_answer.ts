@@ -25,12 +25,16 @@ interface CompletionChoice {
   readonly token_ids?: number[];
 }
 
-interface CompletionBody {
+interface CompletionHead {
   readonly id: string;
   readonly object: "text_completion";
   readonly created: number;
   readonly model: string;
   readonly system_fingerprint: string;
+  readonly weight_version: string;
+}
+
+interface CompletionBody extends CompletionHead {
   readonly choices: readonly CompletionChoice[];
   readonly usage?: Usage | null;
 }
@@ -58,6 +62,7 @@ export class CompletionAnswer {
 
   /** The answer in one piece. */
   async whole(generation: Generation): Promise<CompletionBody> {
+    const head = this.#head(await generation.begin());
     const choices = this.#prompts.map(({ tokenIds }, index): CompletionChoice => ({
       index,
       text: "",
@@ -77,29 +82,28 @@ export class CompletionAnswer {
         appendLogprobs(choice.logprobs, part.logprobs);
       }
     }
-    return { ...this.#head, choices, usage: generation.usage };
+    return { ...head, choices, usage: generation.usage };
   }
 
   /** The answer as server-sent events, one per chunk of the engine. */
   async *events(generation: Generation): AsyncGenerator<CompletionBody, void> {
+    const head = this.#head(await generation.begin());
     const withUsage = this.#request.stream_options?.include_usage === true;
     const usage = withUsage ? { usage: null } : {};
     for await (const event of generation.events()) {
-      yield { ...this.#head, choices: [await this.#part(event)], ...usage };
+      yield { ...head, choices: [await this.#part(event)], ...usage };
     }
-    if (withUsage) yield { ...this.#head, choices: [], usage: generation.usage };
+    if (withUsage) yield { ...head, choices: [], usage: generation.usage };
   }
 
-  get #head(): Pick<
-    CompletionBody,
-    "id" | "object" | "created" | "model" | "system_fingerprint"
-  > {
+  #head(weightVersion: string): CompletionHead {
     return {
       id: this.#id,
       object: "text_completion",
       created: this.#created,
       model: this.#context.modelNames[0],
-      system_fingerprint: this.#context.systemFingerprint,
+      system_fingerprint: this.#context.systemFingerprint(weightVersion),
+      weight_version: weightVersion,
     };
   }
 

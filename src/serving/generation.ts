@@ -79,12 +79,14 @@ export class Generation implements Disposable {
   }
 
   /**
-   * Starts generating and gives the engines a moment to refuse: what they throw at once is thrown
-   * here, while it can still be answered by a status. Later errors come from {@linkcode events}.
+   * Starts generating; resolves with the first step, with the version of the weights that answer. What is thrown
+   * until then is thrown here, while it can still be answered by a status, and a router can still ask another
+   * replica; later errors come from {@linkcode events}.
    */
-  async begin(): Promise<void> {
-    this.#first ??= this.#steps.next();
-    await Promise.race([this.#first, new Promise((resolve) => setTimeout(resolve, 0))]);
+  async begin(): Promise<string> {
+    const { done, value } = await (this.#first ??= this.#steps.next());
+    if (done) throw new EngineDeadError("Cannot answer as no engine has generated anything");
+    return value.chunk.weightVersion;
   }
 
   /** Tokens used so far. */
@@ -120,6 +122,7 @@ export class Generation implements Disposable {
   }
 
   async *#merge(): AsyncGenerator<GenerationEvent, void> {
+    let version: string | null = null;
     for await (
       const [choice, chunk] of mergeStreams(this.#dispatches.map((d) => this.#observe(d)))
     ) {
@@ -130,6 +133,8 @@ export class Generation implements Disposable {
           code: "cancelled",
         });
       }
+      version ??= chunk.weightVersion;
+      if (chunk.weightVersion !== version) throw mixedWeights(version, chunk.weightVersion);
       yield { choice, chunk };
     }
   }
@@ -153,4 +158,12 @@ export class Generation implements Disposable {
     // An answer that merely stops must never look complete.
     if (!ended) throw new EngineDeadError("Cannot finish the generation as the engine fell silent");
   }
+}
+
+/** Choices that began on two sides of an update: no answer may come from two sets of weights. */
+function mixedWeights(one: string, other: string): ApiError {
+  return new ApiError(
+    `Cannot finish the answer as its choices come from different weights: ${one} and ${other}`,
+    { status: 503, code: "weights_changed", headers: { "retry-after": "1" } },
+  );
 }

@@ -32,7 +32,7 @@ export {
   type UpdatableWeights,
   WeightsError,
   type WeightsErrorReason,
-  type WeightSource,
+  type WeightsFolder,
   type WeightsStatus,
 } from "../engine/weights.ts";
 export type { ChatContentPart, ChatMessage } from "../text/chat_message.ts";

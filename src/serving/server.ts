@@ -2,15 +2,15 @@
  * The OpenAI-compatible server as a Hono app.
  * @module
  */
-import { createHash } from "node:crypto";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { methodNotAllowed } from "hono/method-not-allowed";
-import type { EngineInfo, Replica } from "../engine/types.ts";
+import type { Replica } from "../engine/types.ts";
 import type { UpdatableWeights } from "../engine/weights.ts";
 import { jsonOnly } from "./admin/json_only.ts";
 import { addWeightRoutes } from "./admin/weight_routes.ts";
 import { ApiError, internalError, toApiError } from "./api_error.ts";
 import { type ApiKeys, requireApiKeys } from "./authentication.ts";
+import { answerFingerprint, backendFingerprint } from "./fingerprint.ts";
 import { ServerMetrics } from "./metrics.ts";
 import { ReplicaRouter } from "./replica_router.ts";
 import { RequestGate } from "./request_gate.ts";
@@ -45,7 +45,10 @@ export interface ServerOptions extends ApiKeys {
   readonly bodyTimeoutMs?: number;
   /** Time that a streaming client may leave an event unread, in milliseconds. Default 120000. */
   readonly stallTimeoutMs?: number;
-  /** Fingerprint in answers. Default: a hash of architecture, device, kernels and weight format. */
+  /**
+   * Names the backend in the fingerprint of answers; a hash of their weights' version follows it. Default: a hash
+   * of architecture, device, kernels and weight format.
+   */
   readonly systemFingerprint?: string;
   /** Receives unexpected errors, which clients see as a 500 without details. */
   readonly onError?: (error: unknown) => void;
@@ -107,6 +110,7 @@ function createContext(options: ServerOptions): ServerContext {
   if ([modelName, ...aliases].includes("")) {
     throw new RangeError("Cannot name the model as the name is empty");
   }
+  const backend = options.systemFingerprint ?? backendFingerprint(replica.info);
   const router = replica instanceof ReplicaRouter ? replica : new ReplicaRouter([replica]);
   return {
     router,
@@ -114,7 +118,7 @@ function createContext(options: ServerOptions): ServerContext {
     modelNames: [modelName, ...aliases],
     created: Math.floor(Date.now() / 1000),
     weights,
-    systemFingerprint: options.systemFingerprint ?? fingerprint(replica.info),
+    systemFingerprint: (weightVersion) => answerFingerprint(backend, weightVersion),
     gate: options.gate ?? new RequestGate(),
     metrics: new ServerMetrics(router, { modelName, weights }),
     limits: {
@@ -130,20 +134,6 @@ function positive(name: string, value: number): number {
   // Timers take 31 bits and fire at once beyond.
   if (Number.isInteger(value) && value > 0 && value < 2 ** 31) return value;
   throw new RangeError(`Cannot limit requests as ${name} is not a count below 2^31: ${value}`);
-}
-
-/** Parts of {@linkcode EngineInfo.backend} on which the bits of an answer depend. */
-const NUMERIC_PARTS = ["device", "instructionSet", "kernels", "weights"] as const;
-
-/**
- * Equal for engines that give equal bits: layout and threads do not enter on a CPU (NUMERICS.md 10), while
- * on GPUs libraries choose the order of sums by the layout.
- */
-function fingerprint({ architecture, vocabSize, backend }: EngineInfo): string {
-  const names = backend.device === "cuda" ? [...NUMERIC_PARTS, "layout"] : NUMERIC_PARTS;
-  const parts = names.map((name) => backend[name] ?? null);
-  const text = JSON.stringify([architecture, vocabSize, ...parts]);
-  return `fp_${createHash("sha256").update(text).digest("hex").slice(0, 12)}`;
 }
 
 function notFound(method: string, path: string): ApiError {

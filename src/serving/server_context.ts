@@ -28,8 +28,8 @@ export interface ServerContext {
   readonly created: number;
   /** Weights that the admin routes change; null where nothing does. */
   readonly weights: UpdatableWeights | null;
-  /** Names the backend's configuration: equal fingerprints mean reproducible answers. */
-  readonly systemFingerprint: string;
+  /** Names the backend's configuration and the weights: equal fingerprints mean reproducible answers. */
+  readonly systemFingerprint: (weightVersion: string) => string;
   /** Admission of generation requests. */
   readonly gate: RequestGate;
   /** Counters. */

@@ -6,6 +6,8 @@ import { type ApiErrorBody, internalError, toApiError } from "./api_error.ts";
 
 /** Options of {@linkcode sseResponse}. */
 export interface SseOptions {
+  /** Headers of the answer beside its own. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Disposed when the answer has ended, for whatever reason. */
   readonly resources: Disposable;
   /** The answer is cut off when the client leaves an event unread for so long, in milliseconds. */
@@ -50,6 +52,7 @@ export function sseResponse(events: AsyncIterator<unknown, void>, options: SseOp
   }, { highWaterMark: 0 });
   return new Response(body, {
     headers: {
+      ...options.headers,
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-cache",
       // Reverse proxies would otherwise collect events before they pass them on.

@@ -1,5 +1,5 @@
 /** The admin routes over real HTTP: keys, content types, each verb's answer, each error's status. */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { EngineDeadError, UnsupportedRequestError } from "../../src/engine/types.ts";
 import { WeightsError } from "../../src/engine/weights.ts";
 import {
@@ -10,9 +10,10 @@ import {
 } from "../../src/serving/mod.ts";
 import { FakeReplica, type FakeScript } from "./fake_replica.ts";
 import { FakeWeights } from "./fake_weights.ts";
-import { type Json, postJson, testServer } from "./test_server.ts";
+import { eventsOf, eventually, type Json, postJson, testServer } from "./test_server.ts";
 
 const COMPLETIONS = "/v1/completions";
+const CHAT = "/v1/chat/completions";
 
 /** A listening server whose weights can change. */
 async function updatableServer(script: FakeScript = {}, options: Partial<ServerOptions> = {}) {
@@ -201,7 +202,8 @@ Deno.test("each error of the engine has its status, and serving goes on", async 
     }
   }
   assertEquals(seen, verbs.map(() => unexpected));
-  assertEquals((await server.post(COMPLETIONS, { prompt: "a" })).status, 200);
+  const answer = await (await server.post(COMPLETIONS, { prompt: "a" })).json();
+  assertEquals(answer.weight_version, "fake");
 });
 
 Deno.test("fields that are wrong are named, and no verb runs", async () => {
@@ -245,6 +247,45 @@ Deno.test("fields that are wrong are named, and no verb runs", async () => {
   assertEquals(server.weights.calls, []);
 });
 
+Deno.test("a stream that runs through an activate keeps its version; the next request has the new one", async () => {
+  for (
+    const [path, body] of [
+      [COMPLETIONS, { prompt: "a" }],
+      [CHAT, { messages: [{ role: "user", content: "a" }] }],
+    ] as const
+  ) {
+    const activated = Promise.withResolvers<void>();
+    await using server = await updatableServer({
+      says: "abcd",
+      before: (chunk) => chunk === 2 ? activated.promise : Promise.resolve(),
+    });
+    const stream = await server.post(path, {
+      ...body,
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    assertEquals(stream.headers.get("x-weft-weight-version"), "fake");
+    await (await server.post("/admin/weights/prepare", { model: "/m", version: "two" })).text();
+    await (await server.post("/admin/weights/activate")).text();
+    activated.resolve();
+    const events = eventsOf(await stream.text());
+    assertEquals(events.pop(), "[DONE]");
+    const bodies: Json[] = events.map((event) => JSON.parse(event));
+    assert(bodies.length >= 6);
+    for (const chunk of bodies) assertEquals(chunk.weight_version, "fake");
+    const prints = new Set(bodies.map((chunk) => chunk.system_fingerprint));
+    assertEquals(prints.size, 1);
+    const next = await server.post(path, body);
+    assertEquals(next.headers.get("x-weft-weight-version"), "two");
+    const answer = await next.json();
+    assertEquals(answer.weight_version, "two");
+    assert(!prints.has(answer.system_fingerprint), "the fingerprint names the weights too");
+    await (await server.post("/admin/weights/revert")).text();
+    const back = await (await server.post(path, body)).json();
+    assert(prints.has(back.system_fingerprint));
+  }
+});
+
 Deno.test("health and metrics name the version that new requests get", async () => {
   await using server = await updatableServer();
   const named = async (): Promise<[string, string[]]> => {
@@ -256,6 +297,49 @@ Deno.test("health and metrics name the version that new requests get", async () 
   assertEquals(await named(), ["fake", [line("fake")]]);
   await (await server.post("/admin/weights/update", { model: "/m", version: 'a"b\\' })).text();
   assertEquals(await named(), ['a"b\\', [line('a\\"b\\\\')]]);
+});
+
+Deno.test("an answer whose choices come from different weights is never given", async () => {
+  const second = Promise.withResolvers<void>();
+  const replica = new FakeReplica({ says: "abc" });
+  const generate = replica.generate.bind(replica);
+  let begun = 0;
+  replica.generate = (request) => {
+    const chunks = generate(request);
+    if (begun++ % 2 === 0) return chunks;
+    return (async function* () {
+      await second.promise;
+      yield* chunks;
+    })();
+  };
+  await using server = await testServer({}, { replica });
+  const body = { prompt: [[1], [2]] };
+  const stream = await postJson(server.url + COMPLETIONS, { ...body, stream: true });
+  const whole = postJson(server.url + COMPLETIONS, body);
+  await eventually(() => replica.requests.length === 4);
+  replica.weightVersion = "two";
+  second.resolve();
+  const response = await whole;
+  assertEquals([response.status, (await response.json()).error.code], [503, "weights_changed"]);
+  const events: Json[] = eventsOf(await stream.text()).map((event) => JSON.parse(event));
+  const { error } = events.pop();
+  assertEquals(error.code, "weights_changed");
+  assertMatch(error.message, /different weights: fake and two$/);
+  assertEquals([...new Set(events.map((event) => event.weight_version))], ["fake"]);
+  assertEquals(server.gate.active, 0);
+});
+
+Deno.test("a router passes the version on, of whole answers and of streams", async () => {
+  await using server = await updatableServer();
+  using router = new RouterServer({ probeMs: 60_000 });
+  await using listener = listenRouter({ router, gate: new RequestGate(), port: 0 });
+  await router.join(server.url);
+  server.replica.weightVersion = "two";
+  for (const stream of [false, true]) {
+    const response = await postJson(listener.url + COMPLETIONS, { prompt: "a", stream });
+    assertEquals(response.headers.get("x-weft-weight-version"), "two");
+    assertStringIncludes(await response.text(), '"weight_version":"two"');
+  }
 });
 
 Deno.test("without updatable weights there are no admin routes", async () => {

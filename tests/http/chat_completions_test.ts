@@ -18,6 +18,7 @@ Deno.test("a chat completion has OpenAI's shape", async () => {
   assertEquals(body, {
     object: "chat.completion",
     model: "fake",
+    weight_version: "fake",
     choices: [{
       index: 0,
       message: { role: "assistant", content: "Hi ☕!", refusal: null },

@@ -13,10 +13,11 @@ Deno.test("a completion has OpenAI's shape", async () => {
   });
   assertMatch(id, /^cmpl-[0-9a-f]{32}$/);
   assert(Math.abs(created - Date.now() / 1000) < 5);
-  assertMatch(system_fingerprint, /^fp_[0-9a-f]{12}$/);
+  assertMatch(system_fingerprint, /^fp_[0-9a-f]{12}_[0-9a-f]{8}$/);
   assertEquals(body, {
     object: "text_completion",
     model: "fake",
+    weight_version: "fake",
     choices: [{
       index: 0,
       text: "Hi ☕!",

@@ -7,7 +7,7 @@ import {
   type PauseMode,
   type UpdatableWeights,
   WeightsError,
-  type WeightSource,
+  type WeightsFolder,
   type WeightsStatus,
 } from "../../src/engine/weights.ts";
 import type { FakeReplica } from "./fake_replica.ts";
@@ -35,7 +35,7 @@ export class FakeWeights implements UpdatableWeights {
     this.#now(["resume"], () => this.#set({ paused: null }));
   }
 
-  prepareWeights(folder: WeightSource): Promise<LoadedWeights> {
+  prepareWeights(folder: WeightsFolder): Promise<LoadedWeights> {
     return this.#later(["prepare", folder], () => {
       if (this.weights.prepared ?? this.weights.previous) {
         throw new WeightsError("Cannot prepare weights as others are kept", { reason: "conflict" });
@@ -66,7 +66,7 @@ export class FakeWeights implements UpdatableWeights {
     return this.#later(["release"], () => this.#set({ prepared: null, previous: null }));
   }
 
-  updateWeights(folder: WeightSource): Promise<LoadedWeights> {
+  updateWeights(folder: WeightsFolder): Promise<LoadedWeights> {
     return this.#later(["update", folder], () => {
       const current = loaded(folder);
       this.#set({ current });
@@ -99,6 +99,6 @@ export class FakeWeights implements UpdatableWeights {
   }
 }
 
-function loaded({ model, version = `version of ${model}` }: WeightSource): LoadedWeights {
+function loaded({ model, version = `version of ${model}` }: WeightsFolder): LoadedWeights {
   return { version, model };
 }

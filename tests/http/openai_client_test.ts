@@ -6,6 +6,10 @@ function client(url: string, apiKey = "key"): OpenAI {
   return new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0 });
 }
 
+function versionOf(answer: object): unknown {
+  return (answer as { readonly weight_version?: unknown }).weight_version;
+}
+
 const messages = [{ role: "user" as const, content: "q" }];
 
 Deno.test("openai: chat, whole and streamed", async () => {
@@ -15,6 +19,7 @@ Deno.test("openai: chat, whole and streamed", async () => {
   assertEquals(whole.choices[0].message.content, "Hi ☕!");
   assertEquals(whole.choices[0].logprobs?.content?.length, 8);
   assertEquals(whole.usage?.total_tokens, 17);
+  assertEquals(versionOf(whole), "fake", "a field that the client does not know");
   const stream = await chat.completions.create({
     model: "fake",
     messages,
@@ -24,6 +29,7 @@ Deno.test("openai: chat, whole and streamed", async () => {
   let text = "";
   let last: OpenAI.ChatCompletionChunk | undefined;
   for await (const chunk of stream) {
+    assertEquals(versionOf(chunk), "fake");
     text += chunk.choices[0]?.delta.content ?? "";
     last = chunk;
   }

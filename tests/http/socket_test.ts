@@ -7,11 +7,16 @@ const COMPLETIONS = "/v1/completions";
 const LONG = "x".repeat(150);
 const endless = { prompt: [1], stream: true, max_tokens: 150 };
 
-Deno.test("headers and events arrive as they are made", async () => {
+Deno.test("headers arrive with the first event, events as they are made", async () => {
   const steps = Array.from({ length: 3 }, () => Promise.withResolvers<void>());
   await using server = await testServer({ says: "ab", before: (chunk) => steps[chunk].promise });
-  const response = await postJson(server.url + COMPLETIONS, { prompt: "a", stream: true });
-  assertEquals([response.status, server.replica.chunks], [200, 0]);
+  let answered = false;
+  const answer = postJson(server.url + COMPLETIONS, { prompt: "a", stream: true })
+    .finally(() => answered = true);
+  await eventually(() => server.replica.active === 1);
+  assertEquals([server.replica.chunks, answered], [0, false], "the weights are not known yet");
+  steps[0].resolve();
+  const response = await answer;
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
   for (const [chunk, text] of ["a", "b", ""].entries()) {
     steps[chunk].resolve();

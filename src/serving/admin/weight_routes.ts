@@ -6,7 +6,7 @@ import { createRoute, type OpenAPIHono, type z } from "@hono/zod-openapi";
 import type {
   LoadedWeights,
   UpdatableWeights,
-  WeightSource,
+  WeightsFolder,
   WeightsStatus,
 } from "../../engine/weights.ts";
 import { type BodyLimits, readOptionalJsonBody } from "../request_body.ts";
@@ -125,7 +125,7 @@ function json<Schema extends z.ZodType>(
 
 function toFolder(
   { model, sha256, version }: z.output<typeof weightsFolderSchema>,
-): WeightSource {
+): WeightsFolder {
   return { model, sha256: sha256 ?? undefined, version: version ?? undefined };
 }
 

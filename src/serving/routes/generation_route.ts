@@ -39,9 +39,11 @@ export async function serveGeneration(
   const generation = resources.use(
     new Generation(context, { prompts, sampling, session, arrival, signal: c.req.raw.signal }),
   );
-  if (!stream) return c.json(await answer.whole(generation));
-  await generation.begin();
+  // Streams too: their headers can name the weights only when those are known.
+  const headers = { "x-weft-weight-version": await generation.begin() };
+  if (!stream) return c.json(await answer.whole(generation), 200, headers);
   return sseResponse(answer.events(generation), {
+    headers,
     resources: resources.move(),
     stallTimeoutMs: context.limits.stallTimeoutMs,
     onError: context.onError,
