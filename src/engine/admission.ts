@@ -6,30 +6,39 @@
 /** Why a request is stopped from outside: it ends, or it starts again on other weights. */
 export type LeaseStop = "abort" | "move";
 
+/** Whether something of an answer was given out, so that only the same set can go on with it. */
+interface Progress {
+  begun: boolean;
+}
+
 /** A request's place on one set of weights. */
 export class SetLease<S> {
   /** The set that answers it. */
   readonly set: S;
+  readonly #progress: Progress;
   readonly #onEnd: () => void;
-  #begun = false;
   #stop: LeaseStop | null = null;
   #onStop: ((stop: LeaseStop) => void) | null = null;
 
   /** A place on `set`; `onEnd` is called at its end. */
-  constructor(set: S, onEnd: () => void) {
+  constructor(
+    set: S,
+    { progress, onEnd }: { readonly progress: Progress; readonly onEnd: () => void },
+  ) {
     this.set = set;
+    this.#progress = progress;
     this.#onEnd = onEnd;
   }
 
-  /** Whether something of the answer was given out, so that only this set can go on with it. */
+  /** Whether something of the answer was given out, by this request or another one for the same answer. */
   get begun(): boolean {
-    return this.#begun;
+    return this.#progress.begun;
   }
 
   /** Notes that something is about to be given out; false when it must not be, as the request has to move. */
   begin(): boolean {
     if (this.#stop === "move") return false;
-    this.#begun = true;
+    this.#progress.begun = true;
     return true;
   }
 
@@ -52,7 +61,16 @@ export class SetLease<S> {
   }
 }
 
+/** A request at the door. */
+export interface Entrant {
+  /** Ends the wait. */
+  readonly signal?: AbortSignal;
+  /** See {@linkcode GenerateRequest.answer}. */
+  readonly answer?: object;
+}
+
 interface Waiter<S> {
+  readonly entrant: Entrant;
   readonly enter: (lease: SetLease<S>) => void;
   readonly refuse: (error: Error) => void;
 }
@@ -65,6 +83,7 @@ export class Admission<S> {
   readonly #current: () => S;
   readonly #waiters = new Set<Waiter<S>>();
   readonly #leases = new Set<SetLease<S>>();
+  readonly #answers = new WeakMap<object, Progress>();
   #open = true;
   #refusal: Error | null = null;
   #changed = Promise.withResolvers<void>();
@@ -92,11 +111,12 @@ export class Admission<S> {
     return new Set(Array.from(this.#leases, (lease) => lease.set));
   }
 
-  /** A place on the current set; null when `signal` fires first. Rejects once requests are refused. */
-  enter(signal?: AbortSignal): Promise<SetLease<S> | null> {
+  /** A place on the current set; null when the signal fires first. Rejects once requests are refused. */
+  enter(entrant: Entrant): Promise<SetLease<S> | null> {
+    const { signal } = entrant;
     if (this.#refusal !== null) return Promise.reject(this.#refusal);
     if (signal?.aborted) return Promise.resolve(null);
-    if (this.#open) return Promise.resolve(this.#admit());
+    if (this.#open) return Promise.resolve(this.#admit(entrant));
     const { promise, resolve, reject } = Promise.withResolvers<SetLease<S> | null>();
     const leave = () => {
       this.#waiters.delete(waiter);
@@ -107,6 +127,7 @@ export class Admission<S> {
       resolve(null);
     };
     const waiter: Waiter<S> = {
+      entrant,
       enter: (lease) => {
         leave();
         resolve(lease);
@@ -124,7 +145,7 @@ export class Admission<S> {
   /** Lets in whoever waits, and comes from now on. */
   open(): void {
     this.#open = true;
-    for (const waiter of [...this.#waiters]) waiter.enter(this.#admit());
+    for (const waiter of [...this.#waiters]) waiter.enter(this.#admit(waiter.entrant));
     this.notify();
   }
 
@@ -165,11 +186,20 @@ export class Admission<S> {
     this.#changed = Promise.withResolvers();
   }
 
-  #admit(): SetLease<S> {
-    const lease = new SetLease(this.#current(), () => {
-      if (this.#leases.delete(lease)) this.notify();
+  #admit({ answer }: Entrant): SetLease<S> {
+    const lease = new SetLease(this.#current(), {
+      progress: this.#progressOf(answer),
+      onEnd: () => {
+        if (this.#leases.delete(lease)) this.notify();
+      },
     });
     this.#leases.add(lease);
     return lease;
+  }
+
+  #progressOf(answer: object | undefined): Progress {
+    const progress = (answer && this.#answers.get(answer)) ?? { begun: false };
+    if (answer) this.#answers.set(answer, progress);
+    return progress;
   }
 }

@@ -215,7 +215,7 @@ export class LlmEngine implements Replica, UpdatableWeights {
     // Refused at once when it is malformed, even where it has to wait.
     this.#resolveSampling(request, this.#sets.current, promptTokenIds);
     for (let ended = false; !ended;) {
-      const lease = await this.#sets.gate.admission.enter(request.signal);
+      const lease = await this.#sets.gate.admission.enter(request);
       if (lease === null) {
         yield { ...ABORTED, weightVersion: this.#sets.current.weights.version };
         return;

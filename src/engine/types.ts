@@ -37,6 +37,8 @@ export interface GenerateRequest {
   readonly promptTokenIds?: readonly number[];
   /** Names what belongs together, such as a conversation: a router may send it to one replica. */
   readonly session?: string;
+  /** What it is a part of: generations that bring the same object come from the same weights. */
+  readonly answer?: object;
   /** Sampling parameters; what is left out takes the model's `generation_config.json` or the default. */
   readonly sampling?: Partial<SamplingParams>;
   /** Cancels the request; its blocks are freed when the steps in flight have retired. */

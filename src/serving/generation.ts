@@ -61,10 +61,12 @@ export class Generation implements Disposable {
       if (signal.aborted) this.#cancel.abort();
       signal.addEventListener("abort", this.#onAbort, { once: true });
     }
+    const answer = {};
     try {
       for (const { tokenIds } of options.prompts) {
         const request = {
           promptTokenIds: tokenIds,
+          answer,
           sampling: options.sampling,
           session: options.session ?? undefined,
           signal: this.#cancel.signal,

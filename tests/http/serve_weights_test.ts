@@ -79,7 +79,8 @@ Deno.test("serve: weights change under way, and every answer comes from one vers
   assertEquals((await admin("resume", {}))[1].paused, null);
   assertEquals((await waiting).choices, first.choices);
 
-  const many = await post({ max_tokens: 200, stream: true });
+  // The last prompts are still in the queue when the update begins.
+  const many = await post({ prompt: Array(6).fill(prompts[0]), max_tokens: 200, stream: true });
   const updated = admin("weights/update", source);
   const together = await readEvents(many);
   assert(together.done, JSON.stringify(together.events.at(-1)));
