@@ -14,6 +14,7 @@ import {
   type HostChannelSizes,
   layOutHostChannel,
   LINE_BYTES,
+  planPlaces,
   STARTUP_STATES,
 } from "./host_channel_layout.ts";
 
@@ -79,11 +80,7 @@ export class HostChannel implements AsyncDisposable {
     this.#consumed = perRank(layout.consumed, LINE_BYTES);
     this.#startup = perRank(layout.startup, layout.startupStride);
     const plans = memory.bytes(layout.plans, layout.planSlots * layout.planStride);
-    this.#planPlaces = Array.from(
-      { length: layout.planSlots },
-      (_, place) =>
-        new Uint8Array(plans, place * layout.planStride + LINE_BYTES, sizes.maxPlanBytes),
-    );
+    this.#planPlaces = planPlaces(plans, layout, sizes);
     this.#planLengths = new Uint32Array(plans);
     this.#results = memory.address + BigInt(layout.results);
     this.#resultsTail = this.#results + TAIL_OFFSET;

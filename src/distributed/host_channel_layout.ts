@@ -113,6 +113,18 @@ export function layOutHostChannel(sizes: HostChannelSizes): HostChannelLayout {
   };
 }
 
+/** Where plans lie in `memory`, which is that of all of them: a view of `maxPlanBytes` for each slot. */
+export function planPlaces(
+  memory: ArrayBuffer,
+  { planSlots, planStride }: HostChannelLayout,
+  { maxPlanBytes }: HostChannelSizes,
+): Uint8Array[] {
+  return Array.from(
+    { length: planSlots },
+    (_, slot) => new Uint8Array(memory, slot * planStride + LINE_BYTES, maxPlanBytes),
+  );
+}
+
 function align(bytes: number, unit: number): number {
   return Math.ceil(bytes / unit) * unit;
 }

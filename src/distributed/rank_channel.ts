@@ -13,6 +13,7 @@ import {
   type HostChannelLayout,
   layOutHostChannel,
   LINE_BYTES,
+  planPlaces,
   STARTUP_STATES,
   STARTUP_TEXT_BYTES,
 } from "./host_channel_layout.ts";
@@ -43,15 +44,14 @@ export class RankChannel implements Disposable {
   readonly #consumed: SharedEvent;
   readonly #boardEvents: readonly SharedEvent[];
   readonly #boardRows: readonly Int32Array[];
-  readonly #plans: Uint8Array;
+  readonly #planPlaces: readonly Uint8Array[];
   readonly #planLengths: Uint32Array;
-  /** The plan that was read last from each place: most have the length of those before. */
-  readonly #planViews: Uint8Array[];
   readonly #results: bigint;
   readonly #resultLength = new KeptBigInt();
   readonly #resultTimeout = new KeptBigInt();
   readonly #startupEvent: SharedEvent;
   readonly #startup: DataView;
+  #plan: Uint8Array;
   #read = 0;
   #disposed = false;
 
@@ -86,9 +86,9 @@ export class RankChannel implements Disposable {
       (_, index) => board.subarray(index * boardSlots, (index + 1) * boardSlots),
     );
     const plans = memory.bytes(layout.plans, layout.planSlots * layout.planStride);
-    this.#plans = new Uint8Array(plans);
+    this.#planPlaces = planPlaces(plans, layout, handle.sizes);
     this.#planLengths = new Uint32Array(plans);
-    this.#planViews = Array.from({ length: layout.planSlots }, () => this.#plans.subarray(0, 0));
+    this.#plan = this.#planPlaces[0];
     this.#results = memory.address + BigInt(layout.results);
     const startup = layout.startup + rank * layout.startupStride;
     this.#startupEvent = event(startup);
@@ -113,22 +113,24 @@ export class RankChannel implements Disposable {
     }
   }
 
+  /** What {@linkcode readNext} has read, and what lies behind it. Stays whole until the next call of that. */
+  get plan(): Uint8Array {
+    return this.#plan;
+  }
+
   /**
-   * The next plan, in the order in which the leader published; null when none comes in time. Valid until
-   * the next call, which gives its place back.
+   * Reads the next plan, in the order in which the leader published, and gives the place of the one before
+   * back. Returns how many bytes of {@linkcode plan} it takes; null when none comes in time.
    */
-  readNext(timeoutMs: number): Uint8Array | null {
+  readNext(timeoutMs: number): number | null {
     if (this.#consumed.value !== this.#read) this.#consumed.post(this.#read);
     const waited = this.#published.wait((this.#read + 1) >>> 0, timeoutMs);
     if (waited === "timed-out") return null;
     if (waited === "aborted") throw this.#aborted("readNext");
     const place = this.#read % this.#layout.planSlots;
     this.#read = (this.#read + 1) >>> 0;
-    const offset = place * this.#layout.planStride;
-    const start = offset + LINE_BYTES, length = this.#planLengths[offset / 4];
-    const before = this.#planViews[place];
-    if (before.length === length && length > 0) return before;
-    return this.#planViews[place] = this.#plans.subarray(start, start + length);
+    this.#plan = this.#planPlaces[place];
+    return this.#planLengths[place * this.#layout.planStride / 4];
   }
 
   /** Puts the tokens of a step on the board, each in its slot. One rank posts each step, in order. */
@@ -225,6 +227,11 @@ export class RankChannel implements Disposable {
   /** Makes every pending and later call of the leader and of all ranks fail with `reason`. */
   abort(reason: string): void {
     this.#abortFlag.raise(reason, this.rank);
+  }
+
+  /** Throws CommunicatorError, naming `operation`, when the channel was aborted: for waits outside of it. */
+  throwIfAborted(operation: string): void {
+    if (this.#abortFlag.raised) throw this.#aborted(operation);
   }
 
   #aborted(operation: string): CommunicatorError {

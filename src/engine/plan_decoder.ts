@@ -32,12 +32,12 @@ export class PlanDecoder {
   readonly #plan: Mutable<StepPlan> = { step: 0, sequences: this.#sequences };
 
   /**
-   * Reads a plan from exactly the bytes that `encodePlan` used. It stays as it is until the next call.
-   * Throws RangeError when they are malformed.
+   * Reads a plan from exactly the bytes that `encodePlan` used: the first `length`. It stays as it is until the
+   * next call. Throws RangeError when they are malformed.
    */
-  decode(bytes: Uint8Array): StepPlan {
+  decode(bytes: Uint8Array, length: number = bytes.byteLength): StepPlan {
     const input = this.#input;
-    input.open(bytes);
+    input.open(bytes, length);
     this.#plan.step = input.float();
     this.#resize(input.count(SEQUENCE_BYTES + 3 * intsBytes(0)));
     for (let i = 0; i < this.#sequences.length; i++) readSequence(input, this.#known[i]);

@@ -91,11 +91,13 @@ export class WireReader {
     this.open(bytes);
   }
 
-  /** Reads on from the start of `bytes`; leaves no garbage where they lie in the buffer of those before. */
-  open(bytes: Uint8Array): void {
+  /**
+   * Reads on from the first `length` of `bytes`; leaves no garbage where they lie in the buffer of those before.
+   */
+  open(bytes: Uint8Array, length: number = bytes.byteLength): void {
     if (this.#view.buffer !== bytes.buffer) this.#view = new DataView(bytes.buffer);
     this.#start = this.#offset = bytes.byteOffset;
-    this.#end = bytes.byteOffset + bytes.byteLength;
+    this.#end = bytes.byteOffset + length;
   }
 
   /** Reads a signed 32-bit integer. */

@@ -61,8 +61,8 @@ export class RankLoop {
       while (this.#pending.length > 0 && this.#pending[0].isReady()) this.#finishOldest();
       const busy = this.#pending.length > 0;
       if (busy) this.#checkDeadline();
-      const bytes = channel.readNext(busy ? BUSY_WAIT_MS : IDLE_WAIT_MS);
-      if (bytes !== null) return bytes.byteLength === 0 ? null : this.#plans.decode(bytes);
+      const length = channel.readNext(busy ? BUSY_WAIT_MS : IDLE_WAIT_MS);
+      if (length !== null) return length === 0 ? null : this.#plans.decode(channel.plan, length);
     }
   }
 

@@ -43,10 +43,10 @@ function runSteps(channel: RankChannel, world: Communicator, args: ChannelScenar
   const { steps = 0, resultBytes = 0 } = args;
   const seen: number[] = [];
   for (let step = 0; step < steps; step++) {
-    const plan = channel.readNext(10_000);
-    if (plan === null) throw new Error("No plan came");
-    const [number, first] = new Uint32Array(plan.slice(0, 8).buffer);
-    seen.push(number + plan.length);
+    const length = channel.readNext(10_000);
+    if (length === null) throw new Error("No plan came");
+    const [number, first] = new Uint32Array(channel.plan.slice(0, 8).buffer);
+    seen.push(number + length);
     // The ranks of a model meet in every step: none can lag by more than one.
     world.barrier();
     if (rank === 0) {
