@@ -1,5 +1,6 @@
 /** A rank process killed in the middle of a step: its engine ends, its clients are told, the rest goes on. */
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { childrenOf, isRunning } from "./processes.ts";
 import { eventually, type ServeProcess, startServe } from "./serve_process.ts";
 import { readEvents, type Streamed } from "./sse.ts";
 
@@ -21,23 +22,6 @@ async function stream(server: ServeProcess, seed: number): Promise<Streamed> {
     return { events: [error], done: false };
   }
   return await readEvents(response);
-}
-
-function childrenOf(pid: number): number[] {
-  const children: number[] = [];
-  for (const task of Deno.readDirSync(`/proc/${pid}/task`)) {
-    const list = Deno.readTextFileSync(`/proc/${pid}/task/${task.name}/children`).trim();
-    if (list) children.push(...list.split(" ").map(Number));
-  }
-  return children;
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    return !/^State:\s+Z/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
-  } catch {
-    return false;
-  }
 }
 
 // deno-lint-ignore no-explicit-any
