@@ -36,6 +36,8 @@ export interface AnswerBatchOptions {
   readonly patienceMs: number;
   /** Ends the batch; requests under way are cancelled. */
   readonly signal: AbortSignal;
+  /** Pause in milliseconds before a request is sent again; it doubles each time. Default 250. */
+  readonly pauseMs?: number;
 }
 
 /** Answers that may wait for an earlier one, in the order of the input. */
@@ -47,7 +49,7 @@ const RETRIED = new Set([429, 500, 502, 503, 504]);
 /** Times that a request is sent again. */
 const RETRIES = 5;
 
-/** Pause before a request is sent again, in milliseconds; it doubles each time, up to the longest. */
+/** Default of {@linkcode AnswerBatchOptions.pauseMs}, and the longest pause. */
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 30_000;
 
@@ -70,7 +72,7 @@ export function answerBatch(
 }
 
 async function answer(request: BatchRequest, options: AnswerBatchOptions): Promise<BatchAnswer> {
-  const { server, signal } = options;
+  const { server, signal, pauseMs = FIRST_PAUSE_MS } = options;
   const body = JSON.stringify(request.body);
   for (let attempt = 0;; attempt++) {
     const response = await server.fetch(
@@ -91,26 +93,28 @@ async function answer(request: BatchRequest, options: AnswerBatchOptions): Promi
     } else if (attempt >= RETRIES) {
       return toAnswer(request, response, text);
     } else {
-      await pause(pauseMs(attempt, response), signal);
+      await pause(Math.max(pauseMs * 2 ** attempt, askedPauseMs(response)), signal);
     }
   }
 }
 
 /** Resolves when somebody can answer again. */
-async function recovery({ server, patienceMs, signal }: AnswerBatchOptions): Promise<void> {
+async function recovery(
+  { server, patienceMs, signal, pauseMs = FIRST_PAUSE_MS }: AnswerBatchOptions,
+): Promise<void> {
   const deadline = performance.now() + patienceMs;
   for (let failure = server.failure(); failure !== null; failure = server.failure()) {
     if (performance.now() >= deadline) {
       throw new Error(`Cannot go on with the batch as nobody is left to answer: ${failure}`);
     }
-    await pause(FIRST_PAUSE_MS, signal);
+    await pause(pauseMs, signal);
   }
 }
 
-/** What the server asks for, or twice as long as the time before. */
-function pauseMs(attempt: number, { headers }: Response): number {
-  const asked = 1000 * Number(headers.get("retry-after") ?? NaN);
-  return Math.min(LONGEST_PAUSE_MS, Math.max(FIRST_PAUSE_MS * 2 ** attempt, asked || 0));
+/** What the server asks for. */
+function askedPauseMs({ headers }: Response): number {
+  const seconds = Number(headers.get("retry-after"));
+  return seconds > 0 ? Math.min(LONGEST_PAUSE_MS, 1000 * seconds) : 0;
 }
 
 async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
