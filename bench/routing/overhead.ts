@@ -3,7 +3,8 @@
  *
  *     deno run -A bench/routing/overhead.ts [--runs N] [--seconds S]
  *
- * Upstreams answer at once, all take turns, and a direct connection is the zero line.
+ * Upstreams answer at once, all take turns, and a direct connection is the zero line. Where other work disturbs,
+ * the processor time for a request is the figure that lasts.
  */
 import { parseArgs } from "node:util";
 import { loadHttp } from "./http_load.ts";
@@ -22,7 +23,7 @@ processes.defer(() => Deno.remove(folder, { recursive: true }));
 const upstreams = await Promise.all([startUpstream(), startUpstream()]);
 for (const upstream of upstreams) processes.use(upstream);
 const ports = upstreams.map(({ port }) => port);
-const sides: Pick<Proxy, "name" | "port">[] = [{ name: "no proxy", port: ports[0] }];
+const sides: Omit<Proxy, typeof Symbol.asyncDispose>[] = [{ ...upstreams[0], name: "no proxy" }];
 const proxies = [
   await startWeftRoute(ports, "least-loaded"),
   await startWeftRoute(ports, "prefix-aware"),
@@ -32,24 +33,29 @@ const proxies = [
 for (const proxy of proxies) if (proxy !== null) sides.push(processes.use(proxy));
 const alone: number[][] = sides.map(() => []);
 const together: number[][] = sides.map(() => []);
+const processor: number[][] = sides.map(() => []);
 for (let run = -1; run < runs; run++) {
-  for (const [side, { port }] of sides.entries()) {
+  for (const [side, { port, cpuSeconds }] of sides.entries()) {
     const one = await loadHttp(port, { clients: 1, seconds: run < 0 ? 1 : seconds });
+    const before = cpuSeconds();
     const many = await loadHttp(port, { clients: CLIENTS, seconds: run < 0 ? 1 : seconds });
+    const used = cpuSeconds() - before;
     if (run < 0) continue; // Warm-up.
     alone[side].push(quantile(one.latencies, 0.5));
     together[side].push(many.perSecond);
+    processor[side].push(1e6 * used / many.latencies.length);
   }
 }
 const median = (samples: readonly number[]): number => quantile(samples, 0.5);
 const direct = median(alone[0]);
 console.log(
-  `| | p50 of one client | added | requests/s of ${CLIENTS} clients |\n|---|---|---|---|`,
+  `| | p50 of one client | added | requests/s of ${CLIENTS} clients | processor time a request |\n` +
+    "|---|---|---|---|---|",
 );
 sides.forEach(({ name }, side) => {
   const latency = median(alone[side]);
   console.log(
     `| ${name} | ${latency.toFixed(3)} ms | ${(latency - direct).toFixed(3)} ms | ` +
-      `${Math.round(median(together[side]))} |`,
+      `${Math.round(median(together[side]))} | ${Math.round(median(processor[side]))} µs |`,
   );
 });

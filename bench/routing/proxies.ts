@@ -6,6 +6,8 @@ export interface Proxy extends AsyncDisposable {
   readonly name: string;
   /** Where it listens. */
   readonly port: number;
+  /** Seconds of processor time that it has taken. */
+  readonly cpuSeconds: () => number;
 }
 
 const ROOT = new URL("../../", import.meta.url);
@@ -116,11 +118,19 @@ function proxy(name: string, port: number, child: Deno.ChildProcess): Proxy {
   return {
     name,
     port,
+    cpuSeconds: () => cpuSeconds(child.pid),
     async [Symbol.asyncDispose]() {
       child.kill("SIGTERM");
       await child.status;
     },
   };
+}
+
+/** Time of a process in user and kernel mode: fields 14 and 15 of proc_pid_stat(5), in hundredths. */
+function cpuSeconds(pid: number): number {
+  const [, fields] = Deno.readTextFileSync(`/proc/${pid}/stat`).split(") ");
+  const [user, system] = fields.split(" ").slice(11, 13).map(Number);
+  return (user + system) / 100;
 }
 
 function freePort(): number {

@@ -2,6 +2,7 @@
  * One try of a request at one replica.
  * @module
  */
+import type { CoarseTimers } from "./coarse_timers.ts";
 import type { Lease } from "./lease.ts";
 
 /**
@@ -37,6 +38,8 @@ export interface AttemptOptions<T, R> {
   readonly attempt: (lease: Lease<T>, signal: AbortSignal) => Promise<R>;
   /** Time in milliseconds that a replica has for its first byte. */
   readonly firstByteTimeoutMs: number;
+  /** Times it. */
+  readonly timers: CoarseTimers;
   /** Fires when the client has gone: ends the attempt, and what it has given. */
   readonly signal: AbortSignal;
 }
@@ -60,7 +63,8 @@ export class Attempt<T, R> {
     this.#end.abort(reason);
   }
 
-  async #send({ attempt, firstByteTimeoutMs, signal }: AttemptOptions<T, R>): Promise<R> {
+  async #send(options: AttemptOptions<T, R>): Promise<R> {
+    const { attempt, firstByteTimeoutMs, timers, signal } = options;
     const { lease } = this;
     const end = this.#end;
     signal.throwIfAborted();
@@ -68,16 +72,16 @@ export class Attempt<T, R> {
     const onWithdrawn = (): void => end.abort(new Error("The request was taken back"));
     if (lease.withdrawn) onWithdrawn();
     lease.onWithdrawn = onWithdrawn;
-    const timer = setTimeout(() => {
+    const timer = timers.set(() => {
       const message = `Cannot get an answer from ${lease.id} within ${firstByteTimeoutMs} ms`;
       end.abort(new AttemptError(message, { failure: "failed" }));
-    }, Math.min(firstByteTimeoutMs, 2 ** 31 - 1));
+    }, firstByteTimeoutMs);
     try {
       return await attempt(lease, end.signal);
     } catch (error) {
       throw end.signal.aborted ? end.signal.reason : error;
     } finally {
-      clearTimeout(timer);
+      timer.clear();
       lease.onWithdrawn = null;
     }
   }

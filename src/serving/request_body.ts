@@ -122,7 +122,7 @@ async function readBytes(
   const reader = body.getReader();
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(
-    () => late.reject(tooSlow(options.bodyTimeoutMs)),
+    () => late.reject(bodyTooLate(options)),
     options.bodyTimeoutMs,
   );
   let buffer = new Uint8Array(options.expected);
@@ -159,8 +159,9 @@ function tooLarge(limit: number): ApiError {
   });
 }
 
-function tooSlow(limit: number): ApiError {
-  return new ApiError(`Cannot read the body as it did not arrive in time: ${limit} ms`, {
+/** A body did not arrive within the limits. */
+export function bodyTooLate({ bodyTimeoutMs }: BodyLimits): ApiError {
+  return new ApiError(`Cannot read the body as it did not arrive in time: ${bodyTimeoutMs} ms`, {
     status: 408,
     code: "body_timeout",
     headers: { "connection": "close" },

@@ -3,13 +3,14 @@
  * @module
  */
 import { AttemptError } from "../../routing/attempt.ts";
+import type { CoarseTimers } from "../../routing/coarse_timers.ts";
 import { NoReplicaError } from "../../routing/errors.ts";
 import type { Lease } from "../../routing/lease.ts";
 import type { ReplicaPool } from "../../routing/replica_pool.ts";
 import type { RetryBudget } from "../../routing/retry_budget.ts";
 import { type RouteObserver, routeRequest } from "../../routing/route_request.ts";
 import { ApiError } from "../api_error.ts";
-import type { ForwardedRequest } from "./forwarded_request.ts";
+import { type ForwardedRequest, pairsOf } from "./forwarded_request.ts";
 import { type HttpReplica, lost } from "./http_replica.ts";
 
 /** Deadlines of a request, in milliseconds. */
@@ -36,6 +37,8 @@ export interface Forwarding {
   readonly hedgeAfterMs: number | null;
   /** Is told what requests cost beside their first attempt. */
   readonly observer: RouteObserver;
+  /** Times requests. */
+  readonly timers: CoarseTimers;
   /** Is told how long an answer took to begin, in seconds, and who gave it. */
   readonly onFirstByte: (id: string, seconds: number) => void;
 }
@@ -78,11 +81,9 @@ export async function forward(
   forwarding: Forwarding,
   { signal, resources }: { readonly signal: AbortSignal; readonly resources: Disposable },
 ): Promise<Response> {
-  const { pool, budget, deadlines, hedgeAfterMs, observer, onFirstByte } = forwarding;
+  const { pool, budget, deadlines, hedgeAfterMs, observer, timers, onFirstByte } = forwarding;
   const { stream } = request;
   const started = performance.now();
-  using place = new DisposableStack();
-  place.use(resources);
   try {
     const { lease, result, abort } = await routeRequest({
       pool,
@@ -91,15 +92,15 @@ export async function forward(
       signal,
       hedgeAfterMs,
       observer,
+      timers,
       queueDeadlineMs: deadlines.queueMs,
       firstByteTimeoutMs: stream ? deadlines.firstByteMs : deadlines.wholeMs,
       attempt: (lease, attempt) => begin(lease, request, attempt),
     });
     onFirstByte(lease.id, (performance.now() - started) / 1000);
-    place.defer(() => lease.end("cancelled"));
-    const { stallMs } = deadlines;
-    return answer(lease, result, { abort, signal, stallMs, resources: place.move() });
+    return answer(lease, result, { abort, signal, timers, stallMs: deadlines.stallMs, resources });
   } catch (error) {
+    resources[Symbol.dispose]();
     throw signal.aborted ? cancelled() : toApiError(error);
   }
 }
@@ -119,7 +120,7 @@ async function begin(
 ): Promise<Begun> {
   const { target } = lease;
   const { method, path, body } = request;
-  const response = await target.send({ method, path, headers: request.headers(), body, signal });
+  const response = await target.send({ method, path, headers: request.headers, body, signal });
   try {
     if (RETRIED.has(response.status)) throw await refusal(lease.id, response);
     const isStream = response.headers.get("content-type")?.startsWith("text/event-stream") ?? false;
@@ -154,8 +155,9 @@ interface AnswerOptions {
   readonly abort: (reason: unknown) => void;
   /** Fires when nobody wants it any more. */
   readonly signal: AbortSignal;
+  readonly timers: CoarseTimers;
   readonly stallMs: number;
-  /** Disposed with the end of the answer; the lease is cancelled unless it has ended. */
+  /** Disposed with the end of the answer. */
   readonly resources: Disposable;
 }
 
@@ -173,7 +175,7 @@ function answer(lease: Lease<HttpReplica>, begun: Begun, options: AnswerOptions)
 function passOn(
   lease: Lease<HttpReplica>,
   { first, rest }: { first: Uint8Array; rest: ReadableStreamDefaultReader<Uint8Array> },
-  { abort, signal, stallMs, resources }: AnswerOptions,
+  { abort, signal, timers, stallMs, resources }: AnswerOptions,
 ): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>({
     start(controller) {
@@ -181,7 +183,7 @@ function passOn(
     },
     async pull(controller) {
       const silent = new Error(`nothing came for ${stallMs} ms`);
-      const stall = setTimeout(() => abort(silent), stallMs);
+      const stall = timers.set(() => abort(silent), stallMs);
       try {
         const { done, value } = await rest.read();
         lease.received();
@@ -192,12 +194,13 @@ function passOn(
         lease.end(signal.aborted ? "cancelled" : "failed");
         controller.enqueue(errorEvent(lease.target.url, error));
       } finally {
-        clearTimeout(stall);
+        stall.clear();
       }
       controller.close();
       resources[Symbol.dispose]();
     },
     cancel(reason) {
+      lease.end("cancelled");
       abort(reason);
       resources[Symbol.dispose]();
     },
@@ -212,13 +215,8 @@ function errorEvent(url: string, cause: unknown): Uint8Array {
   return new TextEncoder().encode(`\n\ndata: ${JSON.stringify(body)}\n\n`);
 }
 
-function returnedHeaders(response: Response, id: string): Headers {
-  const headers = new Headers({ "x-weft-replica": id });
-  for (const name of RETURNED_HEADERS) {
-    const value = response.headers.get(name);
-    if (value !== null) headers.set(name, value);
-  }
-  return headers;
+function returnedHeaders(response: Response, id: string): [string, string][] {
+  return [["x-weft-replica", id], ...pairsOf(response.headers, RETURNED_HEADERS)];
 }
 
 function toApiError(error: unknown): unknown {

@@ -12,9 +12,10 @@ const TOKENS_PER_PART = 16;
 /** Bytes of a body for each token that is assumed. */
 const BYTES_PER_TOKEN = 4;
 
-/** Headers that replicas get to see, beside `authorization` where they have no key of their own. */
+/** Headers that replicas get to see; `authorization` where they have no key of their own. */
 const PASSED_HEADERS = [
   "accept",
+  "authorization",
   "content-encoding",
   "content-type",
   "traceparent",
@@ -23,6 +24,8 @@ const PASSED_HEADERS = [
   "x-request-id",
   "x-session-id",
 ] as const;
+
+const DECODER = new TextDecoder();
 
 /** What the router reads of a body; anything else is the replica's business. */
 interface KnownFields {
@@ -53,9 +56,9 @@ export class ForwardedRequest implements RoutedRequest {
 
   /** Takes method, path and headers of `request`. */
   constructor(request: Request, body: Uint8Array<ArrayBuffer> | null) {
-    const { pathname, search } = new URL(request.url);
+    const { url } = request;
     this.method = request.method;
-    this.path = pathname + search;
+    this.path = url.slice(url.indexOf("/", url.indexOf("//") + 2));
     this.body = body;
     this.tokens = Math.ceil((body?.length ?? 0) / BYTES_PER_TOKEN);
     this.#headers = request.headers;
@@ -80,14 +83,9 @@ export class ForwardedRequest implements RoutedRequest {
     return this.#prefix ??= hashesOf(this.#known);
   }
 
-  /** Headers for a replica: a new set each time. */
-  headers(): Headers {
-    const headers = new Headers();
-    for (const name of [...PASSED_HEADERS, "authorization"]) {
-      const value = this.#headers.get(name);
-      if (value !== null) headers.set(name, value);
-    }
-    return headers;
+  /** Headers for a replica. */
+  get headers(): readonly (readonly [string, string])[] {
+    return pairsOf(this.#headers, PASSED_HEADERS);
   }
 
   get #known(): KnownFields {
@@ -95,9 +93,19 @@ export class ForwardedRequest implements RoutedRequest {
   }
 }
 
+/** Those of `names`, in lower case, that there are, with their values. */
+export function pairsOf(headers: Headers, names: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (const name of names) {
+    const value = headers.get(name);
+    if (value !== null) pairs.push([name, value]);
+  }
+  return pairs;
+}
+
 function parse(body: Uint8Array | null): KnownFields {
   try {
-    const value: unknown = JSON.parse(new TextDecoder().decode(body ?? new Uint8Array()));
+    const value: unknown = body === null ? null : JSON.parse(DECODER.decode(body));
     return typeof value === "object" && value !== null ? value : {};
   } catch {
     return {};

@@ -16,8 +16,8 @@ export interface UpstreamRequest {
   readonly method: string;
   /** Path with query, from the slash. */
   readonly path: string;
-  /** What the replica gets to see. */
-  readonly headers: Headers;
+  /** What the replica gets to see: names in lower case, and their values. */
+  readonly headers: Iterable<readonly [string, string]>;
   /** The body, which may be sent again. */
   readonly body: Uint8Array<ArrayBuffer> | null;
   /** Ends the request. */
@@ -47,8 +47,12 @@ export class HttpReplica {
 
   /** Sends a request; throws AttemptError (lost) when the connection fails. */
   async send(request: UpstreamRequest): Promise<Response> {
-    const { method, path, headers, body, signal } = request;
-    if (this.#authorization !== null) headers.set("authorization", this.#authorization);
+    const { method, path, body, signal } = request;
+    let headers = [...request.headers] as [string, string][];
+    if (this.#authorization !== null) {
+      headers = headers.filter(([name]) => name !== "authorization");
+      headers.push(["authorization", this.#authorization]);
+    }
     try {
       return await fetch(this.url + path, { method, headers, body, signal, redirect: "manual" });
     } catch (error) {

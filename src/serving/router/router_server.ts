@@ -4,6 +4,7 @@
  */
 import { type Context, Hono } from "hono";
 import type { BalancingPolicy } from "../../routing/balancing_policy.ts";
+import { CoarseTimers } from "../../routing/coarse_timers.ts";
 import type { OutlierEjectionOptions } from "../../routing/outlier_ejection.ts";
 import { type MemberStatus, ReplicaPool } from "../../routing/replica_pool.ts";
 import { RetryBudget } from "../../routing/retry_budget.ts";
@@ -16,11 +17,12 @@ import {
   type ReportingEngine,
   reportMetrics,
 } from "../fleet/engine_reports.ts";
-import { type BodyLimits, readBodyBytes } from "../request_body.ts";
+import type { BodyLimits } from "../request_body.ts";
 import { RequestGate } from "../request_gate.ts";
 import { adminRoutes } from "./admin_routes.ts";
 import { forward, type ForwardDeadlines, RefusedError } from "./forward.ts";
 import { ForwardedRequest } from "./forwarded_request.ts";
+import { GuestBook } from "./guest.ts";
 import { HealthMonitor } from "./health_monitor.ts";
 import type { HttpReplica } from "./http_replica.ts";
 import { probeEngine, probeReplica } from "./probe.ts";
@@ -28,6 +30,7 @@ import { type JoinOptions, ReplicaRegistry } from "./replica_registry.ts";
 import { RouterMetrics } from "./router_metrics.ts";
 import { ScalingMonitor } from "./scaling_monitor.ts";
 import { readTokenCounters } from "./token_counters.ts";
+import { readWholeBody } from "./whole_body.ts";
 
 /** Options of {@linkcode RouterServer}. */
 export interface RouterServerOptions extends ApiKeys {
@@ -92,6 +95,7 @@ export class RouterServer implements Disposable {
   readonly #scaling: ScalingMonitor<HttpReplica>;
   readonly #app: Hono;
   readonly #look: ReturnType<typeof setInterval>;
+  readonly #timers = new CoarseTimers();
 
   /** Without replicas. Throws RangeError when an option is out of range, or a key is not printable ASCII. */
   constructor(options: RouterServerOptions = {}) {
@@ -110,7 +114,12 @@ export class RouterServer implements Disposable {
     });
     this.#scaling.start();
     const metrics = new RouterMetrics(this.#pool, this.#scaling);
-    this.#app = createApp({ pool: this.#pool, registry: this.#registry, metrics }, options);
+    this.#app = createApp({
+      pool: this.#pool,
+      registry: this.#registry,
+      metrics,
+      timers: this.#timers,
+    }, options);
     this.#look = setInterval(() => this.#pool.ejectStuck(), LOOK_MS);
   }
 
@@ -156,6 +165,7 @@ export class RouterServer implements Disposable {
   /** Ends the probes. */
   [Symbol.dispose](): void {
     clearInterval(this.#look);
+    this.#timers[Symbol.dispose]();
     this.#monitor[Symbol.dispose]();
     this.#scaling[Symbol.dispose]();
   }
@@ -165,10 +175,11 @@ interface RouterParts {
   readonly pool: ReplicaPool<HttpReplica>;
   readonly registry: ReplicaRegistry;
   readonly metrics: RouterMetrics;
+  readonly timers: CoarseTimers;
 }
 
 function createApp(
-  { pool, registry, metrics }: RouterParts,
+  { pool, registry, metrics, timers }: RouterParts,
   options: RouterServerOptions,
 ): Hono {
   const gate = options.gate ?? new RequestGate();
@@ -185,6 +196,7 @@ function createApp(
     },
     hedgeAfterMs: options.hedgeAfterMs ?? null,
     observer: metrics,
+    timers,
     onFirstByte: (id: string, seconds: number) => metrics.observeFirstByte(id, seconds),
   };
   const app = new Hono();
@@ -225,22 +237,21 @@ function createApp(
     return c.body(text, 200, { "content-type": metrics.contentType });
   });
   app.route("/admin/replicas", adminRoutes({ pool, registry, limits, drainMs: LEAVE_MS }));
-  const passOn = async (c: Context): Promise<Response> => {
-    using place = new DisposableStack();
-    place.use(gate.enter());
-    const { raw } = c.req;
-    const bare = raw.method === "GET" || raw.method === "HEAD";
-    const body = bare ? null : await readBodyBytes(raw, limits);
-    const gone = new AbortController();
-    for (const source of [raw.signal, gate.signal]) {
-      const onAbort = (): void => gone.abort(source.reason);
-      if (source.aborted) onAbort();
-      source.addEventListener("abort", onAbort, { once: true });
-      place.defer(() => source.removeEventListener("abort", onAbort));
+  const guests = new GuestBook(gate, timers);
+  const passOn = async ({ req: { raw } }: Context): Promise<Response> => {
+    const guest = guests.enter(raw);
+    let body: Uint8Array<ArrayBuffer> | null = null;
+    try {
+      const bare = raw.method === "GET" || raw.method === "HEAD";
+      if (!bare) body = await readWholeBody(raw, { limits, timers });
+    } catch (error) {
+      guest[Symbol.dispose]();
+      throw error;
     }
-    const response = await forward(new ForwardedRequest(raw, body), forwarding, {
-      signal: gone.signal,
-      resources: place.move(),
+    const request = new ForwardedRequest(raw, body);
+    const response = await forward(request, forwarding, {
+      signal: guest.signal,
+      resources: guest,
     });
     metrics.observeAnswer(response.status);
     return response;

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { AttemptError } from "../../../src/routing/attempt.ts";
+import { CoarseTimers } from "../../../src/routing/coarse_timers.ts";
 import type { Lease } from "../../../src/routing/lease.ts";
 import { ReplicaPool } from "../../../src/routing/replica_pool.ts";
 import { RetryBudget } from "../../../src/routing/retry_budget.ts";
@@ -13,7 +14,7 @@ interface Try {
   readonly fails: (error: Error) => void;
 }
 
-interface Fixture {
+interface Fixture extends Disposable {
   readonly pool: ReplicaPool<null>;
   readonly budget: RetryBudget;
   readonly client: AbortController;
@@ -31,6 +32,7 @@ function routeOver(ids: readonly string[], reserve = 10): Fixture {
   for (const id of ids) pool.add(id, null);
   const budget = new RetryBudget({ reserve });
   const client = new AbortController();
+  const timers = new CoarseTimers();
   const tries: Try[] = [];
   const events: string[] = [];
   let seen = Promise.withResolvers<void>();
@@ -51,6 +53,7 @@ function routeOver(ids: readonly string[], reserve = 10): Fixture {
     client,
     tries,
     events,
+    [Symbol.dispose]: () => timers[Symbol.dispose](),
     send: ({ stream = true } = {}) =>
       routeRequest({
         pool,
@@ -60,6 +63,7 @@ function routeOver(ids: readonly string[], reserve = 10): Fixture {
         signal: client.signal,
         hedgeAfterMs: 1,
         queueDeadlineMs: 60_000,
+        timers,
         firstByteTimeoutMs: 60_000,
         observer: {
           retried: () => events.push("retried"),
@@ -81,7 +85,7 @@ const counts = (pool: ReplicaPool<null>): number[][] =>
 
 for (const winner of [0, 1]) {
   Deno.test(`hedging: attempt ${winner} begins first, and the other is ended`, async () => {
-    const route = routeOver(["a", "b", "c"]);
+    using route = routeOver(["a", "b", "c"]);
     const answer = route.send();
     await route.tried(2);
     assertEquals(route.tries.map(({ lease }) => lease.id), ["a", "b"]);
@@ -99,7 +103,7 @@ for (const winner of [0, 1]) {
 }
 
 Deno.test("hedging: where one fails the other goes on, and where both do the next is asked", async () => {
-  const route = routeOver(["a", "b", "c"]);
+  using route = routeOver(["a", "b", "c"]);
   const answer = route.send();
   await route.tried(2);
   route.tries[0].fails(new AttemptError("500", { failure: "failed" }));
@@ -118,14 +122,14 @@ Deno.test("hedging: where one fails the other goes on, and where both do the nex
 });
 
 Deno.test("hedging: a client that goes ends both, an error that is no replica's ends the request", async () => {
-  const gone = routeOver(["a", "b"]);
+  using gone = routeOver(["a", "b"]);
   const answer = gone.send();
   await gone.tried(2);
   gone.client.abort(new Error("gone"));
   await assertRejects(() => answer, Error, "gone");
   assertEquals(counts(gone.pool), [[0, 0], [0, 0]]);
 
-  const broken = routeOver(["a", "b"]);
+  using broken = routeOver(["a", "b"]);
   const other = broken.send();
   await broken.tried(2);
   broken.tries[1].fails(new TypeError("unexpected"));
@@ -136,11 +140,12 @@ Deno.test("hedging: a client that goes ends both, an error that is no replica's 
 
 Deno.test("no hedge without a budget, another replica, or a stream", async () => {
   const cases = [
-    { route: routeOver(["a", "b"], 0), stream: true },
-    { route: routeOver(["a"]), stream: true },
-    { route: routeOver(["a", "b"]), stream: false },
+    { ids: ["a", "b"], reserve: 0, stream: true },
+    { ids: ["a"], reserve: 10, stream: true },
+    { ids: ["a", "b"], reserve: 10, stream: false },
   ];
-  for (const { route, stream } of cases) {
+  for (const { ids, reserve, stream } of cases) {
+    using route = routeOver(ids, reserve);
     const answer = route.send({ stream });
     await route.tried(1);
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -4,6 +4,7 @@
  */
 import { AttemptError } from "../../../../src/routing/attempt.ts";
 import type { RoutedRequest } from "../../../../src/routing/balancing_policy.ts";
+import { CoarseTimers } from "../../../../src/routing/coarse_timers.ts";
 import { ReplicaPool } from "../../../../src/routing/replica_pool.ts";
 import { RetryBudget } from "../../../../src/routing/retry_budget.ts";
 import { routeRequest } from "../../../../src/routing/route_request.ts";
@@ -194,6 +195,7 @@ export class SimulatedFleet implements Disposable {
   readonly #faults: readonly Fault[];
   readonly #monitor: HealthMonitor<SimulatedReplica>;
   #clients: Promise<void>[] = [];
+  readonly #timers = new CoarseTimers();
   #serving = true;
 
   constructor(count: number, faults: readonly Fault[] = []) {
@@ -237,6 +239,7 @@ export class SimulatedFleet implements Disposable {
 
   [Symbol.dispose](): void {
     this.#monitor[Symbol.dispose]();
+    this.#timers[Symbol.dispose]();
   }
 
   async #send(connection: string): Promise<void> {
@@ -263,6 +266,7 @@ export class SimulatedFleet implements Disposable {
           },
           queueDeadlineMs: 5000,
           firstByteTimeoutMs: 5000,
+          timers: this.#timers,
           hedgeAfterMs: null,
           observer,
           signal: new AbortController().signal,
