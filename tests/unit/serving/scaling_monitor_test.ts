@@ -1,6 +1,8 @@
 import { assertAlmostEquals, assertEquals } from "@std/assert";
 import type { Lease } from "../../../src/routing/lease.ts";
 import { ReplicaPool } from "../../../src/routing/replica_pool.ts";
+import type { HttpReplica } from "../../../src/serving/router/http_replica.ts";
+import { RouterMetrics } from "../../../src/serving/router/router_metrics.ts";
 import { ScalingMonitor } from "../../../src/serving/router/scaling_monitor.ts";
 import {
   parseTokenCounters,
@@ -97,6 +99,16 @@ Deno.test("a replica that is down does not hide what the others do", async () =>
   for (const id of ["a", "b"]) await fleet.run([id], { windows: 2, share: 1 });
   await fleet.run(["a", "b"], { windows: 2, share: 0.7 });
   assertAlmostEquals(fleet.monitor.known.get(2)!, 0.7, 1e-4);
+});
+
+Deno.test("metrics tell what is known, and nothing while it is not", async () => {
+  const known = new Map<number, number>();
+  const metrics = new RouterMetrics(new ReplicaPool<HttpReplica>(), { known });
+  const lines = async (): Promise<string[]> =>
+    (await metrics.text()).split("\n").filter((line) => line.startsWith("weft:scaling"));
+  assertEquals(await lines(), []);
+  known.set(2, 0.93);
+  assertEquals(await lines(), ['weft:scaling_efficiency{replicas="2"} 0.93']);
 });
 
 Deno.test("counters are those of weft, vLLM and llama-server, summed over engines", async () => {
