@@ -186,6 +186,8 @@ export type {
 export { type DType, dtypeBytes, type KvDType, type WeightDType } from "./src/tensor/dtype.ts";
 export { CapacityError } from "./src/tensor/errors.ts";
 export { type DeviceName, openDevice, type OpenDeviceOptions } from "./src/tensor/open_device.ts";
+export type { PanelSpace, SharedPanels } from "./src/tensor/cpu/panel_memory.ts";
+export { WeightStore, type WeightStoreHandle } from "./src/tensor/cpu/weight_store.ts";
 export { Tensor, type TensorOptions } from "./src/tensor/tensor.ts";
 
 if (import.meta.main) {

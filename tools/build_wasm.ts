@@ -18,6 +18,7 @@ const WASM_FOLDER = new URL("../native/wasm/", import.meta.url);
 const NATIVE_ONLY: ReadonlySet<string> = new Set([
   "memory_map.c",
   "panel_memory.c",
+  "shared_panels.c",
   "shared_region.c",
 ]);
 

@@ -3,6 +3,7 @@
  * @module
  */
 import type { EngineConfig } from "./engine_config.ts";
+import { formatBytes } from "./format_bytes.ts";
 import { describeCut } from "./pipeline_cut.ts";
 import type { RankReport } from "./rank/rank_engine.ts";
 
@@ -28,8 +29,20 @@ export function describeBackend(
     threadsPerRank: config.threads,
     decodeSteps: describeSteps(config),
     kvBlocks: report.numBlocks,
+    ...(report.sharedWeights ? { packedWeights: describeShared(report.sharedWeights) } : {}),
     weightSeconds: Number(report.weightSeconds.toFixed(3)),
   };
+}
+
+function describeShared({ packedBy, bytes }: NonNullable<RankReport["sharedWeights"]>): string {
+  switch (packedBy) {
+    case "this":
+      return `${formatBytes(bytes)} a rank, packed here for all replicas of the host`;
+    case "other":
+      return `${formatBytes(bytes)} a rank, packed by another replica of the host`;
+    case "private":
+      return "not shared: the system has no huge pages for memory that is shared";
+  }
 }
 
 function describeSteps({ device, enforceEager }: EngineConfig): string {

@@ -90,9 +90,16 @@ export function verifyDeviceOptions(
     readonly ranks: number;
   },
 ): void {
-  const { gpuMemoryUtilization, threads, launcher, firstGpu = 0 } = options;
+  const { gpuMemoryUtilization, threads, launcher, weightStore, firstGpu = 0 } = options;
   if (!Number.isInteger(firstGpu) || firstGpu < 0) {
     throw new RangeError(`Cannot use firstGpu as it must be an integer from 0: ${firstGpu}`);
+  }
+  if (weightStore !== undefined && (wasm || device === "cuda")) {
+    throw new RangeError(
+      `Cannot share packed weights as ${
+        wasm ? "WebAssembly kernels reach their own memory only" : "they lie in the memory of GPUs"
+      }: leave weightStore out`,
+    );
   }
   if (wasm && launcher === "process") {
     throw new RangeError(

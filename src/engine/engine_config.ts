@@ -8,6 +8,7 @@ import { type ModelConfig, readModelConfig } from "../models/model_config.ts";
 import { kvBytesPerBlock } from "../models/rank_footprint.ts";
 import { WASM_MEMORY_BYTES } from "../native/wasm_library.ts";
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
+import type { WeightStoreHandle } from "../tensor/cpu/weight_store.ts";
 import type { GpuDescription } from "../tensor/cuda/list_gpus.ts";
 import type { DeviceKind } from "../tensor/device.ts";
 import type { KvDType, WeightDType } from "../tensor/dtype.ts";
@@ -75,6 +76,8 @@ export interface EngineConfig extends StepLimits, PipelineCut {
   readonly kvCacheDtype: KvDType;
   /** Where weights come from. */
   readonly loadFormat: "safetensors" | "dummy";
+  /** Where packed weights are shared; null when each replica has its own. */
+  readonly weightStore: WeightStoreHandle | null;
   /** Threads of each rank. */
   readonly threads: number;
   /** Whether ranks may spin while they wait: only when each thread has a core to itself. */
@@ -154,6 +157,7 @@ export function resolveEngineConfig(
     gpuMemoryUtilization: options.gpuMemoryUtilization ?? DEFAULT_GPU_MEMORY_UTILIZATION,
     enforceEager: options.enforceEager ?? false,
     loadFormat: options.loadFormat ?? "safetensors",
+    weightStore: options.weightStore ?? null,
     ...threadsOf(options, { device, ranks: ranks * replicas }),
     maxModelLen: numBlocks === null ? limits.maxModelLen : positionsInCache(limits, numBlocks),
     numBlocks,

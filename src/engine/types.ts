@@ -3,6 +3,8 @@
  * @module
  */
 
+import type { WeightStoreHandle } from "../tensor/cpu/weight_store.ts";
+
 /** How tokens are drawn. Defaults are those of the OpenAI API and vLLM. */
 export interface SamplingParams {
   /** Divides the logits; 0 is greedy. From 0 to 2 over HTTP; any finite value >= 0 here. Default 1. */
@@ -203,6 +205,11 @@ export interface EngineOptions {
   readonly loadFormat?: "safetensors" | "dummy";
   /** Replicas that share this host: its cores and default KV memory are divided by it. Default 1. */
   readonly replicasOnHost?: number;
+  /**
+   * Where replicas of this host share the weights that a CPU packs: `WeightStore.handle`. Each packs its own
+   * when left out. Not for GPUs, nor for WebAssembly.
+   */
+  readonly weightStore?: WeightStoreHandle;
   /** Seed of requests that bring none; random when left out. */
   readonly seed?: bigint;
   /** Called while weights load: fraction of all ranks' work, 0 to 1. */

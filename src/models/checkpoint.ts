@@ -185,6 +185,15 @@ export class Checkpoint implements WeightSource, Disposable {
     return total;
   }
 
+  /** Which files these are, as the system tells them apart: another text when one was written or replaced. */
+  get identity(): string {
+    const files = [...new Set([...this.#tensors.values()].map(({ file }) => file))].sort();
+    return JSON.stringify(files.map((file) => {
+      const { dev, ino, size, mtime, ctime } = Deno.statSync(file);
+      return [dev, ino, size, mtime, ctime];
+    }));
+  }
+
   /** The weight type that most bytes have, null when none has one. */
   get dtype(): WeightDType | null {
     const bytes = new Map<WeightDType, number>();

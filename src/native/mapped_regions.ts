@@ -65,7 +65,7 @@ function map(system: SystemFunctions, descriptor: number, byteLength: number): R
 
 /** An Error of `message` and the system's words for a negated errno. */
 export function systemError(
-  system: SystemFunctions,
+  system: Pick<SystemFunctions, "weft_errno_message">,
   message: string,
   status: number | bigint,
 ): Error {

@@ -71,6 +71,7 @@ import quantizedTokenH from "../../native/cpu/quantized_token.h" with { type: "t
 import rotateAndCacheC from "../../native/cpu/rotate_and_cache.c" with { type: "text" };
 import sharedMemoryC from "../../native/cpu/shared_memory.c" with { type: "text" };
 import sharedMemoryH from "../../native/cpu/shared_memory.h" with { type: "text" };
+import sharedPanelsC from "../../native/cpu/shared_panels.c" with { type: "text" };
 import sharedRegionC from "../../native/cpu/shared_region.c" with { type: "text" };
 import simdH from "../../native/cpu/simd.h" with { type: "text" };
 import simdAvx2H from "../../native/cpu/simd_avx2.h" with { type: "text" };
@@ -164,6 +165,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "rotate_and_cache.c", text: rotateAndCacheC },
   { name: "shared_memory.c", text: sharedMemoryC },
   { name: "shared_memory.h", text: sharedMemoryH },
+  { name: "shared_panels.c", text: sharedPanelsC },
   { name: "shared_region.c", text: sharedRegionC },
   { name: "simd.h", text: simdH },
   { name: "simd_avx2.h", text: simdAvx2H },

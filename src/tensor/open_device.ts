@@ -4,6 +4,7 @@
  */
 import { nativeObstacle } from "../native/native_library.ts";
 import { openCpuDevice } from "./cpu/device.ts";
+import type { SharedPanels } from "./cpu/panel_memory.ts";
 import { openWasmDevice } from "./cpu/wasm_device.ts";
 import { openCudaDevice } from "./cuda/device.ts";
 import type { Device, DeviceKind } from "./device.ts";
@@ -18,6 +19,8 @@ export interface OpenDeviceOptions {
   readonly kind?: DeviceName;
   /** CPU only: threads a kernel runs on. Default: one for each logical processor. */
   readonly threads?: number;
+  /** CPU only, with native kernels: takes packed weights that replicas share; outlives the device. */
+  readonly sharedPanels?: SharedPanels;
   /** `wasm` only: memory that it shares with other ranks; one of its own when left out. */
   readonly wasmMemory?: WebAssembly.Memory;
   /** GPU only: which of the process's GPUs, from 0. Default 0. */
@@ -37,11 +40,11 @@ export interface OpenDeviceOptions {
  * ```
  */
 export function openDevice(options: OpenDeviceOptions = {}): Device {
-  const { kind = "cpu", threads, wasmMemory, index, timeoutMs } = options;
+  const { kind = "cpu", threads, sharedPanels, wasmMemory, index, timeoutMs } = options;
   switch (kind) {
     case "cpu":
       return nativeObstacle() === null
-        ? openCpuDevice({ threads })
+        ? openCpuDevice({ threads, sharedPanels })
         : openWasmDevice({ threads, memory: wasmMemory });
     case "wasm":
       return openWasmDevice({ threads, memory: wasmMemory });

@@ -12,11 +12,13 @@ import type { CausalLm } from "../../models/causal_lm.ts";
 import { DummyWeights } from "../../models/dummy_weights.ts";
 import { loadModel } from "../../models/load_model.ts";
 import { KV_BLOCK_SIZE } from "../../tensor/attention_kernels.ts";
+import { SharedWeights } from "../../tensor/cpu/shared_weights.ts";
 import type { Device, DeviceDescription } from "../../tensor/device.ts";
 import { openDevice } from "../../tensor/open_device.ts";
 import type { EngineConfig } from "../engine_config.ts";
 import { engineFootprints } from "../engine_memory.ts";
 import { blocksOnGpu } from "../kv_cache_size.ts";
+import { weightKey } from "./weight_key.ts";
 import { ModelRunner } from "./model_runner.ts";
 import { Sampler } from "../sampler/sampler.ts";
 import type { DrawnTokens } from "./step_batch.ts";
@@ -31,6 +33,10 @@ export interface RankReport {
   readonly communicator: string;
   /** Seconds in which the rank's weights were read, and copied into the order in which kernels read them. */
   readonly weightSeconds: number;
+  /** Who packed the weights that it shares with the same rank of other replicas; null when it shares none. */
+  readonly sharedWeights:
+    | { readonly packedBy: SharedWeights["packedBy"]; readonly bytes: number }
+    | null;
 }
 
 /** Options of {@linkcode RankEngine}. */
@@ -61,13 +67,15 @@ export class RankEngine implements Disposable {
   constructor(options: RankEngineOptions) {
     const { config, world, timeoutMs } = options;
     using resources = new DisposableStack();
-    const device = resources.use(openRankDevice(options));
+    const shared = openSharedWeights(options);
+    if (shared) resources.use(shared);
+    const device = resources.use(openRankDevice(options, shared));
     assertSameKernels(world, device);
     const group = openDeviceCommunicator(world, device, { timeoutMs });
     if (group !== world) resources.use(group);
     const mesh = resources.use(createDeviceMesh(group, config));
     const start = performance.now();
-    const model = loadRankModel(options, device, mesh, resources);
+    const model = loadRankModel(options, { device, mesh, shared }, resources);
     const weightSeconds = (performance.now() - start) / 1000;
     const sampler = openSampler(model, device, mesh);
     if (sampler) resources.use(sampler);
@@ -88,6 +96,7 @@ export class RankEngine implements Disposable {
       device: device.description,
       communicator: world.size === 1 ? "single" : mesh.world.kind,
       weightSeconds,
+      sharedWeights: shared && { packedBy: shared.packedBy, bytes: shared.byteLength },
     };
     this.reports = sampler !== null && mesh.tensorParallel.rank === 0;
     this.#resources = resources.move();
@@ -99,16 +108,39 @@ export class RankEngine implements Disposable {
   }
 }
 
-function openRankDevice({ config, world, timeoutMs, wasmMemory }: RankEngineOptions): Device {
+function openSharedWeights(
+  { config, channel, timeoutMs }: RankEngineOptions,
+): SharedWeights | null {
+  if (config.weightStore === null) return null;
+  return new SharedWeights(config.weightStore, {
+    timeoutMs,
+    check: () => channel.throwIfAborted("SharedWeights.begin"),
+  });
+}
+
+function openRankDevice(
+  { config, world, timeoutMs, wasmMemory }: RankEngineOptions,
+  shared: SharedWeights | null,
+): Device {
   const { device, wasm, threads, firstGpu } = config;
   const kind = wasm ? "wasm" : device;
-  return openDevice({ kind, threads, wasmMemory, index: firstGpu + world.rank, timeoutMs });
+  return openDevice({
+    kind,
+    threads,
+    sharedPanels: shared ?? undefined,
+    wasmMemory,
+    index: firstGpu + world.rank,
+    timeoutMs,
+  });
 }
 
 function loadRankModel(
   { config, channel }: RankEngineOptions,
-  device: Device,
-  mesh: DeviceMesh,
+  { device, mesh, shared }: {
+    readonly device: Device;
+    readonly mesh: DeviceMesh;
+    readonly shared: SharedWeights | null;
+  },
   resources: DisposableStack,
 ): CausalLm {
   const mapped = !config.wasm;
@@ -116,6 +148,9 @@ function loadRankModel(
     ? null
     : resources.use(Checkpoint.open(config.model, config.modelConfig, { mapped }));
   const weights = checkpoint ?? new DummyWeights(config.modelConfig);
+  const { coordinates } = mesh;
+  const identity = checkpoint?.identity ?? null;
+  shared?.begin(weightKey({ identity, config, coordinates, device: device.description }));
   const model = resources.use(loadModel({
     config: config.modelConfig,
     weights,
@@ -135,6 +170,7 @@ function loadRankModel(
       checkpoint?.release();
     },
   }));
+  shared?.finish();
   checkpoint?.release();
   return model;
 }

@@ -10,6 +10,7 @@ import { CPU_EXPERT_SYMBOLS, cpuExpertKernels } from "./expert_kernels.ts";
 import { CPU_LINEAR_SYMBOLS, cpuLinearKernels } from "./linear_kernels.ts";
 import { CPU_MEMORY_SYMBOLS, CpuMemory } from "./memory.ts";
 import { CPU_NORM_SYMBOLS, cpuNormKernels } from "./norm_kernels.ts";
+import type { SharedPanels } from "./panel_memory.ts";
 import { CPU_SAMPLING_SYMBOLS, cpuSamplingKernels } from "./sampling_kernels.ts";
 import { TokenScratch } from "./token_scratch.ts";
 import { checkedAttentionKernels } from "../attention_arguments.ts";
@@ -49,6 +50,8 @@ export interface CpuDeviceOptions {
   readonly threads?: number;
   /** Path of another build of the native library; compiled for this machine when left out. */
   readonly libraryPath?: string;
+  /** Takes packed weights that replicas share; to be disposed after the device. */
+  readonly sharedPanels?: SharedPanels;
 }
 
 /**
@@ -75,6 +78,7 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): Device {
     instructionSet: Deno.UnsafePointerView.getCString(kernels.weft_instruction_set()!),
     instructionSetReason: reason,
     kernelHash: Deno.UnsafePointerView.getCString(kernels.weft_kernel_hash()!),
+    sharedPanels: options.sharedPanels,
     close: () => library.close(),
   });
 }
@@ -83,6 +87,8 @@ export function openCpuDevice(options: CpuDeviceOptions = {}): Device {
 export interface CpuKernels extends Omit<DeviceDescription, "kind"> {
   /** Its functions. */
   readonly kernels: Deno.DynamicLibrary<typeof CPU_SYMBOLS>["symbols"];
+  /** See {@linkcode CpuDeviceOptions.sharedPanels}. */
+  readonly sharedPanels?: SharedPanels;
   /** Weights from host memory, where kernels cannot read it. */
   readonly hostWeights?: (kernels: LinearKernels, memory: CpuMemory) => LinearKernels;
   /** Frees the build, after everything that was made with it. */
@@ -98,7 +104,7 @@ export function openCpuKernels(library: CpuKernels): Device {
     library.close();
     throw new Error(`Cannot open the CPU device as ${threads} threads could not be started`);
   }
-  const memory = new CpuMemory(kernels);
+  const memory = new CpuMemory(kernels, library.sharedPanels);
   const context = { kernels, memory, pool, scratch: new TokenScratch(memory) };
   const elementwise = cpuElementwiseKernels(context);
   let disposed = false;

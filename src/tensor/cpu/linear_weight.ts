@@ -81,7 +81,9 @@ export class CpuLinearWeight implements LinearWeight {
     let packed: PackedWeight | null = null;
     const free = () => {
       for (const address of owned) memory.free(address);
-      if (packed !== null) memory.packed.free(packed.address);
+      if (packed === null) return;
+      if (packed.structures !== undefined) memory.free(packed.structures);
+      memory.packed.free(packed.address);
     };
     try {
       const storage = store(context, parts, format, options, owned);

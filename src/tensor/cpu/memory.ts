@@ -4,7 +4,7 @@
  */
 import type { DeviceMemory } from "../device.ts";
 import { CapacityError } from "../errors.ts";
-import { CPU_PANEL_MEMORY_SYMBOLS, PanelMemory } from "./panel_memory.ts";
+import { CPU_PANEL_MEMORY_SYMBOLS, PanelMemory, type SharedPanels } from "./panel_memory.ts";
 
 /** Functions of the native library, each under its C declaration. */
 export const CPU_MEMORY_SYMBOLS = {
@@ -38,10 +38,10 @@ export class CpuMemory implements DeviceMemory, Disposable {
   readonly #views = new WeakMap<ArrayBufferView, HostView>();
   #disposed = false;
 
-  /** Memory from the native library. */
-  constructor(kernels: MemoryFunctions) {
+  /** Memory from the native library; packed weights lie in `shared` where that takes them. */
+  constructor(kernels: MemoryFunctions, shared: SharedPanels | null = null) {
     this.#kernels = kernels;
-    this.packed = new PanelMemory(kernels);
+    this.packed = new PanelMemory(kernels, shared);
   }
 
   /** Allocates 64-byte aligned memory; throws CapacityError when there is none. */

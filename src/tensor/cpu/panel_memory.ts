@@ -22,6 +22,20 @@ const REGION_BYTES = 64 * 1024 * 1024;
 /** Weights lie page by page, so that none shares a cache line or a small page with another. */
 const ALIGNMENT = 4096;
 
+/** Memory of a packed weight. */
+export interface PanelSpace {
+  /** Address of the first byte; a multiple of the page size. */
+  readonly address: bigint;
+  /** Whether the weight lies there already, to be read only; zeros where it does not. */
+  readonly isPacked: boolean;
+}
+
+/** Packed weights that replicas share. They outlive the device that takes them. */
+export interface SharedPanels {
+  /** The next weight, of `byteLength` bytes; null when it is not to be shared. */
+  allocate(byteLength: number): PanelSpace | null;
+}
+
 interface Region {
   readonly address: bigint;
   readonly byteLength: number;
@@ -30,24 +44,32 @@ interface Region {
 }
 
 /**
- * Zeroed memory in huge pages. Weights lie one behind the other in large regions, as a region of its own
+ * Memory in huge pages. Weights lie one behind the other in large regions, as a region of its own
  * would cost a small weight up to 2 MiB; a region is unmapped with the last weight in it.
  */
 export class PanelMemory implements Disposable {
   readonly #kernels: PanelMemoryFunctions;
-  readonly #regionOf = new Map<bigint, Region>();
+  readonly #shared: SharedPanels | null;
+  /** Null where the memory is shared. */
+  readonly #regionOf = new Map<bigint, Region | null>();
   #open: Region | null = null;
   #disposed = false;
 
-  /** Memory from the native library. */
-  constructor(kernels: PanelMemoryFunctions) {
+  /** Memory from the native library, and before that from what replicas share. */
+  constructor(kernels: PanelMemoryFunctions, shared: SharedPanels | null = null) {
     this.#kernels = kernels;
+    this.#shared = shared;
   }
 
-  /** `byteLength` zero bytes at a page's address; throws CapacityError when there is no memory. */
-  allocate(byteLength: number): bigint {
+  /** Memory for a weight of `byteLength` bytes; throws CapacityError when there is none. */
+  allocate(byteLength: number): PanelSpace {
     if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
       throw new RangeError(`Cannot allocate memory as the size is not a count: ${byteLength}`);
+    }
+    const shared = this.#shared?.allocate(byteLength) ?? null;
+    if (shared !== null) {
+      this.#regionOf.set(shared.address, null);
+      return shared;
     }
     const needed = Math.max(1, Math.ceil(byteLength / ALIGNMENT)) * ALIGNMENT;
     let region = this.#open;
@@ -59,7 +81,7 @@ export class PanelMemory implements Disposable {
     region.used += needed;
     region.live++;
     this.#regionOf.set(address, region);
-    return address;
+    return { address, isPacked: false };
   }
 
   /** Frees what {@linkcode allocate} returned; does nothing after disposal, which freed everything. */
@@ -70,7 +92,7 @@ export class PanelMemory implements Disposable {
       throw new RangeError(`Cannot free 0x${address.toString(16)} as it is not allocated`);
     }
     this.#regionOf.delete(address);
-    if (--region.live > 0) return;
+    if (region === null || --region.live > 0) return;
     if (this.#open === region) this.#open = null;
     this.#unmap(region);
   }
@@ -78,7 +100,9 @@ export class PanelMemory implements Disposable {
   /** Unmaps everything. */
   [Symbol.dispose](): void {
     this.#disposed = true;
-    for (const region of new Set(this.#regionOf.values())) this.#unmap(region);
+    for (const region of new Set(this.#regionOf.values())) {
+      if (region !== null) this.#unmap(region);
+    }
     this.#regionOf.clear();
     this.#open = null;
   }

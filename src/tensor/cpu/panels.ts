@@ -39,6 +39,8 @@ export const CPU_PANEL_SYMBOLS = {
 export interface PackedWeight {
   /** Address of the packed elements, in the context's packed memory; to be freed there. */
   readonly address: bigint;
+  /** Address of structures that point into them, in the context's memory; to be freed there. */
+  readonly structures?: bigint;
   /** Fields of the C structure that describes them, 8 bytes each. */
   readonly fields: readonly bigint[];
   /** Bytes of one token's prepared activations. */
@@ -58,9 +60,9 @@ export function packPanels(
   const outFeatures = parts.reduce((sum, { rows }) => sum + rows, 0);
   const shape = { outFeatures, inFeatures: parts[0].columns };
   const { blockSize, blocks, blockPairs, size } = panelLayout(shape, sumBlockSize);
-  const address = memory.packed.allocate(size * dtypeBytes("bf16"));
+  const { address, isPacked } = memory.packed.allocate(size * dtypeBytes("bf16"));
   let firstRow = 0;
-  for (const part of parts) {
+  for (const part of isPacked ? [] : parts) {
     const { rows, columns, rowStride, transposed = false, mapped = false } = part;
     kernels.weft_pack_panels(
       pool,

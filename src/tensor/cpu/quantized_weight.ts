@@ -73,7 +73,8 @@ export function quantizeParts(
     scaleFormat: bits === 8 ? "f32" : "f16",
     hasZeros: bits === 4,
   };
-  const { weight, sections } = allocateSections(context, [section], options.exact);
+  const { weight, sections, isPacked } = allocateSections(context, [section], options.exact);
+  if (isPacked) return weight;
   let firstRow = 0;
   for (const { address, dtype, rows, rowStride, transposed = false, mapped = false } of parts) {
     context.kernels.weft_quantize_rows(
@@ -124,9 +125,13 @@ export function importParts(
       parts: stacked,
     });
   });
-  const { weight, sections: addresses } = allocateSections(context, sections, options.exact);
-  sections.forEach(({ parts }, i) => importSection(context, addresses[i], parts, options));
-  return weight;
+  const allocated = allocateSections(context, sections, options.exact);
+  if (!allocated.isPacked) {
+    sections.forEach(({ parts }, i) =>
+      importSection(context, allocated.sections[i], parts, options)
+    );
+  }
+  return allocated.weight;
 }
 
 function importSection(
@@ -193,15 +198,16 @@ function layoutOf(
   return quantizedLayout({ bits: WIDTHS[part.dtype], columns, blockSize, groups });
 }
 
-// One block of memory: panels, scales, zeros, order and segments of each section, then the structures.
+// One block of packed memory: panels, scales, zeros, order and segments of each section. Structures that
+// point into it lie elsewhere, as others may have it at another address.
 function allocateSections(
   { memory }: Context,
   sections: readonly Section[],
   exact: boolean,
-): { weight: PackedWeight; sections: readonly bigint[] } {
+): { weight: PackedWeight; sections: readonly bigint[]; isPacked: boolean } {
   const sizes = sections.map(sizesOf);
   const bytes = sizes.flat().reduce((sum, size) => sum + aligned(size), 0);
-  const address = memory.packed.allocate(bytes + 8 * SECTION_FIELDS * sections.length);
+  const { address, isPacked } = memory.packed.allocate(bytes);
   let next = address;
   const take = (size: number): bigint => {
     const taken = next;
@@ -211,8 +217,10 @@ function allocateSections(
   let tokenOffset = 0;
   const fields = sections.map(({ layout, rows, scaleFormat, hasZeros }, i) => {
     const [panels, scales, zeros, order, segments] = sizes[i].map(take);
-    if (layout.order !== null) memory.upload(order, layout.order);
-    memory.upload(segments, Int32Array.from(layout.segments.flatMap(segmentFields)));
+    if (!isPacked) {
+      if (layout.order !== null) memory.upload(order, layout.order);
+      memory.upload(segments, Int32Array.from(layout.segments.flatMap(segmentFields)));
+    }
     const offset = tokenOffset;
     tokenOffset += aligned(exact ? 4 * layout.places : layout.places + 8 * layout.segments.length);
     return [
@@ -233,15 +241,18 @@ function allocateSections(
       BigInt(1 << layout.bits - 1),
     ];
   });
-  memory.upload(next, BigInt64Array.from(fields.flat()));
+  const structures = memory.allocate(8 * SECTION_FIELDS * sections.length);
+  memory.upload(structures, BigInt64Array.from(fields.flat()));
   return {
+    isPacked,
     weight: {
       address,
+      structures,
       // weft_quantized of native/cpu/quantized.h.
-      fields: [next, BigInt(sections.length), exact ? 1n : 0n],
+      fields: [structures, BigInt(sections.length), exact ? 1n : 0n],
       tokenBytes: tokenOffset,
     },
-    sections: fields.map((_, i) => next + BigInt(8 * SECTION_FIELDS * i)),
+    sections: fields.map((_, i) => structures + BigInt(8 * SECTION_FIELDS * i)),
   };
 }
 

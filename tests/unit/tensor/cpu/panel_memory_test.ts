@@ -17,9 +17,9 @@ Deno.test("packed weights share regions of huge pages, which are unmapped with t
   const library = Deno.dlopen(nativeLibraryPath(), CPU_PANEL_MEMORY_SYMBOLS);
   try {
     using memory = new PanelMemory(library.symbols);
-    const first = memory.allocate(5);
-    const second = memory.allocate(MIB + 1);
-    const third = memory.allocate(0);
+    const { address: first } = memory.allocate(5);
+    const { address: second } = memory.allocate(MIB + 1);
+    const { address: third } = memory.allocate(0);
     assertEquals([first % BigInt(2 * MIB), second - first], [0n, 4096n]);
     assertEquals(third - second, BigInt(MIB + 4096));
     const zeros = new Uint8Array(
@@ -27,7 +27,7 @@ Deno.test("packed weights share regions of huge pages, which are unmapped with t
     );
     assert(zeros.every((byte) => byte === 0));
     // Larger than a region of several weights.
-    const large = memory.allocate(100 * MIB);
+    const { address: large } = memory.allocate(100 * MIB);
     assertEquals(large % BigInt(2 * MIB), 0n);
     memory.free(large);
     memory.free(first);
@@ -38,7 +38,7 @@ Deno.test("packed weights share regions of huge pages, which are unmapped with t
     assert(!isMapped(first));
     assertThrows(() => memory.allocate(-1), RangeError, "not a count");
 
-    const left = memory.allocate(1);
+    const { address: left } = memory.allocate(1);
     memory[Symbol.dispose]();
     assert(!isMapped(left));
     memory.free(left);
