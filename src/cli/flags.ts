@@ -158,6 +158,13 @@ export const SERVE_FLAGS = {
     fallback: "least-loaded",
     help: "How a replica is chosen for a request",
   }),
+  "hedge-after": number({
+    min: 0.001,
+    max: 3600,
+    placeholder: "SECONDS",
+    shownDefault: "never",
+    help: "Send a stream that has not begun by then to a second replica, too; the first byte wins",
+  }),
   "data-parallel-rank": integer({
     min: 0,
     max: 1023,
@@ -192,14 +199,7 @@ export const ROUTE_FLAGS = {
     shownDefault: "no limit",
     help: "Requests that a replica gets at once; more wait in the router",
   }),
-  "hedge-after": number({
-    min: 0.001,
-    max: 3600,
-    placeholder: "SECONDS",
-    shownDefault: "never",
-    help:
-      "Send a stream that has not begun by then to a second replica, too; who begins first wins",
-  }),
+  "hedge-after": SERVE_FLAGS["hedge-after"],
   "max-requests": integer({
     min: 1,
     max: COUNT,

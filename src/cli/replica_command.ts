@@ -21,7 +21,7 @@ export interface ReplicaCommandOptions {
 }
 
 /** Flags that are the router's only. Keys are secret, and command lines are not. */
-const ROUTER_FLAGS = new Set(["balancing-policy", "api-key", "admin-api-key"]);
+const ROUTER_FLAGS = new Set(["balancing-policy", "hedge-after", "api-key", "admin-api-key"]);
 
 /** A `weft serve` for one replica, with the flags that the router was given. */
 export function replicaCommand(

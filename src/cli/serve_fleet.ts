@@ -44,6 +44,7 @@ export async function serveFleet(
     gate,
     engines: { modelName: model },
     deadlines: { firstByteMs: PATIENT_MS, wholeMs: PATIENT_MS },
+    hedgeAfterMs: values["hedge-after"] === undefined ? null : 1000 * values["hedge-after"],
     onError: (error) => host.log.error(error instanceof Error ? error.stack! : String(error)),
     onChange: (id, reason) => log.changed(Number(id), reason),
   });
