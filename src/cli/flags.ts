@@ -19,6 +19,8 @@ import {
 /** Flags of one command by name, without the leading dashes. */
 export type FlagTable = Readonly<Record<string, Flag<unknown>>>;
 
+/** Seconds that timers take. */
+const SECONDS = 2_000_000;
 const COUNT = 2 ** 31 - 1;
 const DTYPES = {
   f32: "f32",
@@ -171,6 +173,10 @@ export const SERVE_FLAGS = {
     placeholder: "R",
     help: "Serve only this one of the replicas, with its share of the host",
   }),
+  "weight-store": text({
+    placeholder: "PATH",
+    help: "Share packed weights with other replicas through this store of whoever started them",
+  }),
   "exit-with-stdin": onOff({
     help: "End when standard input does, and leave Ctrl-C to whoever started this process",
   }),
@@ -216,6 +222,106 @@ export const ROUTE_FLAGS = {
   "port": SERVE_FLAGS.port,
   "api-key": SERVE_FLAGS["api-key"],
   "admin-api-key": SERVE_FLAGS["admin-api-key"],
+} satisfies FlagTable;
+
+/** Flags of `weft update`. */
+export const UPDATE_FLAGS = {
+  "url": text({
+    placeholder: "URL",
+    fallback: "http://127.0.0.1:8000",
+    help: "Router or server to update",
+  }),
+  "strategy": choice({
+    values: {
+      "synchronous": "synchronous",
+      "rolling": "rolling",
+      "blue-green": "blue-green",
+      "canary": "canary",
+    },
+    fallback: "rolling",
+    help: "How replicas get the weights",
+  }),
+  "model": text({
+    placeholder: "DIR",
+    help: "Folder of the new weights, by a path that the replicas know",
+  }),
+  "sha256": text({
+    placeholder: "HEX",
+    help: "What the folder must hold: the SHA-256 of what sha256sum prints of its files, by name",
+  }),
+  "weight-version": text({
+    placeholder: "NAME",
+    shownDefault: "a hash",
+    help: "Name of the weights in answers and metrics",
+  }),
+  "golden": text({
+    placeholder: "FILE",
+    help: 'Prompts that must be answered: JSON lines of {"prompt": ids or text, "expected": ids}',
+  }),
+  "grace": number({
+    min: 0,
+    max: SECONDS,
+    placeholder: "SECONDS",
+    shownDefault: "600",
+    help: "Time that requests of a replica have to end before its weights change",
+  }),
+  "max-unavailable": integer({
+    min: 1,
+    max: 1024,
+    shownDefault: "1",
+    help: "With rolling: replicas that are out at once",
+  }),
+  "keep": number({
+    min: 0,
+    max: SECONDS,
+    placeholder: "SECONDS",
+    shownDefault: "0",
+    help: "With blue-green: time that the old weights stay loaded for --revert",
+  }),
+  "share": number({
+    min: 1e-6,
+    max: 1,
+    shownDefault: "0.1",
+    help: "With canary: share of the requests that the new weights get",
+  }),
+  "duration": number({
+    min: 0,
+    max: SECONDS,
+    placeholder: "SECONDS",
+    shownDefault: "60",
+    help: "With canary: time to watch at least",
+  }),
+  "min-requests": integer({
+    min: 0,
+    max: COUNT,
+    shownDefault: "100",
+    help: "With canary: requests to watch at least",
+  }),
+  "timeout": number({
+    min: 0,
+    max: SECONDS,
+    placeholder: "SECONDS",
+    shownDefault: "3600",
+    help: "With canary: time after which too few requests mean failure",
+  }),
+  "max-error-rate": number({
+    min: 0,
+    max: 1,
+    shownDefault: "0.01",
+    help: "With canary: share of its requests that it may fail beyond what the others fail",
+  }),
+  "max-latency-ratio": number({
+    min: 0.01,
+    max: 1e6,
+    shownDefault: "2",
+    help: "With canary: times as long as the others' that its median answer may take",
+  }),
+  "revert": onOff({ help: "Switch back to the weights that the last update keeps" }),
+  "api-key": text({ placeholder: "KEY", help: "Key that the server asks for" }),
+  "admin-api-key": text({
+    placeholder: "KEY",
+    help: "Key that the server asks for on its admin routes",
+  }),
 } satisfies FlagTable;
 
 /** Flags of `weft generate`. */

@@ -23,6 +23,7 @@ interface CommandEntry {
 const COMMANDS: readonly CommandEntry[] = [
   entry("serve", async () => (await import("./serve.ts")).serveCommand),
   entry("route", async () => (await import("./route.ts")).routeCommand),
+  entry("update", async () => (await import("./update.ts")).updateCommand),
   entry("run-batch", async () => (await import("./run_batch.ts")).runBatchCommand),
   entry("generate", async () => (await import("./generate.ts")).generateCommand),
   entry("bench throughput", async () => {

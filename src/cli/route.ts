@@ -3,6 +3,7 @@
  * @module
  */
 import { createBalancingPolicy } from "../routing/policies/mod.ts";
+import { within } from "../serving/listening.ts";
 import { RequestGate } from "../serving/request_gate.ts";
 import { listenRouter } from "../serving/router/listen_router.ts";
 import {
@@ -80,7 +81,8 @@ async function route({ values, given, host }: Invocation<Flags>): Promise<number
   await discovery.start();
   host.print(`weft router ready: ${listener.url}`);
   host.log.info(`${await stop}: draining`);
-  await listener.shutdown(DRAIN_MS);
+  // Requests may wait for an update that is being called off.
+  await Promise.all([listener.shutdown(DRAIN_MS), within(router.endUpdates(), DRAIN_MS)]);
   return 0;
 }
 

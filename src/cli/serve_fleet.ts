@@ -2,9 +2,11 @@
  * `weft serve` with several replicas: a process for each, and this one is their router.
  * @module
  */
+import { chooseDevice } from "../engine/device_choice.ts";
 import { createBalancingPolicy } from "../routing/policies/mod.ts";
 import { ReplicaStartError, ReplicaSupervisor } from "../serving/fleet/replica_supervisor.ts";
 import { listen } from "../serving/listen.ts";
+import { within } from "../serving/listening.ts";
 import { RequestGate } from "../serving/request_gate.ts";
 import { RouterServer } from "../serving/router/router_server.ts";
 import { readTokenizerFiles } from "../text/tokenizer_files.ts";
@@ -15,6 +17,7 @@ import type { SERVE_FLAGS } from "./flags.ts";
 import { modelFolder } from "./model_folder.ts";
 import { replicaCommand } from "./replica_command.ts";
 import { bind, DRAIN_MS, stopSignal } from "./serving_process.ts";
+import { openWeightStore } from "./weight_store.ts";
 
 /** Requests inside for each replica at most, those that wait included. */
 const REQUESTS_PER_REPLICA = 1024;
@@ -43,17 +46,21 @@ export async function serveFleet(
     adminApiKey: values["admin-api-key"],
     gate,
     engines: { modelName: model },
-    deadlines: { firstByteMs: PATIENT_MS, wholeMs: PATIENT_MS },
+    maxQueued: REQUESTS_PER_REPLICA * count,
+    deadlines: { queueMs: PATIENT_MS, firstByteMs: PATIENT_MS, wholeMs: PATIENT_MS },
     hedgeAfterMs: values["hedge-after"] === undefined ? null : 1000 * values["hedge-after"],
     onError: (error) => host.log.error(error instanceof Error ? error.stack! : String(error)),
+    onCommit: (weights) => supervisor.commit(weights),
     onChange: (id, reason) => log.changed(Number(id), reason),
   });
   // It is all that keeps other users of this machine from the replicas' ports.
   const apiKey = crypto.getRandomValues(new Uint8Array(32)).toHex();
+  using store = openWeightStore(chooseDevice(values.device), host);
   await using supervisor = new ReplicaSupervisor({
     count,
     weights: { model: folder },
-    command: (rank, weights) => replicaCommand(values, { rank, weights, model, apiKey }),
+    command: (rank, weights) =>
+      replicaCommand(values, { rank, weights, model, apiKey, store: store?.handle }),
     apiKey,
     members: router,
     startTogether: () => computesOnGpus(router),
@@ -78,7 +85,8 @@ export async function serveFleet(
     `weft ready: ${url}  try: ${exampleRequest({ url, model, needsKey, input: inputOf(folder) })}`,
   );
   host.log.info(`${await stop}: draining`);
-  await listener.shutdown(DRAIN_MS);
+  // Requests may wait for an update that is being called off.
+  await Promise.all([listener.shutdown(DRAIN_MS), within(router.endUpdates(), DRAIN_MS)]);
   await supervisor.stop(STOP_MS);
   return 0;
 }

@@ -5,13 +5,17 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
+import type { ConnectionInfo } from "./connection_info.ts";
 import { CLOSE_TIMEOUT_MS, urlOf, within } from "./listening.ts";
 import type { RequestGate } from "./request_gate.ts";
 
 /** Options of {@linkcode listen}. */
 export interface ListenOptions {
   /** Answers requests: `app.fetch` of {@linkcode createServer}. */
-  readonly fetch: (request: Request) => Response | Promise<Response>;
+  readonly fetch: (
+    request: Request,
+    connection: ConnectionInfo,
+  ) => Response | Promise<Response>;
   /** The gate given to {@linkcode createServer}. */
   readonly gate: RequestGate;
   /** Address to bind. Default `127.0.0.1`: this machine only. */
@@ -47,7 +51,10 @@ export async function listen(options: ListenOptions): Promise<HttpListener> {
   };
   const server = createServer(
     timeouts,
-    getRequestListener((request) => options.fetch(request), { overrideGlobalObjects: false }),
+    getRequestListener(
+      (request, { incoming: { socket } }) => options.fetch(request, connectionOf(socket)),
+      { overrideGlobalObjects: false },
+    ),
   );
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once("error", reject);
@@ -116,4 +123,12 @@ export class HttpListener implements AsyncDisposable {
     if (!await within(this.#closed.promise, CLOSE_TIMEOUT_MS)) this.#server.closeAllConnections();
     await this.#closed.promise;
   }
+}
+
+/** The address is gone when the client is. */
+function connectionOf({ remoteAddress = "", remotePort = 0 }: {
+  readonly remoteAddress?: string;
+  readonly remotePort?: number;
+}): ConnectionInfo {
+  return { remoteAddr: { hostname: remoteAddress, port: remotePort } };
 }

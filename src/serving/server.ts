@@ -6,6 +6,7 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import type { Replica } from "../engine/types.ts";
 import type { UpdatableWeights } from "../engine/weights.ts";
+import { ModelUpdateManager } from "../routing/updates/model_update_manager.ts";
 import { jsonOnly } from "./admin/json_only.ts";
 import { addWeightRoutes } from "./admin/weight_routes.ts";
 import { ApiError, internalError, toApiError } from "./api_error.ts";
@@ -21,6 +22,8 @@ import { addMetrics } from "./routes/metrics.ts";
 import { addModels } from "./routes/models.ts";
 import type { ServerContext } from "./server_context.ts";
 import type { TextService } from "./text_service.ts";
+import { EngineFleet } from "./updates/engine_fleet.ts";
+import { updateRoutes } from "./updates/update_routes.ts";
 
 /** Options of {@linkcode createServer}. */
 export interface ServerOptions extends ApiKeys {
@@ -97,7 +100,12 @@ export function createServer(options: ServerOptions): ServerApp {
   addModels(app, context);
   addHealth(app, context);
   addMetrics(app, context);
-  if (context.weights !== null) addWeightRoutes(app, context.weights, context.limits);
+  const { weights, limits, onError } = context;
+  if (weights !== null) {
+    addWeightRoutes(app, weights, limits);
+    const updates = new ModelUpdateManager(new EngineFleet(weights));
+    app.route("/admin/updates", updateRoutes(updates, { limits, onError }));
+  }
   app.doc31("/openapi.json", {
     openapi: "3.1.0",
     info: { title: "weft", version: "1", description: "OpenAI-compatible inference" },

@@ -215,6 +215,7 @@ export class ModelUpdateManager implements AsyncDisposable {
     const asked = Promise.withResolvers<"release" | "leave">();
     // Timers take 31 bits and fire at once beyond.
     const timer = setTimeout(() => asked.resolve("release"), Math.min(keepMs, 2 ** 31 - 1));
+    Deno.unrefTimer(timer); // A process with nothing else to do may end.
     const work = async (): Promise<void> => {
       const how = await asked.promise;
       clearTimeout(timer);

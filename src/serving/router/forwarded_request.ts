@@ -4,6 +4,7 @@
  */
 import type { RoutedRequest } from "../../routing/balancing_policy.ts";
 import { prefixHashes } from "../../routing/prefix_hash.ts";
+import type { ConnectionInfo } from "../connection_info.ts";
 
 /** Units of a prompt that one hash covers: characters, or tokens. */
 const CHARACTERS_PER_PART = 64;
@@ -51,17 +52,19 @@ export class ForwardedRequest implements RoutedRequest {
   /** See {@linkcode RoutedRequest.tokens}. */
   readonly tokens: number;
   readonly #headers: Headers;
+  readonly #info: ConnectionInfo | undefined;
   #fields: KnownFields | null = null;
   #prefix: readonly number[] | null = null;
 
   /** Takes method, path and headers of `request`. */
-  constructor(request: Request, body: Uint8Array<ArrayBuffer> | null) {
+  constructor(request: Request, body: Uint8Array<ArrayBuffer> | null, info?: ConnectionInfo) {
     const { url } = request;
     this.method = request.method;
     this.path = url.slice(url.indexOf("/", url.indexOf("//") + 2));
     this.body = body;
     this.tokens = Math.ceil((body?.length ?? 0) / BYTES_PER_TOKEN);
     this.#headers = request.headers;
+    this.#info = info;
   }
 
   /** See {@linkcode RoutedRequest.stream}. */
@@ -76,6 +79,13 @@ export class ForwardedRequest implements RoutedRequest {
     const { prompt_cache_key, user } = this.#known;
     for (const value of [prompt_cache_key, user]) if (typeof value === "string") return value;
     return null;
+  }
+
+  /** See {@linkcode RoutedRequest.connection}. */
+  get connection(): string | null {
+    if (this.#info === undefined) return null;
+    const { hostname, port } = this.#info.remoteAddr;
+    return `${hostname} ${port}`;
   }
 
   /** See {@linkcode RoutedRequest.prefix}. */

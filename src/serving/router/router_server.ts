@@ -8,9 +8,13 @@ import { CoarseTimers } from "../../routing/coarse_timers.ts";
 import type { OutlierEjectionOptions } from "../../routing/outlier_ejection.ts";
 import { type MemberStatus, ReplicaPool } from "../../routing/replica_pool.ts";
 import { RetryBudget } from "../../routing/retry_budget.ts";
+import { ModelUpdateManager } from "../../routing/updates/model_update_manager.ts";
+import { PoolFleet } from "../../routing/updates/pool_fleet.ts";
+import type { UpdateSource } from "../../routing/updates/updatable_replica.ts";
 import { ApiError, internalError } from "../api_error.ts";
 import { jsonOnly } from "../admin/json_only.ts";
 import { type ApiKeys, requireApiKeys } from "../authentication.ts";
+import type { ConnectionInfo } from "../connection_info.ts";
 import {
   type EngineHealth,
   reportHealth,
@@ -19,12 +23,14 @@ import {
 } from "../fleet/engine_reports.ts";
 import type { BodyLimits } from "../request_body.ts";
 import { RequestGate } from "../request_gate.ts";
+import { updateRoutes } from "../updates/update_routes.ts";
 import { adminRoutes } from "./admin_routes.ts";
 import { forward, type ForwardDeadlines, RefusedError } from "./forward.ts";
 import { ForwardedRequest } from "./forwarded_request.ts";
 import { GuestBook } from "./guest.ts";
 import { HealthMonitor } from "./health_monitor.ts";
 import type { HttpReplica } from "./http_replica.ts";
+import { HttpUpdatableReplica } from "./http_updatable_replica.ts";
 import { probeEngine, probeReplica } from "./probe.ts";
 import { type JoinOptions, ReplicaRegistry } from "./replica_registry.ts";
 import { RouterMetrics } from "./router_metrics.ts";
@@ -61,6 +67,11 @@ export interface RouterServerOptions extends ApiKeys {
   readonly probe?: (replica: HttpReplica, signal: AbortSignal) => Promise<void>;
   /** Time between two probes of a replica, and that one may take, in milliseconds. Default 5000. */
   readonly probeMs?: number;
+  /**
+   * Time in milliseconds for which a replica is ejected that failed three requests in a row, or is far slower than
+   * others; it doubles with each time in a row, up to 30 s. Default 1000.
+   */
+  readonly ejectionMs?: number;
   /** Time over which a replica that came back gets its full share, in milliseconds. Default 10000. */
   readonly slowStartMs?: number;
   /** Receives unexpected errors, which clients see as a 500 without details. */
@@ -69,6 +80,8 @@ export interface RouterServerOptions extends ApiKeys {
   readonly onChange?: (id: string, reason: string | null) => void;
   /** Is told when a replica is ejected, and why. */
   readonly onEject?: (id: string, reason: string) => void;
+  /** Is told when replicas should start with other weights than before: an update was made, or taken back. */
+  readonly onCommit?: (weights: UpdateSource) => void;
 }
 
 /** Time between two looks for replicas that are stuck, in milliseconds. */
@@ -93,14 +106,22 @@ export class RouterServer implements Disposable {
   readonly #pool: ReplicaPool<HttpReplica>;
   readonly #monitor: HealthMonitor<HttpReplica>;
   readonly #scaling: ScalingMonitor<HttpReplica>;
-  readonly #app: Hono;
+  readonly #updates: ModelUpdateManager;
+  readonly #app: Hono<RouterEnv>;
   readonly #look: ReturnType<typeof setInterval>;
   readonly #timers = new CoarseTimers();
 
   /** Without replicas. Throws RangeError when an option is out of range, or a key is not printable ASCII. */
   constructor(options: RouterServerOptions = {}) {
     const { policy, maxQueued, slowStartMs, outliers, probeMs, onChange, onEject } = options;
-    this.#pool = new ReplicaPool({ policy, maxQueued, slowStartMs, outliers, onEject });
+    this.#pool = new ReplicaPool({
+      policy,
+      maxQueued,
+      slowStartMs,
+      openMs: options.ejectionMs,
+      outliers,
+      onEject,
+    });
     this.#monitor = new HealthMonitor(this.#pool, {
       probe: options.probe ?? (options.engines === undefined ? probeReplica : probeEngine),
       intervalMs: probeMs,
@@ -113,11 +134,19 @@ export class RouterServer implements Disposable {
       intervalMs: probeMs,
     });
     this.#scaling.start();
+    const fleet = new PoolFleet(this.#pool, {
+      replicaOf: (id, replica) => new HttpUpdatableReplica(id, replica),
+      watch: (id) => this.#monitor.watch(id),
+      unwatch: (id) => this.#monitor.unwatch(id),
+      commit: (weights) => options.onCommit?.(weights),
+    });
+    this.#updates = new ModelUpdateManager(fleet);
     const metrics = new RouterMetrics(this.#pool, this.#scaling);
     this.#app = createApp({
       pool: this.#pool,
       registry: this.#registry,
       metrics,
+      updates: this.#updates,
       timers: this.#timers,
     }, options);
     this.#look = setInterval(() => this.#pool.ejectStuck(), LOOK_MS);
@@ -159,8 +188,19 @@ export class RouterServer implements Disposable {
     this.#registry.suspend(id, reason);
   }
 
-  /** Answers requests. */
-  readonly fetch = (request: Request): Response | Promise<Response> => this.#app.fetch(request);
+  /**
+   * Calls an update of weights off that runs; none begins any more. Resolves when the old weights are back. The
+   * router goes on.
+   */
+  endUpdates(): Promise<void> {
+    return this.#updates[Symbol.asyncDispose]();
+  }
+
+  /** Answers requests. Who tells their connections gets versions of weights that never go back on one. */
+  readonly fetch = (
+    request: Request,
+    connection?: ConnectionInfo,
+  ): Response | Promise<Response> => this.#app.fetch(request, connection);
 
   /** Ends the probes. */
   [Symbol.dispose](): void {
@@ -171,17 +211,23 @@ export class RouterServer implements Disposable {
   }
 }
 
+/** The client's connection, where whoever serves knows it. */
+interface RouterEnv {
+  readonly Bindings: ConnectionInfo | undefined;
+}
+
 interface RouterParts {
   readonly pool: ReplicaPool<HttpReplica>;
   readonly registry: ReplicaRegistry;
   readonly metrics: RouterMetrics;
+  readonly updates: ModelUpdateManager;
   readonly timers: CoarseTimers;
 }
 
 function createApp(
-  { pool, registry, metrics, timers }: RouterParts,
+  { pool, registry, metrics, updates, timers }: RouterParts,
   options: RouterServerOptions,
-): Hono {
+): Hono<RouterEnv> {
   const gate = options.gate ?? new RequestGate();
   const limits = { maxBodyBytes: 8 * 1024 * 1024, bodyTimeoutMs: 30_000, ...options.limits };
   const forwarding = {
@@ -199,7 +245,7 @@ function createApp(
     timers,
     onFirstByte: (id: string, seconds: number) => metrics.observeFirstByte(id, seconds),
   };
-  const app = new Hono();
+  const app = new Hono<RouterEnv>();
   app.onError((error) => {
     const response = error instanceof RefusedError ? error.response : toResponse(error, options);
     metrics.observeAnswer(response.status);
@@ -236,9 +282,13 @@ function createApp(
       : own;
     return c.body(text, 200, { "content-type": metrics.contentType });
   });
+  const onError = options.onError ?? (() => {});
+  app.route("/admin/updates", updateRoutes(updates, { limits, onError }));
   app.route("/admin/replicas", adminRoutes({ pool, registry, limits, drainMs: LEAVE_MS }));
   const guests = new GuestBook(gate, timers);
-  const passOn = async ({ req: { raw } }: Context): Promise<Response> => {
+  const passOn = async (
+    { req: { raw }, env }: Context<RouterEnv>,
+  ): Promise<Response> => {
     const guest = guests.enter(raw);
     let body: Uint8Array<ArrayBuffer> | null = null;
     try {
@@ -248,7 +298,7 @@ function createApp(
       guest[Symbol.dispose]();
       throw error;
     }
-    const request = new ForwardedRequest(raw, body);
+    const request = new ForwardedRequest(raw, body, env);
     const response = await forward(request, forwarding, {
       signal: guest.signal,
       resources: guest,

@@ -24,6 +24,7 @@ Deno.test("help lists every command, and each command has its own", async () => 
     ...[
       "serve",
       "route",
+      "update",
       "run-batch",
       "generate",
       "bench throughput",

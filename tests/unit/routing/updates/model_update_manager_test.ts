@@ -37,8 +37,8 @@ async function updateUnderLoad(
   await update.ended;
   await settled(fleet);
   await fleet.quiet();
-  await settled(fleet);
   await manager[Symbol.asyncDispose]();
+  await settled(fleet); // A replica may have died of the last call.
   return update;
 }
 

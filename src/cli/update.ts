@@ -1,0 +1,201 @@
+/**
+ * `weft update`: new weights for servers that run.
+ * @module
+ */
+import { isAbsolute, resolve } from "node:path";
+import { readLines } from "../serving/fleet/read_lines.ts";
+import type { CliHost, Command, Invocation } from "./command.ts";
+import { UPDATE_FLAGS } from "./flags.ts";
+import { readGoldenFile } from "./golden_file.ts";
+import { type FlagValues, UsageError } from "./parse_flags.ts";
+
+type Flags = typeof UPDATE_FLAGS;
+
+/** Flags that only some strategies have, and their names in the API. */
+const PARAMETERS = [
+  ["grace", "grace_seconds", ["synchronous", "rolling", "canary"]],
+  ["max-unavailable", "max_unavailable", ["rolling"]],
+  ["keep", "keep_seconds", ["blue-green"]],
+  ["share", "share", ["canary"]],
+  ["duration", "duration_seconds", ["canary"]],
+  ["timeout", "timeout_seconds", ["canary"]],
+  ["min-requests", "min_requests", ["canary"]],
+  ["max-error-rate", "max_error_rate", ["canary"]],
+  ["max-latency-ratio", "max_latency_ratio", ["canary"]],
+] as const satisfies readonly (readonly [keyof Flags, string, readonly string[]])[];
+
+/** What the server says of an update. */
+interface Update {
+  readonly id: string;
+  readonly state: string;
+  readonly version: string | null;
+  readonly revertible: boolean;
+  readonly error: { readonly message: string; readonly replica: string | null } | null;
+}
+
+/** Something that happened in one. */
+interface UpdateEvent {
+  readonly type: string;
+  readonly replica: string | null;
+  readonly message: string;
+}
+
+/** The command `update`. */
+export const updateCommand: Command<Flags> = {
+  name: "update",
+  summary: "Give servers that run new weights, while requests flow",
+  example: "weft update --url http://127.0.0.1:8000 --model DIR --strategy rolling",
+  flags: UPDATE_FLAGS,
+  run: update,
+};
+
+async function update({ values, given, host }: Invocation<Flags>): Promise<number> {
+  const server = new UpdatedServer(values);
+  if (values.revert) {
+    if (given.some(({ name }) => name === "model")) {
+      throw new UsageError("Cannot switch back to a folder: --revert takes no --model");
+    }
+    return await revert(server, host);
+  }
+  const body = await requestOf(values);
+  const { id } = await server.call<Update>("POST", "/admin/updates", body);
+  using _interrupts = onInterrupt(() => {
+    host.log.warn("interrupted: the update is cancelled and rolled back");
+    server.call("POST", `/admin/updates/${id}/cancel`, {}).catch((error) =>
+      host.log.error((error as Error).message)
+    );
+  });
+  await server.follow(id, ({ replica, message }) => host.print(`${replica ?? "all"}: ${message}`));
+  const { state, version, error } = await server.call<Update>("GET", `/admin/updates/${id}`);
+  if (state === "succeeded") {
+    host.print(`weft updated: all replicas serve ${version}`);
+    return 0;
+  }
+  const where = error?.replica ? ` at ${error.replica}` : "";
+  host.log.error(`the update ${state}${where}: ${error?.message ?? "see above"}`);
+  return 1;
+}
+
+async function revert(server: UpdatedServer, host: CliHost): Promise<number> {
+  const { updates } = await server.call<{ updates: Update[] }>("GET", "/admin/updates");
+  const last = updates.findLast(({ revertible }) => revertible);
+  if (last === undefined) throw new Error("Cannot switch back as no update keeps the old weights");
+  await server.call("POST", `/admin/updates/${last.id}/revert`, {});
+  host.print("weft updated: the old weights serve again");
+  return 0;
+}
+
+async function requestOf(values: FlagValues<Flags>): Promise<Record<string, unknown>> {
+  const { strategy, model, sha256, golden } = values;
+  if (model === undefined) throw new UsageError("Cannot update without weights: --model DIR");
+  const body: Record<string, unknown> = {
+    strategy,
+    model: isAbsolute(model) || !await exists(model) ? model : resolve(model),
+    sha256,
+    version: values["weight-version"],
+  };
+  for (const [flag, field, strategies] of PARAMETERS) {
+    const value = values[flag];
+    if (value === undefined) continue;
+    if (!strategies.some((name) => name === strategy)) {
+      throw new UsageError(
+        `Cannot use --${flag} with the strategy ${strategy}: it belongs to ${
+          strategies.join(", ")
+        }`,
+      );
+    }
+    body[field] = value;
+  }
+  if (golden !== undefined) body.golden = await readGoldenFile(golden, model);
+  return body;
+}
+
+/** A path that this machine does not have may be one of the servers'. */
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Calls `cancel` at the first Ctrl-C or SIGTERM, and ends the process at the second. */
+function onInterrupt(cancel: () => void): Disposable {
+  let interrupted = false;
+  const listener = (): void => {
+    if (interrupted) Deno.exit(130);
+    interrupted = true;
+    cancel();
+  };
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  for (const signal of signals) Deno.addSignalListener(signal, listener);
+  return {
+    [Symbol.dispose]() {
+      for (const signal of signals) Deno.removeSignalListener(signal, listener);
+    },
+  };
+}
+
+/** The server whose weights change. */
+class UpdatedServer {
+  readonly #url: string;
+  readonly #headers: Record<string, string>;
+
+  constructor(values: FlagValues<Flags>) {
+    const key = values["admin-api-key"] ?? values["api-key"];
+    this.#url = values.url.replace(/\/+$/, "");
+    this.#headers = {
+      "content-type": "application/json",
+      ...key === undefined ? {} : { authorization: `Bearer ${key}` },
+    };
+  }
+
+  /** Calls `onEvent` for what happens, until the update has ended. Throws Error when the connection ends before. */
+  async follow(id: string, onEvent: (event: UpdateEvent) => void): Promise<void> {
+    const path = `/admin/updates/${id}/events`;
+    let ended = false;
+    try {
+      const response = await this.#fetch("GET", path);
+      await readLines(response.body!, (line) => {
+        const data = line.slice("data: ".length);
+        if (data === "[DONE]") ended = true;
+        else onEvent(JSON.parse(data));
+      });
+    } catch (error) {
+      throw lost(`${this.#url}/admin/updates/${id}`, error);
+    }
+    if (!ended) throw lost(`${this.#url}/admin/updates/${id}`, new Error("it ended"));
+  }
+
+  /** The answer as JSON; throws Error with what the server says when that is no success. */
+  async call<T>(method: string, path: string, body?: object): Promise<T> {
+    const response = await this.#fetch(method, path, body);
+    const answer = await response.json().catch(() => null);
+    if (response.ok && answer !== null) return answer;
+    throw new Error(
+      answer?.error?.message ??
+        `Cannot update ${this.#url} as it is no weft that can: ${path} is answered with ${response.status}`,
+    );
+  }
+
+  async #fetch(method: string, path: string, body?: object): Promise<Response> {
+    try {
+      return await fetch(this.#url + path, {
+        method,
+        headers: this.#headers,
+        body: body && JSON.stringify(body),
+      });
+    } catch (error) {
+      throw new Error(`Cannot reach ${this.#url}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+}
+
+function lost(where: string, cause: unknown): Error {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new Error(
+    `Cannot follow the update as the connection was lost (${reason}); it may go on: GET ${where}`,
+    { cause },
+  );
+}
