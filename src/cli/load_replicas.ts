@@ -5,10 +5,11 @@
 import { chooseDevice } from "../engine/device_choice.ts";
 import { LlmEngine } from "../engine/llm_engine.ts";
 import { readGenerationConfig } from "../models/generation_config.ts";
-import { nativeLibraryPath } from "../native/native_library.ts";
+import type { WeightStoreHandle } from "../tensor/cpu/weight_store.ts";
 import type { CliHost } from "./command.ts";
 import { type EngineFlagValues, engineOptions } from "./engine_options.ts";
 import { createProgress, LOADING } from "./progress.ts";
+import { compileKernels, openWeightStore } from "./weight_store.ts";
 
 /** Options of {@linkcode loadReplicas}. */
 export interface LoadReplicasOptions {
@@ -18,6 +19,8 @@ export interface LoadReplicasOptions {
   readonly host: CliHost;
   /** Load this one of the replicas only; it takes its share of the host all the same. */
   readonly rank?: number;
+  /** Where it shares packed weights with the others; replicas that are loaded together share theirs. */
+  readonly weightStore?: WeightStoreHandle;
   /** The smallest step of progress that is shown. */
   readonly progressStep?: number;
 }
@@ -29,18 +32,14 @@ export interface LoadReplicasOptions {
  */
 export async function loadReplicas(
   values: EngineFlagValues,
-  { model, host, rank, progressStep }: LoadReplicasOptions,
+  { model, host, rank, weightStore, progressStep }: LoadReplicasOptions,
 ): Promise<readonly [LlmEngine, ...LlmEngine[]]> {
   const count = rank === undefined ? values["data-parallel-size"] : 1;
   const ranks = values["tensor-parallel-size"] * values["pipeline-parallel-size"];
   const engines: LlmEngine[] = [];
   const choice = chooseDevice(values.device);
-  if (!choice.wasm) {
-    nativeLibraryPath({
-      onCompile: ({ command }) =>
-        host.log.info(`compiling the CPU kernels with ${command}, once for this machine`),
-    });
-  }
+  if (!choice.wasm) compileKernels(host);
+  using store = count > 1 ? openWeightStore(choice, host) : null;
   const progress = createProgress({
     label: LOADING,
     terminal: host.terminal,
@@ -51,6 +50,7 @@ export async function loadReplicas(
     LlmEngine.load({
       ...engineOptions(values, model),
       firstGpu: (rank ?? engines.length) * ranks,
+      weightStore: store?.handle ?? weightStore,
       text,
       onProgress: (fraction) => progress((engines.length + fraction) / count),
     });

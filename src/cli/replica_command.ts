@@ -4,6 +4,7 @@
  */
 import type { UpdateSource } from "../routing/updates/updatable_replica.ts";
 import type { ReplicaCommand } from "../serving/fleet/replica_process.ts";
+import type { WeightStoreHandle } from "../tensor/cpu/weight_store.ts";
 import type { SERVE_FLAGS } from "./flags.ts";
 import { environmentName, type FlagValues } from "./parse_flags.ts";
 import { writeFlags } from "./write_flags.ts";
@@ -18,6 +19,8 @@ export interface ReplicaCommandOptions {
   readonly model: string;
   /** Key that it asks for. */
   readonly apiKey: string;
+  /** Where it shares packed weights with the others. */
+  readonly store?: WeightStoreHandle;
 }
 
 /** Flags that are the router's only. Keys are secret, and command lines are not. */
@@ -26,7 +29,7 @@ const ROUTER_FLAGS = new Set(["balancing-policy", "hedge-after", "api-key", "adm
 /** A `weft serve` for one replica, with the flags that the router was given. */
 export function replicaCommand(
   values: FlagValues<typeof SERVE_FLAGS>,
-  { rank, weights, model, apiKey }: ReplicaCommandOptions,
+  { rank, weights, model, apiKey, store }: ReplicaCommandOptions,
 ): ReplicaCommand {
   const own = Object.fromEntries(
     Object.entries(values).filter(([name]) => !ROUTER_FLAGS.has(name)),
@@ -38,6 +41,7 @@ export function replicaCommand(
     "host": "127.0.0.1",
     "port": 0,
     "data-parallel-rank": rank,
+    "weight-store": store?.path,
     "exit-with-stdin": true,
   });
   return {

@@ -59,11 +59,13 @@ async function serve(invocation: Invocation<Flags>): Promise<number> {
 async function serveReplica({ values, host }: Invocation<Flags>): Promise<number> {
   const address = { hostname: values.host, port: values.port };
   const supervised = values["exit-with-stdin"];
+  const path = values["weight-store"];
   const { folder, name } = await modelFolder(values.model, host);
   const engines = await loadReplicas(values, {
     model: folder,
     host,
     rank: values["data-parallel-rank"] ?? 0,
+    weightStore: path === undefined ? undefined : { path },
     progressStep: supervised ? FINE_STEP : undefined,
   });
   try {

@@ -35,6 +35,7 @@ export function describeBackend(
 }
 
 function describeShared({ packedBy, bytes }: NonNullable<RankReport["sharedWeights"]>): string {
+  if (packedBy !== "private" && bytes === 0) return "none: weights stay where they are stored";
   switch (packedBy) {
     case "this":
       return `${formatBytes(bytes)} a rank, packed here for all replicas of the host`;
