@@ -86,3 +86,41 @@ export {
   runBatch,
   type RunBatchOptions,
 } from "./batch/run_batch.ts";
+export type { ConnectionInfo } from "./connection_info.ts";
+export type { OutcomeListener } from "../routing/replica_pool.ts";
+export type { Side, SplitContext, TrafficSplit } from "../routing/traffic_split.ts";
+export type { CanaryLimits } from "../routing/updates/canary_judge.ts";
+export { UpdateError, type UpdateErrorReason } from "../routing/updates/errors.ts";
+export type { GoldenPrompt } from "../routing/updates/golden_prompts.ts";
+export { ModelUpdate, type UpdateState } from "../routing/updates/model_update.ts";
+export {
+  ModelUpdateManager,
+  type ModelUpdateManagerOptions,
+  type UpdateRequest,
+} from "../routing/updates/model_update_manager.ts";
+export {
+  type BlueGreenOptions,
+  BlueGreenStrategy,
+} from "../routing/updates/strategies/blue_green.ts";
+export { type CanaryOptions, CanaryStrategy } from "../routing/updates/strategies/canary.ts";
+export { type RollingOptions, RollingStrategy } from "../routing/updates/strategies/rolling.ts";
+export type { UpdateStrategy } from "../routing/updates/strategies/strategy.ts";
+export {
+  type SynchronousOptions,
+  SynchronousStrategy,
+} from "../routing/updates/strategies/synchronous.ts";
+export type {
+  ReplicaWeights,
+  ReplicaWeightsStatus,
+  UpdatableReplica,
+  UpdateSource,
+} from "../routing/updates/updatable_replica.ts";
+export type { UpdateFleet } from "../routing/updates/update_fleet.ts";
+export {
+  type UpdateEvent,
+  type UpdateEventDetails,
+  type UpdateEventType,
+  UpdateLog,
+} from "../routing/updates/update_log.ts";
+export { UpdateRun, type UpdateRunOptions } from "../routing/updates/update_run.ts";
+export { EngineFleet } from "./updates/engine_fleet.ts";

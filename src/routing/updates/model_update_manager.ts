@@ -50,6 +50,20 @@ interface Keeping {
  *
  * Disposing cancels what runs and resolves when the old weights are back. A manager whose process is killed leaves
  * replicas that serve, some with the new weights and some with the old ones: they are updated again.
+ *
+ * @example
+ * ```ts no-assert
+ * import { EngineFleet, ModelUpdateManager, SynchronousStrategy } from "@weft/weft/server";
+ * import { LlmEngine } from "@weft/weft";
+ * await using engine = await LlmEngine.load({ model: "models/demo" });
+ * await using updates = new ModelUpdateManager(new EngineFleet(engine));
+ * const update = await updates.start({
+ *   strategy: new SynchronousStrategy(),
+ *   source: { model: "models/newer" },
+ * });
+ * for await (const { message } of update.log.follow()) console.log(message);
+ * console.log(update.state); // succeeded
+ * ```
  */
 export class ModelUpdateManager implements AsyncDisposable {
   readonly #fleet: UpdateFleet;

@@ -37,7 +37,7 @@ Deno.test("help lists every command, and each command has its own", async () => 
     const help = await run(...name.split(" "), "--help");
     assertEquals([help.status, help.log], [0, ""], name);
     assertStringIncludes(help.out, `Usage: weft ${name}`);
-    assertMatch(help.out, /--(seed|threads|port) N/);
+    assertMatch(help.out, /--(seed|threads|port|min-requests) N/);
   }
   assertStringIncludes((await run("bench", "--help")).out, "Usage: weft bench throughput");
   assertStringIncludes((await run("help", "serve")).out, "Usage: weft serve");

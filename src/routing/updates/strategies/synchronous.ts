@@ -22,7 +22,7 @@ export class SynchronousStrategy implements UpdateStrategy {
   /** See {@linkcode UpdateStrategy.minReplicas}. */
   readonly minReplicas = 1;
   /** See {@linkcode UpdateStrategy.rollbackWidth}. */
-  readonly rollbackWidth = Infinity;
+  readonly rollbackWidth: number = Infinity;
   /** See {@linkcode UpdateStrategy.keepMs}. */
   readonly keepMs = 0;
   readonly #graceMs: number;
