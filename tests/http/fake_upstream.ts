@@ -21,6 +21,8 @@ export class FakeUpstream implements AsyncDisposable {
   behaviour: UpstreamBehaviour;
   /** What it does with probes now. */
   probes: "serves" | "is silent" | "says 500" = "serves";
+  /** Milliseconds before it says anything of a generation. */
+  delayMs = 0;
   /** Bodies of generations that it was sent, probes left out. */
   readonly bodies: string[] = [];
   /** `authorization` headers of those. */
@@ -28,6 +30,7 @@ export class FakeUpstream implements AsyncDisposable {
   /** Generations whose connection was closed before they had ended. */
   aborted = 0;
   readonly #listener: Deno.TcpListener;
+  readonly #accepting: Promise<void>;
   readonly #name: string;
   readonly #connections = new Set<Deno.TcpConn>();
 
@@ -36,7 +39,7 @@ export class FakeUpstream implements AsyncDisposable {
     this.#name = name;
     this.behaviour = behaviour;
     this.#listener = Deno.listen({ hostname: "127.0.0.1", port });
-    this.#accept();
+    this.#accepting = this.#accept();
   }
 
   get port(): number {
@@ -51,10 +54,10 @@ export class FakeUpstream implements AsyncDisposable {
     return `127.0.0.1:${this.port}`;
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#listener.close();
+  async [Symbol.asyncDispose](): Promise<void> {
+    close(this.#listener);
     for (const connection of this.#connections) close(connection);
-    return Promise.resolve();
+    await this.#accepting;
   }
 
   async #accept(): Promise<void> {
@@ -92,6 +95,7 @@ export class FakeUpstream implements AsyncDisposable {
       return await json(Number(behaviour.slice(5)), { error: { message: this.#name } });
     }
     if (behaviour === "is silent") return await this.#untilClosed(connection);
+    if (!probe) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
     if (!body.includes(`"stream":true`)) {
       if (behaviour !== "serves") {
         await write(
@@ -124,6 +128,23 @@ export class FakeUpstream implements AsyncDisposable {
   }
 }
 
+/** A port where connections are never opened: the kernel drops what asks for one, as a firewall does. */
+export async function blackHole(port: number): Promise<Disposable> {
+  const place = new DisposableStack();
+  place.use(Deno.listen({ hostname: "127.0.0.1", port, tcpBacklog: 1 }));
+  for (let full = false; !full;) {
+    const opening = Deno.connect({ hostname: "127.0.0.1", port });
+    const late = Promise.withResolvers<null>();
+    const timer = setTimeout(() => late.resolve(null), 100);
+    const connection = await Promise.race([opening, late.promise]);
+    clearTimeout(timer);
+    full = connection === null;
+    if (connection !== null) place.use(connection);
+    else opening.then((connection) => connection.close(), () => {});
+  }
+  return place;
+}
+
 async function readRequest(connection: Deno.TcpConn): Promise<{ head: string; body: string }> {
   let text = "";
   const bytes = new Uint8Array(65536);
@@ -137,9 +158,9 @@ async function readRequest(connection: Deno.TcpConn): Promise<{ head: string; bo
   }
 }
 
-function close(connection: Deno.TcpConn): void {
+function close(resource: { close(): void }): void {
   try {
-    connection.close();
+    resource.close();
   } catch {
     // It was closed already.
   }

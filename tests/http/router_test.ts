@@ -1,64 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { RequestGate } from "../../src/serving/request_gate.ts";
-import { listenRouter } from "../../src/serving/router/listen_router.ts";
-import { RouterServer, type RouterServerOptions } from "../../src/serving/router/router_server.ts";
-import { FakeUpstream, type UpstreamBehaviour } from "./fake_upstream.ts";
-
-interface Fixture extends AsyncDisposable {
-  readonly url: string;
-  readonly router: RouterServer;
-  readonly upstreams: readonly FakeUpstream[];
-  readonly shutdown: (graceMs: number) => Promise<void>;
-  /** Sends a completion. */
-  post(body?: object, init?: RequestInit): Promise<Response>;
-}
-
-async function routerOver(
-  behaviours: readonly UpstreamBehaviour[],
-  options: RouterServerOptions & { readonly maxConcurrency?: number } = {},
-): Promise<Fixture> {
-  const gate = new RequestGate();
-  const upstreams = behaviours.map((behaviour, i) => new FakeUpstream(`r${i}`, behaviour));
-  const router = new RouterServer({
-    gate,
-    slowStartMs: 0,
-    probeMs: 60_000,
-    onError: (error) => console.error(error),
-    ...options,
-  });
-  const listener = listenRouter({ router, gate, port: 0 });
-  const { maxConcurrency } = options;
-  for (const upstream of upstreams) await router.join(upstream.url, { maxConcurrency });
-  const { url } = listener;
-  return {
-    url,
-    router,
-    upstreams,
-    shutdown: (graceMs) => listener.shutdown(graceMs),
-    post: (body = {}, init = {}) =>
-      fetch(`${url}/v1/completions`, {
-        method: "POST",
-        body: JSON.stringify({ prompt: [1, 2], ...body }),
-        ...init,
-        headers: { "content-type": "application/json", ...init.headers },
-      }),
-    async [Symbol.asyncDispose]() {
-      await listener[Symbol.asyncDispose]();
-      router[Symbol.dispose]();
-      for (const upstream of upstreams) await upstream[Symbol.asyncDispose]();
-    },
-  };
-}
-
-const eventsOf = (text: string): string[] =>
-  text.split("\n\n").map((line) => line.trim().replace(/^data: /, "")).filter((line) =>
-    line !== ""
-  );
-
-const complete = (name: string): string[] => [
-  ...[0, 1, 2, 3, 4].map((i) => `{"text":"${name} ${i}"}`),
-  "[DONE]",
-];
+import { RouterServer } from "../../src/serving/router/router_server.ts";
+import { FakeUpstream } from "./fake_upstream.ts";
+import { complete, eventsOf, routerOver } from "./router_fixture.ts";
 
 Deno.test("answers pass as they are, with the name of who gave them", async () => {
   await using router = await routerOver(["serves", "serves"]);

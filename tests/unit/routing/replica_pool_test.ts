@@ -99,6 +99,20 @@ Deno.test("replicas that fail get nothing, then a probe, then slowly more", () =
   assertEquals(states(pool), "healthy healthy");
 });
 
+Deno.test("a replica that comes back gets a share of the requests that grows to all of its own", () => {
+  const { pool, clock } = poolOf(["a", "b"], { slowStartMs: 1000 });
+  pool.setDown("a", "stopped");
+  pool.setUp("a");
+  const shares = [0, 250, 250, 500].map((milliseconds) => {
+    clock.pass(milliseconds);
+    const leases = Array.from({ length: 110 }, () => take(pool));
+    const share = leases.filter(({ id }) => id === "a").length;
+    for (const lease of leases) lease.end("cancelled");
+    return share;
+  });
+  assertEquals(shares, [10, 22, 37, 55], "a tenth, a quarter, half and all of an equal share");
+});
+
 Deno.test("drained replicas end what they have and get no more", async () => {
   const { pool } = poolOf(["a", "b"]);
   const lease = pool.tryAcquire(REQUEST, new Set(["b"]))!;
