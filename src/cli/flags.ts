@@ -177,6 +177,11 @@ export const SERVE_FLAGS = {
     placeholder: "PATH",
     help: "Share packed weights with other replicas through this store of whoever started them",
   }),
+  "weight-version": text({
+    placeholder: "NAME",
+    shownDefault: "a hash",
+    help: "Name of the weights in answers and metrics",
+  }),
   "exit-with-stdin": onOff({
     help: "End when standard input does, and leave Ctrl-C to whoever started this process",
   }),

@@ -21,6 +21,8 @@ export interface LoadReplicasOptions {
   readonly rank?: number;
   /** Where it shares packed weights with the others; replicas that are loaded together share theirs. */
   readonly weightStore?: WeightStoreHandle;
+  /** Name of its weights. Default: a hash of them. */
+  readonly weightVersion?: string;
   /** The smallest step of progress that is shown. */
   readonly progressStep?: number;
 }
@@ -32,7 +34,7 @@ export interface LoadReplicasOptions {
  */
 export async function loadReplicas(
   values: EngineFlagValues,
-  { model, host, rank, weightStore, progressStep }: LoadReplicasOptions,
+  { model, host, rank, weightVersion, weightStore, progressStep }: LoadReplicasOptions,
 ): Promise<readonly [LlmEngine, ...LlmEngine[]]> {
   const count = rank === undefined ? values["data-parallel-size"] : 1;
   const ranks = values["tensor-parallel-size"] * values["pipeline-parallel-size"];
@@ -51,6 +53,7 @@ export async function loadReplicas(
       ...engineOptions(values, model),
       firstGpu: (rank ?? engines.length) * ranks,
       weightStore: store?.handle ?? weightStore,
+      weightVersion,
       text,
       onProgress: (fraction) => progress((engines.length + fraction) / count),
     });

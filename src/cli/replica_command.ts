@@ -37,6 +37,7 @@ export function replicaCommand(
   const flags = writeFlags({
     ...own,
     "model": weights.model,
+    "weight-version": weights.version,
     "served-model-name": model,
     "host": "127.0.0.1",
     "port": 0,

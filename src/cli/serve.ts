@@ -66,6 +66,7 @@ async function serveReplica({ values, host }: Invocation<Flags>): Promise<number
     host,
     rank: values["data-parallel-rank"] ?? 0,
     weightStore: path === undefined ? undefined : { path },
+    weightVersion: values["weight-version"],
     progressStep: supervised ? FINE_STEP : undefined,
   });
   try {

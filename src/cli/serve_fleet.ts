@@ -3,6 +3,7 @@
  * @module
  */
 import { chooseDevice } from "../engine/device_choice.ts";
+import { availableMemory } from "../engine/host_resources.ts";
 import { createBalancingPolicy } from "../routing/policies/mod.ts";
 import { ReplicaStartError, ReplicaSupervisor } from "../serving/fleet/replica_supervisor.ts";
 import { listen } from "../serving/listen.ts";
@@ -56,14 +57,15 @@ export async function serveFleet(
   // It is all that keeps other users of this machine from the replicas' ports.
   const apiKey = crypto.getRandomValues(new Uint8Array(32)).toHex();
   using store = openWeightStore(chooseDevice(values.device), host);
+  const freeBefore = availableMemory();
   await using supervisor = new ReplicaSupervisor({
     count,
-    weights: { model: folder },
+    weights: { model: folder, version: values["weight-version"] },
     command: (rank, weights) =>
       replicaCommand(values, { rank, weights, model, apiKey, store: store?.handle }),
     apiKey,
     members: router,
-    startTogether: () => computesOnGpus(router),
+    startTogether: () => fitsOthers(freeBefore, count),
     onLine: (rank, line) => log.line(rank, line),
     onServing: (rank) => log.serves(rank),
     onDown: (rank, reason, retryMs) => log.down(rank, { reason, retryMs }),
@@ -91,10 +93,13 @@ export async function serveFleet(
   return 0;
 }
 
-/** Replicas on GPUs share no memory that they could run out of; on a CPU each must see what is left. */
-async function computesOnGpus(router: RouterServer): Promise<boolean> {
-  const [first] = await router.engineHealth();
-  return first.backend.device === "cuda";
+/**
+ * Whether the host has memory for the other replicas, by what the first one took. Where it does not, each must see
+ * what those before it have left, so that the one that does not fit says so.
+ */
+function fitsOthers(freeBefore: number, count: number): boolean {
+  const free = availableMemory();
+  return (count - 1) * (freeBefore - free) < free;
 }
 
 /** As a replica found it: the folder was good enough for it. */

@@ -31,7 +31,7 @@ export interface ReplicaSupervisorOptions extends SupervisionOptions {
    * Whether all but the first replica may start at the same time; asked when the first one serves. Default: one
    * after the other, each in the memory that those before it have left.
    */
-  readonly startTogether?: () => Promise<boolean>;
+  readonly startTogether?: () => boolean;
   /** Takes what a replica writes to stderr. */
   readonly onLine: (rank: number, line: string) => void;
   /** Is told when a replica serves for the first time or again. */
@@ -93,11 +93,11 @@ export class ReplicaSupervisor implements AsyncDisposable {
    * wrong is said once. Rejects with {@linkcode ReplicaStartError} when one can't be started.
    */
   async start(): Promise<void> {
-    const { startTogether = () => Promise.resolve(false) } = this.#options;
     await this.#start(0);
     const others = this.#replicas.keys().drop(1).toArray();
-    if (await startTogether()) await Promise.all(others.map((rank) => this.#start(rank)));
-    else for (const rank of others) await this.#start(rank);
+    if (this.#options.startTogether?.() ?? false) {
+      await Promise.all(others.map((rank) => this.#start(rank)));
+    } else for (const rank of others) await this.#start(rank);
   }
 
   /** Asks every process to end, kills those that have not within `graceMs`, and resolves when all have ended. */

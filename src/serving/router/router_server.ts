@@ -15,12 +15,7 @@ import { ApiError, internalError } from "../api_error.ts";
 import { jsonOnly } from "../admin/json_only.ts";
 import { type ApiKeys, requireApiKeys } from "../authentication.ts";
 import type { ConnectionInfo } from "../connection_info.ts";
-import {
-  type EngineHealth,
-  reportHealth,
-  type ReportingEngine,
-  reportMetrics,
-} from "../fleet/engine_reports.ts";
+import { reportHealth, type ReportingEngine, reportMetrics } from "../fleet/engine_reports.ts";
 import type { BodyLimits } from "../request_body.ts";
 import { RequestGate } from "../request_gate.ts";
 import { updateRoutes } from "../updates/update_routes.ts";
@@ -155,11 +150,6 @@ export class RouterServer implements Disposable {
   /** The replicas, in the order in which they joined. */
   get replicas(): readonly MemberStatus[] {
     return this.#pool.members;
-  }
-
-  /** What each replica says of its engine, where replicas are engines of one server. */
-  engineHealth(): Promise<readonly EngineHealth[]> {
-    return reportHealth(enginesOf(this.#pool));
   }
 
   /**

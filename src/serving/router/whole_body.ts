@@ -18,7 +18,8 @@ export function readWholeBody(
   if (!(declared <= limits.maxBodyBytes)) return readBodyBytes(request, limits);
   return new Promise((resolve, reject) => {
     const timer = timers.set(() => reject(bodyTooLate(limits)), limits.bodyTimeoutMs);
-    request.bytes().then(resolve, () => {
+    // What Node's listener makes of a request has no `bytes`.
+    request.arrayBuffer().then((body) => resolve(new Uint8Array(body)), () => {
       reject(badRequest("Cannot read the body as the client stopped sending it", null));
     }).finally(() => timer.clear());
   });

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import {
   ReplicaStartError,
   ReplicaSupervisor,
@@ -78,7 +78,7 @@ Deno.test("the others start together when that is asked for", async () => {
   let joining = 0;
   await using tested = fleet({
     count: 3,
-    startTogether: () => Promise.resolve(true),
+    startTogether: () => true,
     members: {
       rejoin: async (_, { id }) => {
         if (id === "0") return;
@@ -117,12 +117,8 @@ Deno.test("a first start that fails is an error; later ones are tried again and 
 Deno.test("a replica that says nothing while it starts is given up", async () => {
   await using silent = fleet({ command: () => script("cat"), silenceMs: 50 });
   const error = await assertRejects(() => silent.supervisor.start(), ReplicaStartError);
-  assertEquals(
-    error.message.replace(/\d+ has/, "N has"),
-    [
-      "Cannot start replica 0: its process N has said nothing for 0.05 s",
-    ][0],
-  );
+  const says = /^Cannot start replica 0: its process \d+ has said nothing for 0.05 s$/;
+  assertMatch(error.message, says);
 });
 
 Deno.test("replicas start with the weights that are committed; what is just starting starts anew", async () => {
