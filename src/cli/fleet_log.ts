@@ -15,6 +15,10 @@ export class FleetLog {
   readonly #serving: boolean[];
   /** The last that each said before it served for the first time: why it does not, should it end. */
   readonly #lastWords: string[];
+  /** What was told before all have served: replicas are alike, and what each would say is said once. */
+  readonly #told = new Set<string>();
+  /** What waits for the end of the progress, which it would break in two. */
+  readonly #held: (() => void)[] = [];
 
   /** For `count` replicas. */
   constructor(count: number, host: CliHost) {
@@ -32,9 +36,9 @@ export class FleetLog {
     if (fraction !== null) return this.#progress(rank, fraction);
     const { level, message } = parseLogLine(line) ?? { level: "warn", message: line };
     const isFirstStart = !this.#serving[rank];
-    if (isFirstStart && level === "error") this.#lastWords[rank] = message;
-    // Replicas are alike, and each describes itself.
-    else if (!isFirstStart || rank === 0 || level !== "info") this.#log(rank, level, message);
+    if (!isFirstStart) this.#log(rank, level, message);
+    else if (level === "error") this.#lastWords[rank] = message;
+    else if (rank === 0 || level === "warn") this.#tell(rank, level, message);
   }
 
   /** A replica serves. */
@@ -54,8 +58,9 @@ export class FleetLog {
     this.#log(rank, "error", `${reason}: starting it again in ${(retryMs / 1000).toFixed(1)} s`);
   }
 
-  /** Why a replica could not be started, in its own words where it had any. */
+  /** Tells what was held, and why a replica could not be started, in its own words where it had any. */
   startError(error: ReplicaStartError): Error {
+    this.#release();
     const words = this.#lastWords[error.rank];
     return words === "" ? error : new Error(`Cannot start replica ${error.rank}: ${words}`);
   }
@@ -65,6 +70,17 @@ export class FleetLog {
     this.#loaded[rank] = fraction;
     const sum = this.#loaded.reduce((total, loaded) => total + loaded, 0);
     this.#showProgress(sum / this.#loaded.length);
+    if (this.#serving.every((serves) => serves)) this.#release();
+  }
+
+  #release(): void {
+    for (const log of this.#held.splice(0)) log();
+  }
+
+  #tell(rank: number, level: "info" | "warn", message: string): void {
+    if (this.#told.has(message)) return;
+    this.#told.add(message);
+    this.#held.push(() => this.#log(rank, level, message));
   }
 
   #log(rank: number, level: "info" | "warn" | "error", message: string): void {

@@ -77,9 +77,12 @@ Deno.test("two replicas are one server: API, keys, health, metrics, a client tha
   const document = await (await fetch(`${server.url}/openapi.json`, authorized)).json();
   assertEquals(document.info.title, "weft");
 
-  const { status, balancing, engines } = await (await fetch(`${server.url}/health`, authorized))
-    .json();
+  const { status, balancing, weight_version, engines } =
+    await (await fetch(`${server.url}/health`, authorized))
+      .json();
   assertEquals([status, balancing], ["ok", "round-robin"]);
+  // deno-lint-ignore no-explicit-any
+  assertEquals(engines.map((engine: any) => engine.weight_version), Array(2).fill(weight_version));
   // deno-lint-ignore no-explicit-any
   assertEquals(engines.map((engine: any) => [engine.engine, engine.healthy]), [
     ["0", true],

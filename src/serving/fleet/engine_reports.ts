@@ -23,6 +23,8 @@ export interface EngineHealth {
   readonly healthy: boolean;
   /** Why not. */
   readonly failure: string | null;
+  /** Weights that its new requests get; null where that is not known. */
+  readonly weight_version: string | null;
   /** Device, instruction set, kernels and communicator in one line each; empty when it does not answer. */
   readonly backend: Readonly<Record<string, string | number>>;
 }
@@ -33,15 +35,30 @@ const ANSWER_MS = 2000;
 /** The entries of `/health` for some engines; one that does not answer is not healthy. */
 export function reportHealth(engines: readonly ReportingEngine[]): Promise<EngineHealth[]> {
   return Promise.all(engines.map(async ({ id, target, reason }) => {
-    const dead = { engine: id, healthy: false, running: 0, waiting: 0, backend: {} };
+    const dead = {
+      engine: id,
+      healthy: false,
+      running: 0,
+      waiting: 0,
+      weight_version: null,
+      backend: {},
+    };
     if (reason !== null) return { ...dead, failure: reason };
     try {
-      const { engines: [own] } = JSON.parse(await ask(target, "/health"));
-      return { ...own, engine: id };
+      const { engines: [own], weight_version } = JSON.parse(await ask(target, "/health"));
+      return { ...own, engine: id, weight_version };
     } catch (error) {
       return { ...dead, failure: error instanceof Error ? error.message : String(error) };
     }
   }));
+}
+
+/** The version that all engines serve which say one; null while there are several, or none. */
+export function commonVersion(engines: readonly EngineHealth[]): string | null {
+  const [version = null, ...others] = new Set(
+    engines.map(({ weight_version }) => weight_version).filter((version) => version !== null),
+  );
+  return others.length === 0 ? version : null;
 }
 
 /** The metrics of some engines with their numbers as label `engine`; `weft:engine_up` is 0 for one that is silent. */

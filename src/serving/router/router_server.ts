@@ -15,7 +15,12 @@ import { ApiError, internalError } from "../api_error.ts";
 import { jsonOnly } from "../admin/json_only.ts";
 import { type ApiKeys, requireApiKeys } from "../authentication.ts";
 import type { ConnectionInfo } from "../connection_info.ts";
-import { reportHealth, type ReportingEngine, reportMetrics } from "../fleet/engine_reports.ts";
+import {
+  commonVersion,
+  reportHealth,
+  type ReportingEngine,
+  reportMetrics,
+} from "../fleet/engine_reports.ts";
 import type { BodyLimits } from "../request_body.ts";
 import { RequestGate } from "../request_gate.ts";
 import { updateRoutes } from "../updates/update_routes.ts";
@@ -262,7 +267,8 @@ function createApp(
       ? "degraded"
       : "ok";
     const ready = status === "ok" || status === "degraded";
-    const health = { status, balancing: pool.balancing, replicas: members, engines };
+    const ofEngines = engines && { weight_version: commonVersion(engines), engines };
+    const health = { status, balancing: pool.balancing, replicas: members, ...ofEngines };
     return c.json(health, ready ? 200 : 503);
   });
   app.get("/metrics", async (c) => {
