@@ -4,7 +4,12 @@
  */
 import { describeQuantization } from "../engine/describe_weights.ts";
 import { type EngineConfig, resolveEngineConfig } from "../engine/engine_config.ts";
-import { engineFootprints, rankBytes, verifyMemory } from "../engine/engine_memory.ts";
+import {
+  engineFootprints,
+  rankBytes,
+  replicasBytes,
+  verifyMemory,
+} from "../engine/engine_memory.ts";
 import { describeCut } from "../engine/pipeline_cut.ts";
 import type { EngineOptions } from "../engine/types.ts";
 import { Checkpoint } from "../models/checkpoint.ts";
@@ -39,6 +44,8 @@ export interface ModelReport {
   readonly kv_bytes_per_token: number;
   /** Blocks of the KV cache of a replica; on GPUs at most, where the ranks settle it. */
   readonly kv_blocks: number;
+  /** Bytes of all replicas of the host together, weights that they share counted once. */
+  readonly bytes_of_replicas: number;
   /** Whether it fits the memory it is to lie in, or why not and what would. */
   readonly memory: string;
   /** How ranks are started, and why. */
@@ -94,6 +101,10 @@ export function describeModel(options: EngineOptions): ModelReport {
     kv_cache_dtype: engine.kvCacheDtype,
     kv_bytes_per_token: footprints.reduce((sum, rank) => sum + rank.kvBytesPerToken, 0),
     kv_blocks: kvBlocks,
+    bytes_of_replicas: replicasBytes(engine, footprints, {
+      replicas: options.replicasOnHost ?? 1,
+      numBlocks: kvBlocks,
+    }),
     memory: describeMemory(engine),
     launcher: describeLauncher(engine),
     communicator: describeCommunicator(engine, footprints.length),

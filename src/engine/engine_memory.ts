@@ -49,6 +49,21 @@ export function rankBytes(footprint: RankFootprint, numBlocks: number): number {
 }
 
 /**
+ * Bytes that `replicas` engines on one host hold together: on a CPU they share what lies in mapped files and
+ * what they pack, so that weights count once.
+ */
+export function replicasBytes(
+  { device, wasm }: Pick<EngineConfig, "device" | "wasm">,
+  footprints: readonly RankFootprint[],
+  { replicas, numBlocks }: { readonly replicas: number; readonly numBlocks: number },
+): number {
+  const weights = footprints.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
+  const all = footprints.reduce((sum, footprint) => sum + rankBytes(footprint, numBlocks), 0);
+  const sharesWeights = device === "cpu" && !wasm;
+  return sharesWeights ? weights + replicas * (all - weights) : replicas * all;
+}
+
+/**
  * Refuses what could never fit; throws CapacityError that says what would. `beside` are the engines that stay
  * loaded in the same memory, the number of their blocks settled.
  */

@@ -137,6 +137,10 @@ Deno.test("inspect describes a model in a layout, and the machine", async () => 
   assertMatch(model.communicator, /^shared-memory: /);
   assertEquals(model.ranks[3].layers, [2, 3]);
   assertEquals(model.pipeline_cut, "2 + 2 layers, by cost");
+  const three = await run("inspect", "--json", "--model", folder, "--data-parallel-size", "3");
+  const replicas = JSON.parse(three.out).model;
+  const [{ weight_bytes, buffer_bytes, kv_cache_bytes }] = replicas.ranks;
+  assertEquals(replicas.bytes_of_replicas, weight_bytes + 3 * (buffer_bytes + kv_cache_bytes));
   // A text form of the same.
   assertMatch((await run("inspect", "--model", folder)).out, /^ {2}parameters: 3672320$/m);
 });
