@@ -35,9 +35,14 @@ export class SetLease<S> {
     return this.#progress.begun;
   }
 
+  /** Whether the request has to start again on other weights. */
+  get moved(): boolean {
+    return this.#stop === "move";
+  }
+
   /** Notes that something is about to be given out; false when it must not be, as the request has to move. */
   begin(): boolean {
-    if (this.#stop === "move") return false;
+    if (this.moved) return false;
     this.#progress.begun = true;
     return true;
   }

@@ -141,7 +141,9 @@ export class LlmEngine implements Replica, UpdatableWeights {
   /** Process ids of the ranks (launcher `process`), those of the current weights first. */
   get pids(): readonly number[] {
     const { current, loaded } = this.#sets;
-    return [...new Set([current, ...loaded])].flatMap((model) => [...model.pids]);
+    const others = [...loaded].filter((model) => model !== current);
+    return [...loaded].filter((model) => model === current).concat(others)
+      .flatMap((model) => [...model.pids]);
   }
 
   /** Latest counters (at most a step old): of all weights, but the blocks, which are the current ones'. */
@@ -236,6 +238,7 @@ export class LlmEngine implements Replica, UpdatableWeights {
       readonly promptTokenIds: readonly number[];
     },
   ): AsyncGenerator<GenerationChunk, boolean> {
+    if (lease.moved) return false;
     const { set: model } = lease;
     const weightVersion = model.weights.version;
     const sampling = this.#resolveSampling(request, model, promptTokenIds);

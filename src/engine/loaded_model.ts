@@ -9,7 +9,7 @@ import { OutputStream } from "./output_stream.ts";
 import { resolveSamplingParams, type SamplingParamsInput } from "./sampling_params.ts";
 import type { SchedulerOutput } from "./scheduler/scheduler.ts";
 import type { EngineInfo, EngineStats, SamplingParams } from "./types.ts";
-import type { WeightSet } from "./weight_sets.ts";
+import type { WeightSet } from "./weight_set.ts";
 import { type LoadedWeights, WeightsError } from "./weights.ts";
 import type { WeightsPlan } from "./weights_plan.ts";
 

@@ -41,12 +41,12 @@ export class PauseGate<S extends Holdable> {
   async pause(mode: PauseMode): Promise<void> {
     this.#paused = mode;
     this.admission.shut();
+    this.admission.notify(); // a pause before this one may have been overtaken
     if (mode === "hold") {
       await this.#hold();
     } else {
       this.#goOn(this.#held);
       if (mode === "abort") this.admission.abortAll();
-      this.admission.notify();
       const overtaken = () => this.#paused === null || this.#paused === "hold";
       await this.admission.until(() => this.admission.active() === 0 || overtaken());
     }

@@ -67,8 +67,8 @@ export interface UpdatableWeights {
    */
   updateWeights(source: WeightsFolder): Promise<LoadedWeights>;
   /**
-   * Greedy tokens of each prompt (token ids) from one of the sets, past any pause. Throws WeightsError (`invalid`)
-   * when a log-probability is not finite.
+   * Greedy tokens of each prompt (token ids) from one of the sets, past any pause. Throws WeightsError: `invalid`
+   * when a log-probability is not finite or a prompt can't be served, `conflict` when requests are held on the set.
    */
   checkWeights(
     set: "current" | "prepared",

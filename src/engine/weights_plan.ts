@@ -12,7 +12,7 @@ import { type EngineConfig, resolveEngineConfig } from "./engine_config.ts";
 import { verifyMemory } from "./engine_memory.ts";
 import { verifyFolderDigest } from "./folder_digest.ts";
 import { tokenizerDigests, verifySameModel, verifySameTokenizer } from "./same_model.ts";
-import type { EngineOptions } from "./types.ts";
+import { type EngineOptions, UnsupportedRequestError } from "./types.ts";
 import { defaultWeightVersion, weightFingerprint } from "./weight_version.ts";
 import { WeightsError, type WeightsErrorReason, type WeightsFolder } from "./weights.ts";
 
@@ -100,10 +100,12 @@ export function explainWeightsError(error: unknown): WeightsError {
   return new WeightsError(message, { reason: reasonOf(error), cause: error });
 }
 
+/** What is thrown of a folder, options or prompts that are wrong. */
+const INVALID = [ModelLoadError, RangeError, UnsupportedRequestError];
+
 function reasonOf(error: unknown): WeightsErrorReason {
   if (error instanceof CapacityError) return "memory";
-  if (error instanceof ModelLoadError || error instanceof RangeError) return "invalid";
-  return "failed";
+  return INVALID.some((kind) => error instanceof kind) ? "invalid" : "failed";
 }
 
 function describePlan(config: EngineConfig, version: string | undefined): WeightsPlan {
