@@ -139,6 +139,9 @@ Deno.test("a replica is killed under load and comes back; a stop under load lose
   for (const answer of streams) assert(answer === null || answer === text);
   assert(streams.some((answer) => answer === text), "the other replica's streams went on");
   await eventually(async () => (await health(server)).status === "ok", { what: "it is back" });
+  // It has not packed the weights again, unless the system lets nobody share them.
+  const [{ backend }] = (await health(server)).engines;
+  assertMatch(backend.packedWeights, /packed by another replica of the host$|^not shared/);
   assertMatch(server.log(), /replica 0: its process was killed by SIGKILL: starting it again in/);
   const all = childrenOf(server.pid);
   assertEquals([all.length, all.includes(replicas[1])], [2, true]);
