@@ -17,6 +17,8 @@ export interface ReplicaCommandOptions {
   readonly weights: UpdateSource;
   /** Name of the model in the API, whatever the folder is called. */
   readonly model: string;
+  /** Address to listen on. */
+  readonly hostname: string;
   /** Key that it asks for. */
   readonly apiKey: string;
   /** Where it shares packed weights with the others. */
@@ -29,7 +31,7 @@ const ROUTER_FLAGS = new Set(["balancing-policy", "hedge-after", "api-key", "adm
 /** A `weft serve` for one replica, with the flags that the router was given. */
 export function replicaCommand(
   values: FlagValues<typeof SERVE_FLAGS>,
-  { rank, weights, model, apiKey, store }: ReplicaCommandOptions,
+  { rank, weights, model, hostname, apiKey, store }: ReplicaCommandOptions,
 ): ReplicaCommand {
   const own = Object.fromEntries(
     Object.entries(values).filter(([name]) => !ROUTER_FLAGS.has(name)),
@@ -39,7 +41,7 @@ export function replicaCommand(
     "model": weights.model,
     "weight-version": weights.version,
     "served-model-name": model,
-    "host": "127.0.0.1",
+    "host": hostname,
     "port": 0,
     "data-parallel-rank": rank,
     "weight-store": store?.path,

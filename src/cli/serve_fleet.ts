@@ -32,11 +32,15 @@ const STOP_MS = 3000;
  */
 const PATIENT_MS = 2 ** 31 - 1;
 
+/** Where replicas listen: this machine only. */
+const REPLICA_HOST = "127.0.0.1";
+
 /** Starts the replicas, serves until a stop signal, and returns the exit status. */
 export async function serveFleet(
   { values, host }: Invocation<typeof SERVE_FLAGS>,
 ): Promise<number> {
   const count = values["data-parallel-size"];
+  bypassProxies(REPLICA_HOST);
   const { folder, name } = await modelFolder(values.model, host);
   const model = values["served-model-name"] ?? name;
   const gate = new RequestGate({ maxQueuedRequests: REQUESTS_PER_REPLICA * count });
@@ -62,7 +66,14 @@ export async function serveFleet(
     count,
     weights: { model: folder, version: values["weight-version"] },
     command: (rank, weights) =>
-      replicaCommand(values, { rank, weights, model, apiKey, store: store?.handle }),
+      replicaCommand(values, {
+        rank,
+        weights,
+        model,
+        apiKey,
+        hostname: REPLICA_HOST,
+        store: store?.handle,
+      }),
     apiKey,
     members: router,
     startTogether: () => fitsOthers(freeBefore, count),
@@ -91,6 +102,12 @@ export async function serveFleet(
   await Promise.all([listener.shutdown(DRAIN_MS), within(router.endUpdates(), DRAIN_MS)]);
   await supervisor.stop(STOP_MS);
   return 0;
+}
+
+/** Requests to a host go there, whatever proxies the environment names for others. */
+function bypassProxies(hostname: string): void {
+  const others = Deno.env.get("NO_PROXY") ?? Deno.env.get("no_proxy");
+  Deno.env.set("NO_PROXY", others ? `${others},${hostname}` : hostname);
 }
 
 /**

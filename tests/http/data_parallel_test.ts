@@ -160,8 +160,12 @@ Deno.test("a replica is killed under load and comes back; a stop under load lose
   assert(!all.some(isRunning), "no process is left");
 });
 
-Deno.test("a server that is killed leaves no replica behind", async () => {
-  await using server = await startServe(...TWO);
+Deno.test("no proxy stands before replicas, and a server that is killed leaves none behind", async () => {
+  Deno.env.set("HTTP_PROXY", "http://127.0.0.1:1");
+  const starting = startServe(...TWO);
+  Deno.env.delete("HTTP_PROXY"); // The process has it by now.
+  await using server = await starting;
+  assert((await whole(server)).length > 0);
   const replicas = childrenOf(server.pid);
   assertEquals(replicas.length, 2);
   await server.stop("SIGKILL");
