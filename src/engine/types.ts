@@ -153,7 +153,10 @@ export interface Replica extends AsyncDisposable {
 export interface EngineOptions {
   /** Folder of a Hugging Face checkpoint. */
   readonly model: string;
-  /** Name of the weights in answers and metrics. Default: a hash of what the folder's files say. */
+  /**
+   * Name of the weights in answers and metrics: 1 to 128 signs of printable ASCII without spaces. Default: a hash of
+   * what the folder's files say.
+   */
   readonly weightVersion?: string;
   /** Ranks that share each layer. Default 1. */
   readonly tensorParallelSize?: number;

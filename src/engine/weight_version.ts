@@ -6,6 +6,7 @@ import { createHash, type Hash } from "node:crypto";
 import { readCheckpointFiles, type StoredTensor } from "../models/checkpoint_files.ts";
 import { ModelLoadError } from "../models/errors.ts";
 import type { EngineConfig } from "./engine_config.ts";
+import { WEIGHT_VERSION_PATTERN } from "./weights.ts";
 
 /** Digits of a version. */
 const VERSION_DIGITS = 12;
@@ -36,9 +37,15 @@ export function weightFingerprint(
   return hash.digest("hex");
 }
 
-/** The version of weights that were given no name. */
-export function defaultWeightVersion(fingerprint: string): string {
-  return fingerprint.slice(0, VERSION_DIGITS);
+/** The version of weights: `name`, or what their fingerprint gives. Throws RangeError when the name cannot be one. */
+export function weightVersion(name: string | undefined, fingerprint: string): string {
+  if (name === undefined) return fingerprint.slice(0, VERSION_DIGITS);
+  if (WEIGHT_VERSION_PATTERN.test(name)) return name;
+  throw new RangeError(
+    `Cannot name the weights as a version is 1 to 128 signs of printable ASCII without spaces: ${
+      JSON.stringify(name.slice(0, 200))
+    }`,
+  );
 }
 
 /** In order of their names, since a cut into other files changes nothing. */

@@ -9,6 +9,9 @@
  */
 export type PauseMode = "finish" | "abort" | "hold";
 
+/** What a version may be: it stands in headers of answers and in labels of metrics. */
+export const WEIGHT_VERSION_PATTERN: RegExp = /^[\x21-\x7e]{1,128}$/;
+
 /** A folder of weights to serve instead of the present ones. */
 export interface WeightsFolder {
   /** Folder of a Hugging Face checkpoint of the same architecture and tokenizer. */
@@ -18,7 +21,10 @@ export interface WeightsFolder {
    * files in the order of their names, without SHA256SUMS itself. Such a file is verified too where the folder has one.
    */
   readonly sha256?: string;
-  /** Name of the weights in answers and metrics. Default: a hash of what the files say. */
+  /**
+   * Name of the weights in answers and metrics: 1 to 128 signs of printable ASCII without spaces. Default: a hash of
+   * what the files say.
+   */
   readonly version?: string;
 }
 

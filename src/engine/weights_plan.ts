@@ -13,7 +13,7 @@ import { verifyMemory } from "./engine_memory.ts";
 import { verifyFolderDigest } from "./folder_digest.ts";
 import { tokenizerDigests, verifySameModel, verifySameTokenizer } from "./same_model.ts";
 import { type EngineOptions, UnsupportedRequestError } from "./types.ts";
-import { defaultWeightVersion, weightFingerprint } from "./weight_version.ts";
+import { weightFingerprint, weightVersion } from "./weight_version.ts";
 import { WeightsError, type WeightsErrorReason, type WeightsFolder } from "./weights.ts";
 
 /** Weights that can be loaded. */
@@ -114,7 +114,7 @@ function describePlan(config: EngineConfig, version: string | undefined): Weight
     config,
     generation: readGenerationConfig(config.model),
     description: verifyCheckpoint(config),
-    version: version ?? defaultWeightVersion(fingerprint),
+    version: weightVersion(version, fingerprint),
     fingerprint,
     tokenizer: tokenizerDigests(config.model),
   };

@@ -3,6 +3,7 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
+import { WEIGHT_VERSION_PATTERN } from "../../engine/weights.ts";
 import { MAX_PROMPTS } from "./limits.ts";
 
 /** `POST /admin/pause`. */
@@ -22,7 +23,7 @@ export const weightsFolderSchema = z.strictObject({
     description:
       "What its files must hash to, as sha256sum prints and hashes them in order of their names.",
   }),
-  version: z.string().regex(/^[\x21-\x7e]{1,128}$/).nullish().openapi({
+  version: z.string().regex(WEIGHT_VERSION_PATTERN).nullish().openapi({
     description:
       "Name of the weights in answers and metrics; a hash of what the files say without one.",
   }),

@@ -3,6 +3,7 @@
  * @module
  */
 import { z } from "zod";
+import { WEIGHT_VERSION_PATTERN } from "../../engine/weights.ts";
 import { BlueGreenStrategy } from "../../routing/updates/strategies/blue_green.ts";
 import { CanaryStrategy } from "../../routing/updates/strategies/canary.ts";
 import { RollingStrategy } from "../../routing/updates/strategies/rolling.ts";
@@ -26,7 +27,7 @@ const goldenSchema = z.strictObject({
 const common = {
   model: z.string().min(1).max(4096),
   sha256: z.string().regex(/^[0-9a-f]{64}$/i).optional(),
-  version: z.string().regex(/^[\x21-\x7e]{1,128}$/).optional(),
+  version: z.string().regex(WEIGHT_VERSION_PATTERN).optional(),
   golden: z.array(goldenSchema).max(MAX_PROMPTS).optional(),
 };
 
