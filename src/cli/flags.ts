@@ -203,6 +203,11 @@ export const ROUTE_FLAGS = {
     placeholder: "KEY",
     help: "Key that replicas ask for; without it clients' own keys are passed on",
   }),
+  "replica-admin-api-key": text({
+    placeholder: "KEY",
+    shownDefault: "--replica-api-key",
+    help: "Key that replicas ask for below /admin, where updates of weights go",
+  }),
   "balancing-policy": SERVE_FLAGS["balancing-policy"],
   "max-concurrency": integer({
     min: 1,

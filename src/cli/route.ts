@@ -73,6 +73,7 @@ async function route({ values, given, host }: Invocation<Flags>): Promise<number
     registry: router,
     sources,
     apiKey: values["replica-api-key"],
+    adminApiKey: values["replica-admin-api-key"],
     maxConcurrency: values["max-concurrency"],
     intervalMs: LOOK_MS,
     drainMs: DRAIN_MS,

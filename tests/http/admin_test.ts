@@ -8,6 +8,8 @@ import {
   RouterServer,
   type ServerOptions,
 } from "../../src/serving/mod.ts";
+import { HttpReplica } from "../../src/serving/router/http_replica.ts";
+import { HttpUpdatableReplica } from "../../src/serving/router/http_updatable_replica.ts";
 import { FakeReplica, type FakeScript } from "./fake_replica.ts";
 import { FakeWeights } from "./fake_weights.ts";
 import { eventsOf, eventually, type Json, postJson, testServer } from "./test_server.ts";
@@ -340,6 +342,27 @@ Deno.test("a router passes the version on, of whole answers and of streams", asy
     assertEquals(response.headers.get("x-weft-weight-version"), "two");
     assertStringIncludes(await response.text(), '"weight_version":"two"');
   }
+});
+
+Deno.test("a router brings each key of a replica to the routes that it is for", async () => {
+  await using server = await updatableServer({}, { apiKey: "api", adminApiKey: "admin" });
+  using router = new RouterServer({ probeMs: 60_000 });
+  await using listener = listenRouter({ router, gate: new RequestGate(), port: 0 });
+  const joined = await postJson(`${listener.url}/admin/replicas`, {
+    url: server.url,
+    api_key: "api",
+    admin_api_key: "admin",
+  });
+  assertEquals([joined.status, (await joined.json()).replicas[0].serves], [201, true]);
+  const answer = await postJson(listener.url + COMPLETIONS, { prompt: "a" });
+  assertEquals((await answer.json()).choices[0].text, "Hi ☕!");
+  const versions = await Promise.all(
+    [{ apiKey: "api", adminApiKey: "admin" }, { apiKey: "admin" }].map(async (keys) => {
+      const replica = new HttpUpdatableReplica("r", new HttpReplica(server.url, keys));
+      return (await replica.weights()).current.version;
+    }),
+  );
+  assertEquals(versions, ["fake", "fake"]);
 });
 
 Deno.test("without updatable weights there are no admin routes", async () => {

@@ -11,11 +11,14 @@ import { validate } from "../validation.ts";
 import type { HttpReplica } from "./http_replica.ts";
 import type { ReplicaRegistry } from "./replica_registry.ts";
 
+const keySchema = z.string().regex(/^[\x21-\x7e]+$/);
+
 const joinSchema = z.strictObject({
   url: z.url({ protocol: /^https?$/ }),
   weight: z.number().positive().max(1e6).optional(),
   max_concurrency: z.int().positive().optional(),
-  api_key: z.string().regex(/^[\x21-\x7e]+$/).optional(),
+  api_key: keySchema.optional(),
+  admin_api_key: keySchema.optional(),
 });
 
 const changeSchema = z.strictObject({ weight: z.number().positive().max(1e6) });
@@ -40,11 +43,12 @@ export function adminRoutes({ pool, registry, limits, drainMs }: AdminContext): 
   });
   app.get("/", (c) => c.json(list()));
   app.post("/", async (c) => {
-    const { url, api_key: apiKey, ...rest } = validate(
+    const { url, api_key: apiKey, admin_api_key: adminApiKey, ...rest } = validate(
       joinSchema,
       await readJsonBody(c.req.raw, limits),
     );
-    const options = { apiKey, weight: rest.weight, maxConcurrency: rest.max_concurrency };
+    const { weight, max_concurrency: maxConcurrency } = rest;
+    const options = { apiKey, adminApiKey, weight, maxConcurrency };
     try {
       return c.json({ id: await registry.join(url, options), ...list() }, 201);
     } catch (error) {

@@ -8,6 +8,8 @@ import { AttemptError } from "../../routing/attempt.ts";
 export interface HttpReplicaOptions {
   /** Key that it asks for; without one the client's own is passed on. */
   readonly apiKey?: string;
+  /** Key of its routes below `/admin`. Default: the same. */
+  readonly adminApiKey?: string;
 }
 
 /** A request as it is passed on. */
@@ -29,6 +31,7 @@ export class HttpReplica {
   /** Its address, without a slash at the end. */
   readonly url: string;
   readonly #authorization: string | null;
+  readonly #adminAuthorization: string | null;
 
   /** Throws RangeError when `url` is no http or https address. */
   constructor(url: string, options: HttpReplicaOptions = {}) {
@@ -42,16 +45,18 @@ export class HttpReplica {
       );
     }
     this.url = parsed.href.replace(/\/+$/, "");
-    this.#authorization = options.apiKey === undefined ? null : `Bearer ${options.apiKey}`;
+    this.#authorization = bearer(options.apiKey);
+    this.#adminAuthorization = bearer(options.adminApiKey) ?? this.#authorization;
   }
 
   /** Sends a request; throws AttemptError (lost) when the connection fails. */
   async send(request: UpstreamRequest): Promise<Response> {
     const { method, path, body, signal } = request;
     let headers = [...request.headers] as [string, string][];
-    if (this.#authorization !== null) {
+    const own = path.startsWith("/admin/") ? this.#adminAuthorization : this.#authorization;
+    if (own !== null) {
       headers = headers.filter(([name]) => name !== "authorization");
-      headers.push(["authorization", this.#authorization]);
+      headers.push(["authorization", own]);
     }
     try {
       return await fetch(this.url + path, { method, headers, body, signal, redirect: "manual" });
@@ -60,6 +65,10 @@ export class HttpReplica {
       throw lost(this.url, error);
     }
   }
+}
+
+function bearer(key: string | undefined): string | null {
+  return key === undefined ? null : `Bearer ${key}`;
 }
 
 /** The connection to a replica has ended. */

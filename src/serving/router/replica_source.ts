@@ -70,6 +70,8 @@ export interface ReplicaDiscoveryOptions {
   readonly sources: readonly ReplicaSource[];
   /** Key that replicas ask for. */
   readonly apiKey?: string;
+  /** Key that they ask for below `/admin`. Default: the same. */
+  readonly adminApiKey?: string;
   /** Requests that a replica gets at once. */
   readonly maxConcurrency?: number;
   /** Time between two looks, in milliseconds. */
@@ -117,7 +119,8 @@ export class ReplicaDiscovery implements Disposable {
 
   /** Joins of this look. */
   async #look(): Promise<readonly Promise<unknown>[]> {
-    const { sources, registry, apiKey, maxConcurrency, drainMs, onError } = this.#options;
+    const { sources, registry, drainMs, onError } = this.#options;
+    const { apiKey, adminApiKey, maxConcurrency } = this.#options;
     const found = await Promise.all(sources.map((source) => source()));
     const named = new Map(found.flat().map((address) => [address.url, address]));
     for (const [url, id] of this.#joined) {
@@ -127,7 +130,7 @@ export class ReplicaDiscovery implements Disposable {
     }
     return [...named.values()].filter(({ url }) => !this.#joined.has(url)).map(
       ({ url, weight }) => {
-        const join = registry.join(url, { weight, apiKey, maxConcurrency });
+        const join = registry.join(url, { weight, apiKey, adminApiKey, maxConcurrency });
         this.#joined.set(url, join);
         return join.catch(onError);
       },
