@@ -53,8 +53,9 @@ export class FleetLog {
     else if (this.#serving[rank]) this.#log(rank, "info", "serves");
   }
 
-  /** A replica's process has ended, or could not be started again. */
-  down(rank: number, { reason, retryMs }: { reason: string; retryMs: number }): void {
+  /** A replica's process has ended, or could not be started again; it will be in `retryMs`, unless that is null. */
+  down(rank: number, { reason, retryMs }: { reason: string; retryMs: number | null }): void {
+    if (retryMs === null) return this.#log(rank, "info", reason);
     this.#log(rank, "error", `${reason}: starting it again in ${(retryMs / 1000).toFixed(1)} s`);
   }
 

@@ -98,6 +98,7 @@ export async function serveFleet(
     `weft ready: ${url}  try: ${exampleRequest({ url, model, needsKey, input: inputOf(folder) })}`,
   );
   host.log.info(`${await stop}: draining`);
+  supervisor.release();
   // Requests may wait for an update that is being called off.
   await Promise.all([listener.shutdown(DRAIN_MS), within(router.endUpdates(), DRAIN_MS)]);
   await supervisor.stop(STOP_MS);

@@ -36,8 +36,8 @@ export interface ReplicaSupervisorOptions extends SupervisionOptions {
   readonly onLine: (rank: number, line: string) => void;
   /** Is told when a replica serves for the first time or again. */
   readonly onServing?: (rank: number) => void;
-  /** Is told why a replica does not serve, and in how many milliseconds it will be started again. */
-  readonly onDown?: (rank: number, reason: string, retryMs: number) => void;
+  /** Is told why a replica does not serve, and in how many milliseconds it will be started again; null for never. */
+  readonly onDown?: (rank: number, reason: string, retryMs: number | null) => void;
 }
 
 /** A replica could not be started. */
@@ -98,6 +98,11 @@ export class ReplicaSupervisor implements AsyncDisposable {
     if (this.#options.startTogether?.() ?? false) {
       await Promise.all(others.map((rank) => this.#start(rank)));
     } else for (const rank of others) await this.#start(rank);
+  }
+
+  /** Starts no replica again; those that run go on. For a router that ends with the requests that it has. */
+  release(): void {
+    for (const replica of this.#replicas) replica.release();
   }
 
   /** Asks every process to end, kills those that have not within `graceMs`, and resolves when all have ended. */

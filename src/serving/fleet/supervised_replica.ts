@@ -13,8 +13,11 @@ export interface ReplicaLife {
   readonly onLine: (line: string) => void;
   /** It serves at an address. */
   readonly onServing: (url: string) => Promise<void>;
-  /** It does not serve any more, or could not be started again: why, and in how many milliseconds it is tried. */
-  readonly onDown: (reason: string, retryMs: number) => void;
+  /**
+   * It does not serve any more, or could not be started again: why, and in how many milliseconds it is tried; null
+   * for never.
+   */
+  readonly onDown: (reason: string, retryMs: number | null) => void;
 }
 
 /** Options of {@linkcode SupervisedReplica}. */
@@ -31,9 +34,10 @@ export class SupervisedReplica {
   readonly #life: ReplicaLife;
   readonly #silenceMs: number | undefined;
   readonly #backOff: BackOff;
-  readonly #stop = new AbortController();
+  readonly #released = new AbortController();
   #process: ReplicaProcess | null = null;
   #serves = false;
+  #stopping = false;
   #kept: Promise<void> = Promise.resolve();
 
   /** Starts nothing yet. */
@@ -59,16 +63,22 @@ export class SupervisedReplica {
     if (!this.#serves) this.#process?.stop(GIVEN_UP_MS);
   }
 
+  /** Starts it no more when it has ended; until then it goes on. */
+  release(): void {
+    this.#released.abort();
+  }
+
   /** Ends the process, and starts it no more; kills it when it has not ended within `graceMs`. */
   async stop(graceMs: number): Promise<void> {
-    this.#stop.abort();
+    this.#stopping = true;
+    this.release();
     await this.#process?.stop(graceMs);
     await this.#kept;
   }
 
   async #launch(): Promise<ReplicaProcess> {
     const { command, onLine, onServing } = this.#life;
-    this.#stop.signal.throwIfAborted();
+    this.#released.signal.throwIfAborted();
     const process = ReplicaProcess.start({
       command: command(),
       onLine,
@@ -89,17 +99,19 @@ export class SupervisedReplica {
   async #keep(first: ReplicaProcess): Promise<void> {
     let process: ReplicaProcess | null = first;
     let reason = "";
-    while (!this.#stop.signal.aborted) {
+    while (true) {
       const started = performance.now();
       if (process !== null) {
         reason = `its process ${await process.ended}`;
         this.#serves = false;
         this.#process = null;
       }
-      if (this.#stop.signal.aborted) return;
+      if (this.#stopping) return;
+      if (this.#released.signal.aborted) return this.#life.onDown(reason, null);
       const retryMs = this.#backOff.next(process === null ? 0 : performance.now() - started);
       this.#life.onDown(reason, retryMs);
-      await elapsed(retryMs, this.#stop.signal);
+      await elapsed(retryMs, this.#released.signal);
+      if (this.#released.signal.aborted) return;
       try {
         process = await this.#launch();
       } catch (error) {

@@ -114,6 +114,17 @@ Deno.test("a first start that fails is an error; later ones are tried again and 
   assertEquals(starts, 5);
 });
 
+Deno.test("a replica that ends after the release is not started again; others go on", async () => {
+  const downs: (number | null)[] = [];
+  await using tested = fleet({ onDown: (_rank, _reason, retryMs) => downs.push(retryMs) });
+  await tested.supervisor.start();
+  tested.supervisor.release();
+  const [first, second] = tested.supervisor.pids;
+  Deno.kill(first!, "SIGTERM");
+  await tested.event(/0 suspended: its process was killed by SIGTERM/);
+  assertEquals([downs, tested.supervisor.pids], [[null], [null, second]]);
+});
+
 Deno.test("a replica that says nothing while it starts is given up", async () => {
   await using silent = fleet({ command: () => script("cat"), silenceMs: 50 });
   const error = await assertRejects(() => silent.supervisor.start(), ReplicaStartError);
