@@ -16,6 +16,7 @@ import { CapacityError } from "../tensor/errors.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import { formatBytes } from "./format_bytes.ts";
 import { availableMemory, totalMemory } from "./host_resources.ts";
+import { isPacked } from "./packed_weights.ts";
 
 /** What says how much each rank of an engine holds. */
 export type FootprintConfig = Pick<
@@ -79,9 +80,15 @@ export interface HostMemory {
   readonly total: () => number;
   /** What nothing uses; pages of files count as free. */
   readonly available: () => number;
+  /** Whether the packed weights of an engine lie there already, for all that share them. */
+  readonly holds: (config: EngineConfig) => boolean;
 }
 
-const HOST: HostMemory = { total: totalMemory, available: availableMemory };
+const HOST: HostMemory = {
+  total: totalMemory,
+  available: availableMemory,
+  holds: isPacked,
+};
 
 /**
  * Refuses a second engine on a host that has no room for both. One alone may be larger than the machine, as the
@@ -92,8 +99,9 @@ export function verifySharedHost(
   beside: readonly EngineConfig[],
   host: HostMemory,
 ): void {
-  const [needed, ...others] = [config, ...beside].map(hostBytes);
-  const all = others.reduce((sum, bytes) => sum + bytes, needed);
+  const [own, ...others] = [config, ...beside].map(hostBytes);
+  const all = others.reduce((sum, bytes) => sum + bytes, own);
+  const needed = host.holds(config) ? own - weightBytes(config) : own;
   const [total, available] = [host.total(), host.available()];
   if (all <= total && needed <= available) return;
   throw new CapacityError(
@@ -107,6 +115,10 @@ export function verifySharedHost(
 function hostBytes(config: EngineConfig): number {
   const numBlocks = config.numBlocks ?? 0;
   return engineFootprints(config).reduce((sum, rank) => sum + rankBytes(rank, numBlocks), 0);
+}
+
+function weightBytes(config: EngineConfig): number {
+  return engineFootprints(config).reduce((sum, rank) => sum + rank.weightBytes, 0);
 }
 
 /** The CPU maps its weights; a cache larger than the machine is a mistake. */

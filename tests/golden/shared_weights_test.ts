@@ -1,6 +1,8 @@
 /** Replicas that share packed weights: the same bits as alone, packed once, whoever of them lives. */
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { type EngineConfig, resolveEngineConfig } from "../../src/engine/engine_config.ts";
 import { LlmEngine } from "../../src/engine/llm_engine.ts";
+import { isPacked } from "../../src/engine/packed_weights.ts";
 import type { EngineOptions } from "../../src/engine/types.ts";
 import { WeightStore } from "../../src/tensor/cpu/weight_store.ts";
 import { answer, goldenFolder, readGoldenCase } from "./golden_case.ts";
@@ -8,17 +10,21 @@ import { answer, goldenFolder, readGoldenCase } from "./golden_case.ts";
 const MODEL = goldenFolder("mixtral");
 const GOLDEN = readGoldenCase("mixtral");
 
+const OPTIONS: EngineOptions = {
+  model: MODEL,
+  device: "cpu",
+  dtype: "bf16",
+  tensorParallelSize: 2,
+  numKvBlocks: 32,
+  threads: 1,
+};
+
 function load(options: Partial<EngineOptions> = {}): Promise<LlmEngine> {
-  return LlmEngine.load({
-    model: MODEL,
-    device: "cpu",
-    dtype: "bf16",
-    tensorParallelSize: 2,
-    numKvBlocks: 32,
-    threads: 1,
-    text: null,
-    ...options,
-  });
+  return LlmEngine.load({ ...OPTIONS, text: null, ...options });
+}
+
+function configOf(options: Partial<EngineOptions>): EngineConfig {
+  return resolveEngineConfig({ ...OPTIONS, ...options });
 }
 
 function ask(engine: LlmEngine) {
@@ -75,6 +81,9 @@ Deno.test("a second set of weights is shared like the first, and other files are
     await using second = await load({ weightStore: store.handle, model: folder });
     assertMatch(packed(second), /, packed here/);
     const before = await ask(first);
+    assert(isPacked(configOf({ model: folder, weightStore: store.handle })));
+    assert(!isPacked(configOf({ weightStore: store.handle, quantization: "int4" })));
+    assert(!isPacked(configOf({ model: folder })));
     await first.prepareWeights({ model: folder, version: "copy" });
     first.activateWeights();
     await first.releaseWeights();

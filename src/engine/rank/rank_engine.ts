@@ -18,7 +18,7 @@ import { openDevice } from "../../tensor/open_device.ts";
 import type { EngineConfig } from "../engine_config.ts";
 import { engineFootprints } from "../engine_memory.ts";
 import { blocksOnGpu } from "../kv_cache_size.ts";
-import { weightKey } from "./weight_key.ts";
+import { weightKey, weightsName } from "./weight_key.ts";
 import { ModelRunner } from "./model_runner.ts";
 import { Sampler } from "../sampler/sampler.ts";
 import type { DrawnTokens } from "./step_batch.ts";
@@ -148,9 +148,11 @@ function loadRankModel(
     ? null
     : resources.use(Checkpoint.open(config.model, config.modelConfig, { mapped }));
   const weights = checkpoint ?? new DummyWeights(config.modelConfig);
-  const { coordinates } = mesh;
-  const identity = checkpoint?.identity ?? null;
-  shared?.begin(weightKey({ identity, config, coordinates, device: device.description }));
+  const name = shared && weightsName(config);
+  if (shared) {
+    const place = { coordinates: mesh.coordinates, device: device.description };
+    shared.begin(weightKey(name!, place));
+  }
   const model = resources.use(loadModel({
     config: config.modelConfig,
     weights,
@@ -170,6 +172,9 @@ function loadRankModel(
       checkpoint?.release();
     },
   }));
+  if (shared && weightsName(config) !== name) {
+    throw new Error(`Cannot load ${config.model} as its files were changed meanwhile`);
+  }
   shared?.finish();
   checkpoint?.release();
   return model;

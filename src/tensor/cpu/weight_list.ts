@@ -43,6 +43,12 @@ export class WeightList implements Disposable {
     }
   }
 
+  /** Keys of what is packed, or is being packed, by engines that live. */
+  get keys(): string[] {
+    const entries = this.update((entries) => entries);
+    return entries.filter(({ path }) => exists(path)).map(({ key }) => key);
+  }
+
   #read(): string {
     this.#file.seekSync(0, Deno.SeekMode.Start);
     const bytes = new Uint8Array(this.#file.statSync().size);
@@ -65,6 +71,15 @@ export class WeightList implements Disposable {
   /** Closes the list here. */
   [Symbol.dispose](): void {
     this.#file.close();
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
   }
 }
 
