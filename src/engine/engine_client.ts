@@ -8,8 +8,10 @@ import { createWasmMemory } from "../native/wasm_library.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import type { EngineCommand, EngineEvent } from "./engine_protocol.ts";
 import { launchEngineRanks } from "./engine_ranks.ts";
+import { unpackOutputs } from "./output_batch.ts";
 import type { OutputSink } from "./output_stream.ts";
 import type { SchedulerOutput, SchedulerRequest } from "./scheduler/scheduler.ts";
+import { SharedStats } from "./shared_stats.ts";
 import { EngineDeadError, type EngineStats, UnsupportedRequestError } from "./types.ts";
 
 /**
@@ -31,12 +33,12 @@ export class EngineClient implements AsyncDisposable {
   readonly #worker: Worker;
   readonly #wasmMemory: WebAssembly.Memory | undefined;
   readonly #streams = new Map<number, OutputSink<SchedulerOutput>>();
+  readonly #stats = new SharedStats();
   readonly #onLoading: (fraction: number) => void;
   readonly #ready = Promise.withResolvers<EngineReady>();
   readonly #died = Promise.withResolvers<string>();
   readonly #stopped = Promise.withResolvers<void>();
   #ranks: RankGroup<void> | null = null;
-  #stats: EngineStats | null = null;
   #failure: string | null = null;
   #nextId = 0;
   #nextHold = 0;
@@ -57,7 +59,12 @@ export class EngineClient implements AsyncDisposable {
       this.#stopped.resolve();
     };
     this.#wasmMemory = config.wasm ? createWasmMemory() : undefined;
-    this.#send({ type: "start", config, wasmMemory: this.#wasmMemory });
+    this.#send({
+      type: "start",
+      config,
+      stats: this.#stats.memory,
+      wasmMemory: this.#wasmMemory,
+    });
   }
 
   /** Starts an engine; rejects with the reason when its ranks cannot start, or `signal` fires before they have. */
@@ -97,9 +104,9 @@ export class EngineClient implements AsyncDisposable {
     return this.#ranks?.pids ?? [];
   }
 
-  /** Latest counters; null before the engine is ready. */
-  get stats(): EngineStats | null {
-    return this.#stats;
+  /** Latest counters; zeros before the engine is ready. */
+  get stats(): EngineStats {
+    return this.#stats.read();
   }
 
   /** Sends a request whose outputs go to `outputs`; returns its number. */
@@ -146,6 +153,10 @@ export class EngineClient implements AsyncDisposable {
     this.#worker.postMessage(command);
   }
 
+  readonly #deliver = (output: SchedulerOutput): void => {
+    this.#streams.get(output.id as number)?.push(output);
+  };
+
   #receive(event: EngineEvent): void {
     switch (event.type) {
       case "channel":
@@ -153,12 +164,9 @@ export class EngineClient implements AsyncDisposable {
       case "loading":
         return this.#onLoading(event.fraction);
       case "ready":
-        this.#stats = event.stats;
         return this.#ready.resolve(event);
-      case "progress":
-        this.#stats = event.stats;
-        for (const output of event.outputs) this.#streams.get(output.id as number)?.push(output);
-        return;
+      case "outputs":
+        return unpackOutputs(event.batch, this.#deliver);
       case "rejected": {
         const error = new UnsupportedRequestError(event.message, event.param);
         return this.#streams.get(event.id as number)?.fail(error);

@@ -4,14 +4,16 @@
  */
 import type { HostChannelHandle } from "../distributed/host_channel_layout.ts";
 import type { EngineConfig } from "./engine_config.ts";
-import type { SchedulerOutput, SchedulerRequest } from "./scheduler/scheduler.ts";
-import type { EngineStats } from "./types.ts";
+import type { OutputBatch } from "./output_batch.ts";
+import type { SchedulerRequest } from "./scheduler/scheduler.ts";
 
 /** From the client to the engine thread. */
 export type EngineCommand =
   | {
     readonly type: "start";
     readonly config: EngineConfig;
+    /** Memory of {@linkcode SharedStats}. */
+    readonly stats: SharedArrayBuffer;
     /** Memory that all ranks share, where they compute through WebAssembly. */
     readonly wasmMemory?: WebAssembly.Memory;
   }
@@ -24,23 +26,18 @@ export type EngineCommand =
 
 /**
  * From the engine thread to the client. First the channel, with which the client launches the ranks (a
- * worker of a worker takes half a second longer to start); then loading, ready, and progress until the end.
+ * worker of a worker takes half a second longer to start); then loading, ready, and outputs until the end.
  */
 export type EngineEvent =
   | { readonly type: "channel"; readonly handle: HostChannelHandle }
   | { readonly type: "loading"; readonly fraction: number }
   | {
     readonly type: "ready";
-    readonly stats: EngineStats;
     /** Positions that a request may take, now that the size of the cache is known. */
     readonly maxModelLen: number;
     readonly backend: Readonly<Record<string, string | number>>;
   }
-  | {
-    readonly type: "progress";
-    readonly outputs: readonly SchedulerOutput[];
-    readonly stats: EngineStats;
-  }
+  | { readonly type: "outputs"; readonly batch: OutputBatch }
   | {
     readonly type: "rejected";
     readonly id: number | string;

@@ -5,12 +5,17 @@
 /// <reference lib="deno.worker" />
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import { describeBackend } from "./describe_backend.ts";
-import { type EngineConfig, positionsInCache } from "./engine_config.ts";
+import { positionsInCache } from "./engine_config.ts";
 import { EngineCore } from "./engine_core.ts";
 import type { EngineCommand, EngineEvent } from "./engine_protocol.ts";
+import { OutputPacker } from "./output_batch.ts";
 import { RankExecutor } from "./rank_executor.ts";
 import { Scheduler, type SchedulerRequest } from "./scheduler/scheduler.ts";
+import { SharedStats } from "./shared_stats.ts";
 import { UnsupportedRequestError } from "./types.ts";
+
+/** What starts an engine. */
+type StartCommand = Extract<EngineCommand, { type: "start" }>;
 
 let core: EngineCore | null = null;
 let executor: RankExecutor | null = null;
@@ -19,7 +24,7 @@ self.onmessage = async (message: MessageEvent<EngineCommand>) => {
   const command = message.data;
   switch (command.type) {
     case "start":
-      return await start(command.config, command.wasmMemory);
+      return await start(command);
     case "add":
       return add(command.request);
     case "abort":
@@ -34,7 +39,9 @@ self.onmessage = async (message: MessageEvent<EngineCommand>) => {
   }
 };
 
-async function start(config: EngineConfig, wasmMemory?: WebAssembly.Memory): Promise<void> {
+async function start({ config, wasmMemory, stats }: StartCommand): Promise<void> {
+  const sharedStats = new SharedStats(stats);
+  const packer = new OutputPacker();
   try {
     executor = new RankExecutor(config, wasmMemory);
     post({ type: "channel", handle: executor.handle });
@@ -51,11 +58,15 @@ async function start(config: EngineConfig, wasmMemory?: WebAssembly.Memory): Pro
       vocabSize: config.modelConfig.vocabSize,
     });
     core = new EngineCore(scheduler, executor, {
-      progress: (outputs, stats) => post({ type: "progress", outputs, stats }),
+      progress(outputs, stats) {
+        sharedStats.write(stats);
+        if (outputs.length > 0) post({ type: "outputs", batch: packer.pack(outputs) });
+      },
       dead: (reason) => post({ type: "dead", reason }),
     });
     const backend = { ...describeBackend(config, report), maxModelLen };
-    post({ type: "ready", stats: core.stats, maxModelLen, backend });
+    sharedStats.write(core.stats);
+    post({ type: "ready", maxModelLen, backend });
   } catch (error) {
     post({ type: "dead", reason: error instanceof Error ? error.message : String(error) });
   }

@@ -15,32 +15,28 @@ export interface OutputSink<T> {
 export class OutputStream<T> implements OutputSink<T> {
   readonly #items: T[] = [];
   #failure: Error | null = null;
-  #wake: (() => void) | null = null;
+  #waiting: PromiseWithResolvers<T> | null = null;
 
   /** Appends an item. */
   push(item: T): void {
     if (this.#failure) return;
-    this.#items.push(item);
-    this.#notify();
+    if (this.#waiting === null) this.#items.push(item);
+    this.#waiting?.resolve(item);
+    this.#waiting = null;
   }
 
   /** Makes `next` throw once the items before it are consumed. */
   fail(error: Error): void {
     this.#failure ??= error;
-    this.#notify();
+    this.#waiting?.reject(this.#failure);
+    this.#waiting = null;
   }
 
-  /** The oldest item; waits for one. */
-  async next(): Promise<T> {
-    while (this.#items.length === 0) {
-      if (this.#failure) throw this.#failure;
-      await new Promise<void>((resolve) => this.#wake = resolve);
-    }
-    return this.#items.shift()!;
-  }
-
-  #notify(): void {
-    this.#wake?.();
-    this.#wake = null;
+  /** The oldest item; waits for one. One call at a time. */
+  next(): Promise<T> {
+    if (this.#items.length > 0) return Promise.resolve(this.#items.shift()!);
+    if (this.#failure) return Promise.reject(this.#failure);
+    this.#waiting = Promise.withResolvers();
+    return this.#waiting.promise;
   }
 }

@@ -2,6 +2,7 @@
  * Decides what each step computes: continuous batching with chunked prefill over paged blocks.
  * @module
  */
+import type { Mutable } from "../reused.ts";
 import { BlockManager } from "./block_manager.ts";
 import { RunQueue } from "./run_queue.ts";
 import { numPositions, type SchedulerOutput, type SchedulerRequest, Sequence } from "./sequence.ts";
@@ -54,11 +55,10 @@ export class Scheduler {
   /** By step, as many as may be under way: each is written anew when it has retired. */
   readonly #steps: readonly PlannedStep[];
   readonly #outputs: SchedulerOutput[] = [];
+  readonly #stats: Mutable<EngineStats>;
   #arrivals = 0;
   #nextStep = 0;
   #retiredStep = -1;
-  #promptTokens = 0;
-  #generationTokens = 0;
 
   /** Makes an idle scheduler; throws RangeError naming an option out of range. */
   constructor(options: SchedulerOptions) {
@@ -72,6 +72,16 @@ export class Scheduler {
     }
     this.#options = options;
     const { numBlocks, blockSize, maxNumSeqs } = options;
+    this.#stats = {
+      running: 0,
+      waiting: 0,
+      kvBlocksFree: numBlocks,
+      kvBlocksTotal: numBlocks,
+      preemptions: 0,
+      promptTokens: 0,
+      generationTokens: 0,
+      steps: 0,
+    };
     const length = options.pipelineStages + options.lookahead;
     this.#steps = Array.from({ length }, () => new PlannedStep());
     this.#blocks = new BlockManager({ numBlocks, blockSize, numSlots: maxNumSeqs });
@@ -89,19 +99,15 @@ export class Scheduler {
     return this.#nextStep - this.#retiredStep - 1;
   }
 
-  /** Counters and gauges as of now. */
+  /** Counters and gauges as of now, in the same object each time. */
   get stats(): EngineStats {
-    const waiting = this.#queue.numWaiting;
-    return {
-      running: this.#requests.size - waiting,
-      waiting,
-      kvBlocksFree: this.#blocks.numFree,
-      kvBlocksTotal: this.#blocks.numBlocks,
-      preemptions: this.#queue.preemptions,
-      promptTokens: this.#promptTokens,
-      generationTokens: this.#generationTokens,
-      steps: this.#retiredStep + 1,
-    };
+    const stats = this.#stats;
+    stats.waiting = this.#queue.numWaiting;
+    stats.running = this.#requests.size - stats.waiting;
+    stats.kvBlocksFree = this.#blocks.numFree;
+    stats.preemptions = this.#queue.preemptions;
+    stats.steps = this.#retiredStep + 1;
+    return stats;
   }
 
   /**
@@ -220,7 +226,7 @@ export class Scheduler {
   ): SchedulerOutput | null {
     const { promptTargets } = planned;
     const end = planned.startPosition + planned.numTokens;
-    this.#promptTokens += sequence.retirePrompt(end);
+    this.#stats.promptTokens += sequence.retirePrompt(end);
     if (promptTargets !== null) {
       sequence.addPromptLogprobs(promptTargets, result.promptLogprobs ?? []);
     }
@@ -229,7 +235,7 @@ export class Scheduler {
     const output = planned.sampling === null
       ? sequence.acceptPromptEnd()
       : sequence.acceptToken(result);
-    this.#generationTokens += output.tokenIds.length;
+    this.#stats.generationTokens += output.tokenIds.length;
     if (output.finishReason !== null) this.#forget(sequence);
     return output;
   }
