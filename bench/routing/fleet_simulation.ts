@@ -109,6 +109,8 @@ export function simulateFleet(
   const pool = new ReplicaPool<SimulatedReplica>({
     now,
     policy: policy({ now, random: randomNumbers(seed + 1) }),
+    // Policies are compared here, not what saves a bad one.
+    outliers: { maxEjectedShare: 0 },
   });
   const replicas = scenario.speeds.map((speed) =>
     new SimulatedReplica(speed, scenario.cachedGroups)
