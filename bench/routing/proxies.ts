@@ -56,7 +56,7 @@ export function startNginx(upstreams: readonly number[], folder: string): Promis
   const port = freePort();
   const servers = upstreams.map((upstream) => `server 127.0.0.1:${upstream};`).join(" ");
   const config =
-    `daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log ${folder}/nginx.log;
+    `daemon off; master_process off; pid ${folder}/nginx.pid; error_log ${folder}/nginx.log;
     events { worker_connections 1024; }
     http { access_log off; keepalive_requests 1000000;
       client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy;
