@@ -1,7 +1,7 @@
 /** A real `weft serve` whose weights are changed over HTTP while it answers. */
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { damagedWeights, otherWeights } from "../weight_versions.ts";
-import { metrics, startServe } from "./serve_process.ts";
+import { eventually, metric, metrics, startServe } from "./serve_process.ts";
 import { readEvents } from "./sse.ts";
 import type { Json } from "./test_server.ts";
 
@@ -19,9 +19,10 @@ Deno.test("serve: weights change under way, and every answer comes from one vers
     });
     return [response.status, await response.json()];
   };
-  const post = (extra: object = {}): Promise<Response> =>
+  const post = (extra: object = {}, signal?: AbortSignal): Promise<Response> =>
     fetch(`${server.url}/v1/completions`, {
       method: "POST",
+      signal,
       headers: { "content-type": "application/json" },
       body: JSON.stringify({
         prompt: "The KV cache",
@@ -74,6 +75,17 @@ Deno.test("serve: weights change under way, and every answer comes from one vers
 
   assertEquals((await admin("pause", { mode: "hold" }))[1].paused, "hold");
   const waiting = answer();
+  const leaving = new AbortController();
+  const left = post({ stream: true }, leaving.signal).then(() => "answered", () => "gone");
+  const waits = (count: number): Promise<void> =>
+    eventually(
+      async () => metric(await metrics(server.url), "vllm:num_requests_waiting") === count,
+      { what: `${count} requests wait` },
+    );
+  await waits(2);
+  leaving.abort();
+  assertEquals(await left, "gone", "no headers before the weights are known");
+  await waits(1);
   const health = await (await fetch(`${server.url}/health`)).json();
   assertEquals([health.status, health.weight_version], ["ok", current.version]);
   assertEquals((await admin("resume", {}))[1].paused, null);

@@ -30,8 +30,8 @@ interface Verb<Fields extends z.ZodType> {
 }
 
 /**
- * Adds the routes. Each answers when it is done, which may take as long as weights take to load or requests to end;
- * a client that leaves before changes nothing.
+ * Adds the routes. Each answers when it is done, which may take as long as weights take to load or requests to end.
+ * What was asked for goes on when the client leaves before.
  */
 export function addWeightRoutes(
   app: OpenAPIHono,

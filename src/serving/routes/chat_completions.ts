@@ -23,7 +23,12 @@ const route = createRoute({
     200: {
       description: "The assistant's next message",
       content: {
-        "application/json": { schema: z.looseObject({ object: z.literal("chat.completion") }) },
+        "application/json": {
+          schema: z.looseObject({
+            object: z.literal("chat.completion"),
+            weight_version: z.string(),
+          }),
+        },
         "text/event-stream": { schema: z.string() },
       },
     },

@@ -24,7 +24,12 @@ const route = createRoute({
     200: {
       description: "One choice per prompt",
       content: {
-        "application/json": { schema: z.looseObject({ object: z.literal("text_completion") }) },
+        "application/json": {
+          schema: z.looseObject({
+            object: z.literal("text_completion"),
+            weight_version: z.string(),
+          }),
+        },
         "text/event-stream": { schema: z.string() },
       },
     },
