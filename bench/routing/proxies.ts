@@ -15,25 +15,24 @@ const ROOT = new URL("../../", import.meta.url);
 /** Starts `weft route`. */
 export async function startWeftRoute(upstreams: readonly number[], policy: string): Promise<Proxy> {
   const replicas = upstreams.flatMap((port) => ["--replica", `http://127.0.0.1:${port}`]);
+  const args = ["--balancing-policy", policy, ...replicas];
+  return await startWeft("route", `weft route, ${policy}`, args);
+}
+
+/** Starts a command of weft that serves. */
+export async function startWeft(
+  command: "route" | "serve",
+  name: string,
+  args: readonly string[],
+): Promise<Proxy> {
   const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "-A",
-      "mod.ts",
-      "route",
-      "--port",
-      "0",
-      "--balancing-policy",
-      policy,
-      ...replicas,
-    ],
+    args: ["run", "-A", "mod.ts", command, "--port", "0", ...args],
     cwd: ROOT,
     stdin: "null",
     stdout: "piped",
     stderr: "null",
   }).spawn();
-  const port = await firstMatch(child.stdout, /ready: http:\/\/127\.0\.0\.1:(\d+)/);
-  return proxy(`weft route, ${policy}`, port, child);
+  return proxy(name, await firstMatch(child.stdout, /ready: http:\/\/127\.0\.0\.1:(\d+)/), child);
 }
 
 /** Starts the upstream of this benchmark. */
