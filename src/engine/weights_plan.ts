@@ -100,11 +100,14 @@ export function explainWeightsError(error: unknown): WeightsError {
   return new WeightsError(message, { reason: reasonOf(error), cause: error });
 }
 
+/** What of a CapacityError in a rank reaches this thread. */
+const RANK_OUT_OF_MEMORY = /\bCapacityError: /;
+
 /** What is thrown of a folder, options or prompts that are wrong. */
 const INVALID = [ModelLoadError, RangeError, UnsupportedRequestError];
 
 function reasonOf(error: unknown): WeightsErrorReason {
-  if (error instanceof CapacityError) return "memory";
+  if (error instanceof CapacityError || RANK_OUT_OF_MEMORY.test(String(error))) return "memory";
   return INVALID.some((kind) => error instanceof kind) ? "invalid" : "failed";
 }
 

@@ -37,14 +37,19 @@ export function rankMain({ world, args, wasmMemory }: RankContext<RankArguments>
       new RankLoop({ channel, runner, reports, timeoutMs }).run();
     } catch (error) {
       // Before the engine is freed: on a GPU that hangs, that lasts until the deadline.
-      channel.abort(error instanceof Error ? `${error.name}: ${error.message}` : String(error));
+      channel.abort(describe(error));
       throw error;
     }
   } catch (thrown) {
     const error = firstError(thrown);
-    channel.setFailed(error instanceof Error ? error.message : String(error));
+    channel.setFailed(describe(error));
     throw error;
   }
+}
+
+/** With its name: text is all that reaches the leader. */
+function describe(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }
 
 /** What failed first: a device that has failed fails again when its memory is freed. */
