@@ -15,9 +15,9 @@ interface Entry {
 }
 
 /**
- * Timers that share one: setting and clearing one of them takes a tenth of a microsecond, where the
- * runtime's own take ten. A router has several for each request, and hardly one ever passes. They pass up to
- * a tick late, and never early. Disposing clears all.
+ * Timers that share one: to set and clear one takes 0.6 microseconds, where one of the runtime's takes 4. A
+ * router has several for each request, and hardly one ever passes. They pass up to a tick late, and never
+ * early. Disposing clears all.
  */
 export class CoarseTimers implements Disposable {
   readonly #tickMs: number;

@@ -31,7 +31,9 @@ export interface RouterListener extends AsyncDisposable {
 
 /**
  * Binds and serves. It is Deno's server, which takes half the time of Node's for a request that only passes
- * through; it has no deadline for a request's headers, so that untrusted networks need a proxy before it.
+ * through. It has no deadline for a request's headers, so that untrusted networks need a proxy before it, and does
+ * not say when a client has gone whose request took more than one packet (Deno 2.9): a stream ends when its
+ * next piece cannot be written, but an answer in one piece is computed to its end.
  */
 export function listenRouter(options: ListenRouterOptions): RouterListener {
   const { router, gate, host = "127.0.0.1", port = 8000 } = options;
