@@ -88,6 +88,8 @@ export async function serveFleet(
   }
   const stop = stopSignal(host);
   const address = { hostname: values.host, port: values.port };
+  // Deno's listener would take 0.13 ms less for a request, but has no deadline for headers, and does not say when
+  // a client has gone.
   await using listener = await bind(
     address,
     () => listen({ fetch: router.fetch, gate, host: values.host, port: values.port }),

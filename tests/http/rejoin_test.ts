@@ -1,5 +1,5 @@
 /** A replica of a router that moves to another address under its name. */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { RouterServer } from "../../src/serving/router/router_server.ts";
 import { FakeUpstream } from "./fake_upstream.ts";
 
@@ -38,4 +38,21 @@ Deno.test("a replica that comes back elsewhere keeps its name, share and counts,
   assertEquals([id, state, weight, sent], ["0", "healthy", 3, 2]);
   assertEquals(changes, [null, null]);
   router.suspend("nobody", "it never was");
+});
+
+Deno.test("a replica that does not answer when it joins is down, and the reason is told at once", async () => {
+  await using upstream = new FakeUpstream("broken");
+  upstream.probes = "says 500";
+  const changes: (string | null)[] = [];
+  using router = new RouterServer({
+    probeMs: 20,
+    onChange: (_, reason) => changes.push(reason),
+  });
+  await router.join(upstream.url);
+  assertEquals([router.replicas[0].state, changes.length], ["down", 1]);
+  assertMatch(changes[0]!, /answering a probe .* with 500/);
+  assertEquals(router.replicas[0].reason, changes[0]);
+  upstream.probes = "serves";
+  while (changes.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  assertEquals([router.replicas[0].reason, changes[1]], [null, null]);
 });

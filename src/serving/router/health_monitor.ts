@@ -22,6 +22,8 @@ export interface HealthMonitorOptions<T> {
 interface Watch {
   /** Failures in a row. */
   failures: number;
+  /** Whether it was told that they mean that the replica is down. */
+  told: boolean;
   /** The next one. */
   timer: ReturnType<typeof setTimeout> | undefined;
 }
@@ -48,7 +50,7 @@ export class HealthMonitor<T> implements Disposable {
   /** Probes a replica from now on, at once for the first time; resolves with the first result. */
   async watch(id: string): Promise<void> {
     this.unwatch(id);
-    const watch: Watch = { failures: 0, timer: undefined };
+    const watch: Watch = { failures: 0, told: false, timer: undefined };
     this.#watches.set(id, watch);
     await this.#check(id, watch);
   }
@@ -75,8 +77,11 @@ export class HealthMonitor<T> implements Disposable {
       });
     if (this.#watches.get(id) !== watch) return; // It has left meanwhile, or is another one.
     watch.failures = reason === null ? 0 : watch.failures + 1;
+    // One that has never served is down from the first failure on.
+    const isDown = watch.failures >= failures || (reason !== null && this.#isDown(id));
     if (reason === null) this.#up(id);
-    else if (watch.failures >= failures) this.#down(id, reason);
+    else if (isDown && !watch.told) this.#down(id, reason);
+    watch.told = isDown;
     // Probes of many replicas that joined together must not stay together.
     const delay = this.#intervalMs * (0.9 + 0.2 * Math.random());
     watch.timer = setTimeout(() => this.#check(id, watch), delay);
@@ -91,7 +96,6 @@ export class HealthMonitor<T> implements Disposable {
   }
 
   #down(id: string, reason: string): void {
-    if (this.#isDown(id)) return;
     this.#pool.setDown(id, reason);
     this.#options.onChange?.(id, reason);
   }
