@@ -1,7 +1,6 @@
 /**
- * Child process of rank/garbage_test.ts: decodes, and prints in JSON how many bytes a step allocates on
- * JavaScript's heap, in the loop of a rank and on the engine's side of the channel, and how many of them stay.
- * Needs `--v8-flags=--expose-gc,--min-semi-space-size=64`, so that nothing is collected in between.
+ * Child process of garbage_test.ts: plans decode steps, runs them in the loop of a rank, and prints in JSON, by
+ * the size of the batch, how many bytes a run of them allocates there; and how many a step keeps.
  * @module
  */
 import { assert } from "@std/assert";
@@ -12,51 +11,47 @@ import { ResultDecoder } from "../../../src/engine/result_decoder.ts";
 import { maxPlanBytes, PlanEncoder } from "../../../src/engine/step_codec.ts";
 import type { StepPlan } from "../../../src/engine/step_plan.ts";
 import { openCpuDevice } from "../../../src/tensor/cpu/device.ts";
+import { bytesOfMeasurement, collect, heapUsed } from "./_heap.ts";
 import { GREEDY, RunnerHarness } from "./_runner.ts";
 
-const BATCH = 4;
+const BATCHES = [1, 4, 16];
+const MOST = Math.max(...BATCHES);
 const STEPS_A_ROUND = 60;
 /** Rounds until V8 has compiled what runs; short-lived objects of its lower tiers would count. */
-const WARM_ROUNDS = 100;
+const WARM_ROUNDS = 320;
 const ROUNDS = 8;
 
-const { gc: collect } = globalThis as unknown as { readonly gc: () => void };
-const heapUsed = () => Deno.memoryUsage().heapUsed;
-
 using device = openCpuDevice({ threads: 1 });
+const limits = { maxNumSeqs: MOST, maxNumBatchedTokens: 3 * MOST };
 using harness = new RunnerHarness({
   device,
   model: new URL("../../fixtures/golden/llama", import.meta.url).pathname,
   record: false,
-  maxNumSeqs: BATCH,
-  numBlocks: BATCH * 8,
+  ...limits,
+  numBlocks: MOST * 8,
   lookahead: STEPS_A_ROUND,
 });
 const { scheduler, runner } = harness;
-
-const limits = { maxNumSeqs: BATCH, maxNumBatchedTokens: 24 };
 await using channel = HostChannel.create({
   ranks: 1,
   plansInFlight: STEPS_A_ROUND + 1,
   maxPlanBytes: maxPlanBytes(limits),
   boardSteps: STEPS_A_ROUND,
-  boardSlots: BATCH,
+  boardSlots: MOST,
 });
 using rankChannel = RankChannel.open(channel.handle, { rank: 0 });
 const loop = new RankLoop({ channel: rankChannel, runner, reports: true, timeoutMs: 10_000 });
-
 const plans = new PlanEncoder();
 const results = new ResultDecoder();
-
-function publish(plan: StepPlan): void {
-  channel.publish(plans.encode(plan, channel.nextPlan()));
-}
-
 let ended = () => {};
 channel.receive((bytes) => {
   scheduler.update(results.decode(bytes));
   if (!scheduler.hasWork) ended();
 });
+
+function publish(plan: StepPlan): void {
+  channel.publish(plans.encode(plan, channel.nextPlan()));
+}
 
 /** Runs what was published in the loop of a rank, up to an empty plan; returns what that allocated. */
 function runRank(): number {
@@ -66,9 +61,9 @@ function runRank(): number {
   return heapUsed() - before;
 }
 
-/** One prefill step and decode steps; returns what the latter allocated on either side. */
-async function round(): Promise<{ rank: number; engine: number }> {
-  for (let id = 0; id < BATCH; id++) {
+/** One prefill step, then decode steps; returns what the latter allocated on the rank. */
+async function round(batch: number): Promise<number> {
+  for (let id = 0; id < batch; id++) {
     scheduler.add({
       id,
       promptTokenIds: [5, 9, 2],
@@ -80,29 +75,25 @@ async function round(): Promise<{ rank: number; engine: number }> {
   assert(prefill);
   publish(prefill);
   runRank();
-  let engine = -heapUsed();
   for (let plan = scheduler.schedule(); plan; plan = scheduler.schedule()) publish(plan);
-  engine += heapUsed();
-  const rank = runRank();
-  engine -= heapUsed();
+  const allocated = runRank();
   await new Promise<void>((resolve) => ended = resolve);
-  engine += heapUsed();
-  return { rank, engine };
+  return allocated;
 }
 
-for (let i = 0; i < WARM_ROUNDS; i++) await round();
+for (const batch of BATCHES) {
+  for (let i = 0; i < WARM_ROUNDS / batch; i++) await round(batch);
+}
+const measurement = bytesOfMeasurement();
 collect();
 const before = heapUsed();
-let [rank, engine] = [0, 0];
-for (let i = 0; i < ROUNDS; i++) {
-  const allocated = await round();
-  rank += allocated.rank;
-  engine += allocated.engine;
-  collect();
+const allocated: Record<number, number> = {};
+for (const batch of BATCHES) {
+  const runs: number[] = [];
+  for (let i = 0; i < ROUNDS; i++) runs.push(await round(batch) - measurement);
+  // V8 may compile a function late in one of them.
+  allocated[batch] = Math.min(...runs);
 }
-const steps = ROUNDS * (STEPS_A_ROUND - 1);
-console.log(JSON.stringify({
-  rank: rank / steps,
-  engine: engine / steps,
-  retained: (heapUsed() - before) / steps,
-}));
+collect();
+const steps = BATCHES.length * ROUNDS * (STEPS_A_ROUND - 1);
+console.log(JSON.stringify({ allocated, retained: (heapUsed() - before) / steps }));
