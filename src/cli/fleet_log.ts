@@ -53,6 +53,11 @@ export class FleetLog {
     else if (this.#serving[rank]) this.#log(rank, "info", "serves");
   }
 
+  /** The router gives a replica nothing for a while. */
+  ejected(rank: number, reason: string): void {
+    this.#log(rank, "warn", `ejected: ${reason}`);
+  }
+
   /** A replica's process has ended, or could not be started again; it will be in `retryMs`, unless that is null. */
   down(rank: number, { reason, retryMs }: { reason: string; retryMs: number | null }): void {
     if (retryMs === null) return this.#log(rank, "info", reason);

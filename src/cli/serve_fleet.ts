@@ -57,6 +57,7 @@ export async function serveFleet(
     onError: (error) => host.log.error(error instanceof Error ? error.stack! : String(error)),
     onCommit: (weights) => supervisor.commit(weights),
     onChange: (id, reason) => log.changed(Number(id), reason),
+    onEject: (id, reason) => log.ejected(Number(id), reason),
   });
   // It is all that keeps other users of this machine from the replicas' ports.
   const apiKey = crypto.getRandomValues(new Uint8Array(32)).toHex();
