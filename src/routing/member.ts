@@ -5,7 +5,7 @@
 import type { ReplicaLoad } from "./balancing_policy.ts";
 import { CircuitBreaker, type CircuitBreakerOptions } from "./circuit_breaker.ts";
 import type { Lease, LeaseOutcome } from "./lease.ts";
-import { Occupancy } from "./occupancy.ts";
+import type { Occupancy } from "./occupancy.ts";
 
 /** Options of a replica in a router. */
 export interface MemberOptions {
@@ -78,6 +78,7 @@ export class Member<T> {
       readonly now: () => number;
       /** Is told when it is ejected, and why. */
       readonly onEject: (reason: string) => void;
+      readonly occupancy: Occupancy;
     },
   ) {
     const { weight = 1, maxConcurrency = Infinity } = options;
@@ -94,7 +95,7 @@ export class Member<T> {
     this.weight = weight;
     this.maxConcurrency = maxConcurrency;
     this.#now = options.now;
-    this.occupancy = new Occupancy(options.now);
+    this.occupancy = options.occupancy;
     this.#onEject = options.onEject;
     this.#slowStartMs = options.slowStartMs ?? 10_000;
     this.breaker = new CircuitBreaker(options);

@@ -6,7 +6,7 @@ import type { BalancingPolicy, RoutedOutcome, RoutedRequest } from "./balancing_
 import { NoReplicaError } from "./errors.ts";
 import { Lease, type LeaseOutcome, type LeaseOwner } from "./lease.ts";
 import { Member, type MemberOptions, type MemberState, type RecoveryOptions } from "./member.ts";
-import type { OccupancyReading } from "./occupancy.ts";
+import { FleetOccupancy, Occupancy, type OccupancyReading } from "./occupancy.ts";
 import { OutlierEjection, type OutlierEjectionOptions } from "./outlier_ejection.ts";
 import { LeastLoadedPolicy } from "./policies/least_loaded.ts";
 import type { Side, TrafficSplit } from "./traffic_split.ts";
@@ -74,6 +74,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
   readonly #policy: BalancingPolicy;
   readonly #now: () => number;
   readonly #members = new Map<string, Member<T>>();
+  readonly #fleet: FleetOccupancy;
   readonly #outliers: OutlierEjection<T>;
   readonly #queue: WaitingQueue<Lease<T>>;
   readonly #drained = new Map<Member<T>, PromiseWithResolvers<void>>();
@@ -86,6 +87,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     this.#options = options;
     this.#policy = options.policy ?? new LeastLoadedPolicy();
     this.#now = options.now ?? (() => performance.now());
+    this.#fleet = new FleetOccupancy(this.#now);
     this.#outliers = new OutlierEjection(this.#members, { ...options.outliers, now: this.#now });
     this.#queue = new WaitingQueue(options.maxQueued ?? 1024);
   }
@@ -230,7 +232,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     this.#failQueueWithoutReplicas();
   }
 
-  /** How long a replica has had how many requests so far. */
+  /** How long a replica has had how many requests so far, and how many replicas had any meanwhile. */
   occupancy(id: string): OccupancyReading {
     return this.#member(id).occupancy.read();
   }
@@ -381,7 +383,15 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     const { openMs, maxOpenMs, failures, slowStartMs } = this.#options;
     const recovery = { openMs, maxOpenMs, failures, slowStartMs };
     const onEject = (reason: string): void => this.#options.onEject?.(id, reason);
-    return new Member(id, { ...recovery, ...options, target, now: this.#now, onEject });
+    const occupancy = new Occupancy(this.#fleet);
+    return new Member(id, {
+      ...recovery,
+      ...options,
+      target,
+      now: this.#now,
+      occupancy,
+      onEject,
+    });
   }
 
   #member(id: string): Member<T> {

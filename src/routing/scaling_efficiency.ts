@@ -5,9 +5,13 @@
 
 /** What a replica did in a window of time. */
 export interface ReplicaWork {
-  /** Share of the window in which it had requests, 0 to 1. */
-  readonly busy: number;
-  /** Requests that it had at once while it had any: their mean. */
+  /** Seconds in which it had requests. */
+  readonly seconds: number;
+  /** Replicas that were busy then, itself among them: their mean number. */
+  readonly companions: number;
+  /** Variance of that number. */
+  readonly companionsVariance: number;
+  /** Requests that it had at once then: their mean number. */
   readonly concurrency: number;
   /** Tokens of prompts that it computed. */
   readonly promptTokens: number;
@@ -15,9 +19,11 @@ export interface ReplicaWork {
   readonly generationTokens: number;
 }
 
-/** Above this share of a window a replica counts as busy in it, below the other one as idle. */
-const BUSY = 0.98;
-const IDLE = 0.02;
+/** A window in which the number of busy replicas varied more belongs to none of them. */
+const MAX_VARIANCE = 0.02;
+
+/** Windows with less to do say little: counters move by a step of many tokens. */
+const MIN_WINDOW_SECONDS = 0.25;
 
 /** Work of so many seconds must be known before it says anything. */
 const MIN_SECONDS = 5;
@@ -29,46 +35,36 @@ const MAX_MIX_DISTANCE = 0.2;
 const MEMORY_SECONDS = 120;
 
 /**
- * Estimates the scaling efficiency of a fleet from what its replicas do: the time that one of them alone takes for
- * the work that they did, over the time that they took together. 1 is perfect; replicas that share cores, memory
- * or a host's threads stay below.
+ * Estimates the scaling efficiency of a fleet from what its replicas do: the time that each of them takes alone for
+ * the work that it did beside others, over the time that it took. 1 is perfect; replicas that share cores, memory or
+ * a host's threads stay below.
  *
- * How long a replica takes alone is learnt from windows in which it was the only busy one, for each number of
- * requests at once: seconds as a sum over prompt and generated tokens, by least squares. Windows in which several
- * were busy are compared with that at the same number of requests each. Windows in which a replica was busy for a
- * part only, and work of which it never did the like alone, say nothing.
+ * How long a replica takes alone is learnt from windows in which no other was busy, for each number of requests at
+ * once: seconds as a sum over prompt and generated tokens, by least squares. Windows with others busy are compared
+ * with that at the same number of requests. Windows in which that changed, and work of which a replica never did the
+ * like alone, say nothing.
  */
 export class ScalingEfficiency {
   readonly #alone = new Map<string, Map<number, TokenCost>>();
   readonly #together = new Map<number, DecayingRatio>();
 
-  /** A window of `seconds` has passed; `work` has every replica of the fleet, by its name. */
-  observe(work: ReadonlyMap<string, ReplicaWork>, seconds: number): void {
-    const busy = [...work].filter(([, { busy }]) => busy >= BUSY);
-    const idle = [...work.values()].filter(({ busy }) => busy <= IDLE);
-    if (busy.length === 0 || busy.length + idle.length < work.size) return;
-    if (busy.length === 1) {
-      const [[id, own]] = busy;
-      this.#costOf(id, own).observe(own, seconds);
-      return;
-    }
-    let expected = 0;
-    for (const [id, own] of busy) {
-      const alone = this.#costOf(id, own).seconds(own);
-      if (alone === null) return;
-      expected += alone;
-    }
-    let ratio = this.#together.get(busy.length);
-    if (ratio === undefined) this.#together.set(busy.length, ratio = new DecayingRatio());
-    ratio.observe(expected, busy.length * seconds);
-  }
-
   /** By number of busy replicas, for those numbers of which it is known. */
   get known(): ReadonlyMap<number, number> {
-    const known = [...this.#together].filter(([count, { seconds }]) =>
-      seconds >= count * MIN_SECONDS
-    );
+    const known = [...this.#together].filter(([count, { below }]) => below >= count * MIN_SECONDS);
     return new Map(known.sort(([a], [b]) => a - b).map(([count, { value }]) => [count, value]));
+  }
+
+  /** The replica `id` has done `work` in a window. */
+  observe(id: string, work: ReplicaWork): void {
+    if (work.seconds < MIN_WINDOW_SECONDS || work.companionsVariance > MAX_VARIANCE) return;
+    const count = Math.round(work.companions);
+    const cost = this.#costOf(id, work);
+    if (count === 1) return cost.observe(work);
+    const alone = cost.seconds(work);
+    if (alone === null) return;
+    let ratio = this.#together.get(count);
+    if (ratio === undefined) this.#together.set(count, ratio = new DecayingRatio());
+    ratio.observe(alone, work.seconds);
   }
 
   /** A replica has left, or computes with something else from now on: what is known of it no longer holds. */
@@ -99,7 +95,7 @@ class TokenCost {
   #promptSeconds = 0;
   #generatedSeconds = 0;
 
-  observe({ promptTokens: p, generationTokens: g }: ReplicaWork, seconds: number): void {
+  observe({ seconds, promptTokens: p, generationTokens: g }: ReplicaWork): void {
     const kept = Math.exp(-seconds / MEMORY_SECONDS);
     this.#seconds = kept * this.#seconds + seconds;
     this.#promptTokens = kept * this.#promptTokens + p;
@@ -145,13 +141,13 @@ function promptShare(promptTokens: number, generationTokens: number): number {
   return promptTokens / (promptTokens + generationTokens);
 }
 
-/** A quotient of two sums that fade. */
+/** A quotient of two sums that fade with the lower one. */
 class DecayingRatio {
   #above = 0;
   #below = 0;
 
-  /** What the divisor stands at, in seconds. */
-  get seconds(): number {
+  /** What the divisor stands at. */
+  get below(): number {
     return this.#below;
   }
 

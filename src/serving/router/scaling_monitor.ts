@@ -15,15 +15,13 @@ export interface ScalingMonitorOptions<T> {
   readonly intervalMs?: number;
 }
 
-/** Tokens that an idle replica may generate in a window, for probes. */
-const PROBE_TOKENS = 8;
-
 interface Sample extends OccupancyReading, TokenCounters {}
 
 /**
  * Reads the counters of every replica of a pool again and again, until disposed, and compares windows in which
  * one was busy with those in which several were. Requests are counted by the pool, tokens by the replicas
- * themselves: nothing is done for a request that would not be done anyway. A pool of one is left alone.
+ * themselves, so that a request costs two readings of a clock. A pool of one is not read. Replicas that work for
+ * others, too, are taken for slower than they are.
  */
 export class ScalingMonitor<T> implements Disposable {
   readonly #pool: ReplicaPool<T>;
@@ -74,17 +72,11 @@ export class ScalingMonitor<T> implements Disposable {
       await Promise.all(ids.map(async (id) => now.set(id, await this.#read(id, signal))));
     }
     this.#samples = now;
-    const work = new Map<string, ReplicaWork>();
-    let seconds = 0;
     for (const [id, sample] of now) {
       const earlier = before.get(id);
-      const own = sample && earlier ? workBetween(earlier, sample) : null;
-      // One that says nothing may be busy with others' requests, or be another process by now.
-      if (own === null) return;
-      work.set(id, own);
-      seconds += (sample!.at - earlier!.at) / now.size;
+      const work = sample && earlier ? workBetween(earlier, sample) : null;
+      if (work !== null) this.#efficiency.observe(id, work);
     }
-    if (work.size > 1) this.#efficiency.observe(work, seconds);
   }
 
   async #read(id: string, signal: AbortSignal): Promise<Sample | null> {
@@ -98,16 +90,19 @@ export class ScalingMonitor<T> implements Disposable {
   }
 }
 
-/** Null when sums went back, as the replica was started again, and when it worked for somebody else. */
+/** Null when the replica was idle, and when counters went back, as it was started again. */
 function workBetween(earlier: Sample, later: Sample): ReplicaWork | null {
   const promptTokens = later.promptTokens - earlier.promptTokens;
   const generationTokens = later.generationTokens - earlier.generationTokens;
-  const busy = later.busy - earlier.busy;
-  if (promptTokens < 0 || generationTokens < 0 || busy < 0) return null;
-  if (busy === 0 && generationTokens > PROBE_TOKENS) return null;
+  const seconds = later.busy - earlier.busy;
+  if (promptTokens < 0 || generationTokens < 0 || !(seconds > 0)) return null;
+  const companions = (later.companions - earlier.companions) / seconds;
+  const squares = (later.companionsSquared - earlier.companionsSquared) / seconds;
   return {
-    busy: busy / (later.at - earlier.at),
-    concurrency: busy === 0 ? 0 : (later.requests - earlier.requests) / busy,
+    seconds,
+    companions,
+    companionsVariance: squares - companions ** 2,
+    concurrency: (later.requests - earlier.requests) / seconds,
     promptTokens,
     generationTokens,
   };

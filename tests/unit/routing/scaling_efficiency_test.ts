@@ -1,118 +1,133 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { Occupancy } from "../../../src/routing/occupancy.ts";
+import { FleetOccupancy, Occupancy } from "../../../src/routing/occupancy.ts";
 import { type ReplicaWork, ScalingEfficiency } from "../../../src/routing/scaling_efficiency.ts";
 import { TestClock } from "./_clock.ts";
 
-const IDLE: ReplicaWork = { busy: 0, concurrency: 0, promptTokens: 0, generationTokens: 0 };
-
-function busy(promptTokens: number, generationTokens: number, concurrency = 1): ReplicaWork {
-  return { busy: 1, concurrency, promptTokens, generationTokens };
+interface WindowOptions {
+  readonly companions?: number;
+  readonly concurrency?: number;
+  readonly seconds?: number;
 }
 
-/** Windows of one second in which `ids[i]` does `work[i]`, the others nothing. */
-function observe(
-  efficiency: ScalingEfficiency,
-  work: Readonly<Record<string, ReplicaWork>>,
-  windows = 10,
-): void {
-  for (let i = 0; i < windows; i++) efficiency.observe(new Map(Object.entries(work)), 1);
+function work(
+  promptTokens: number,
+  generationTokens: number,
+  { companions = 1, concurrency = 1, seconds = 1 }: WindowOptions = {},
+): ReplicaWork {
+  return {
+    seconds,
+    companions,
+    companionsVariance: 0,
+    concurrency,
+    promptTokens,
+    generationTokens,
+  };
 }
 
-Deno.test("occupancy adds up how long there were how many requests", () => {
+function observe(efficiency: ScalingEfficiency, id: string, own: ReplicaWork, windows = 10): void {
+  for (let i = 0; i < windows; i++) efficiency.observe(id, own);
+}
+
+Deno.test("occupancy adds up how long there were how many requests, beside how many busy replicas", () => {
   const clock = new TestClock();
-  const occupancy = new Occupancy(clock.now);
+  const fleet = new FleetOccupancy(clock.now);
+  const [a, b] = [new Occupancy(fleet), new Occupancy(fleet)];
   clock.pass(1000);
-  occupancy.change(1);
+  a.change(1);
   clock.pass(2000);
-  occupancy.change(3);
-  clock.pass(500);
-  assertEquals(occupancy.read(), { at: 3.5, busy: 2.5, requests: 3.5 });
-  occupancy.change(0);
+  b.change(5);
   clock.pass(1000);
-  assertEquals(occupancy.read(), { at: 4.5, busy: 2.5, requests: 3.5 });
+  a.change(3);
+  clock.pass(500);
+  const whole = { busy: 3.5, requests: 4.5, companions: 5, companionsSquared: 8 };
+  assertEquals(a.read(), whole);
+  assertEquals(b.read(), { busy: 1.5, requests: 7.5, companions: 3, companionsSquared: 6 });
+  a.change(0);
+  clock.pass(1000);
+  assertEquals(a.read(), whole);
+  assertEquals(b.read(), { busy: 2.5, requests: 12.5, companions: 4, companionsSquared: 7 });
 });
 
 Deno.test("efficiency is what replicas do together over what each does alone", () => {
   const efficiency = new ScalingEfficiency();
-  observe(efficiency, { a: busy(20, 100), b: IDLE });
-  observe(efficiency, { a: IDLE, b: busy(40, 200) });
+  observe(efficiency, "a", work(20, 100));
+  observe(efficiency, "b", work(40, 200));
   assertEquals([...efficiency.known], [], "nothing of both together");
-  observe(efficiency, { a: busy(18, 90), b: busy(36, 180) });
+  observe(efficiency, "a", work(18, 90, { companions: 2 }));
+  observe(efficiency, "b", work(36, 180, { companions: 2 }));
   assertEquals([...efficiency.known.keys()], [2]);
   assertAlmostEquals(efficiency.known.get(2)!, 0.9, 1e-5);
 });
 
 Deno.test("it finds the efficiency of any fleet, whatever its work is", () => {
-  const work = fc.record({ prompt: fc.integer({ min: 1, max: 50 }), busy: fc.boolean() });
+  // Seconds for a token of a prompt and for a generated one, of three machines.
+  const costs = { a: [0.002, 0.01], b: [0.004, 0.02], c: [0.001, 0.01] } as const;
+  const id = fc.constantFrom("a" as const, "b" as const, "c" as const);
+  const at = (
+    id: keyof typeof costs,
+    prompt: number,
+    { share = 1, ...options }: WindowOptions & { readonly share?: number },
+  ): ReplicaWork => {
+    const [perPrompt, perGenerated] = costs[id];
+    return work(prompt * share, share * (1 - prompt * perPrompt) / perGenerated, options);
+  };
   fc.assert(fc.property(
-    fc.double({ min: 0.3, max: 1, noNaN: true }),
-    fc.array(fc.array(work, { minLength: 3, maxLength: 3 }), { minLength: 60, maxLength: 60 }),
-    (truth, windows) => {
+    fc.tuple(...[2, 3].map(() => fc.double({ min: 0.3, max: 1, noNaN: true }))),
+    fc.array(
+      fc.record({ id, prompt: fc.integer({ min: 1, max: 50 }), companions: fc.constantFrom(2, 3) }),
+      { minLength: 60, maxLength: 60 },
+    ),
+    (truths, windows) => {
       const efficiency = new ScalingEfficiency();
-      // Seconds for a token of a prompt and for a generated one, of three machines.
-      const costs = [[0.002, 0.01], [0.004, 0.02], [0.001, 0.01]];
-      const at = (replica: number, prompt: number, share: number): ReplicaWork => {
-        const [perPrompt, perGenerated] = costs[replica];
-        return busy(prompt * share, share * (1 - prompt * perPrompt) / perGenerated);
-      };
       for (let i = 0; i < 30; i++) {
-        const alone = ["a", "b", "c"].map((id, replica) =>
-          [id, replica === i % 3 ? at(replica, 10 + i, 1) : IDLE] as const
-        );
-        efficiency.observe(new Map(alone), 1);
+        const alone = (["a", "b", "c"] as const)[i % 3];
+        efficiency.observe(alone, at(alone, 10 + i, {}));
       }
-      for (const window of windows) {
-        const count = window.filter(({ busy }) => busy).length;
-        if (count < 2) continue;
-        const together = window.map(({ prompt, busy }, replica) =>
-          ["abc"[replica], busy ? at(replica, prompt, truth) : IDLE] as const
-        );
-        efficiency.observe(new Map(together), 1);
+      for (const { id, prompt, companions } of windows) {
+        const share = truths[companions - 2];
+        efficiency.observe(id, at(id, prompt, { share, companions }));
       }
       for (const [count, value] of efficiency.known) {
-        assert(count === 2 || count === 3);
-        assertAlmostEquals(value, truth, 0.01);
+        assertAlmostEquals(value, truths[count - 2], 0.01);
       }
     },
   ));
 });
 
 Deno.test("what says nothing is left out", () => {
-  const known = (change: (efficiency: ScalingEfficiency) => void): boolean => {
+  const isKnownBy = (own: ReplicaWork, id = "a"): boolean => {
     const efficiency = new ScalingEfficiency();
-    observe(efficiency, { a: busy(20, 100), b: IDLE });
-    observe(efficiency, { a: IDLE, b: busy(20, 100) });
-    change(efficiency);
+    observe(efficiency, "a", work(20, 100));
+    observe(efficiency, id, own, 20);
     return efficiency.known.size > 0;
   };
-  const both = (work: ReplicaWork) => (efficiency: ScalingEfficiency) =>
-    observe(efficiency, { a: work, b: work });
-  assert(known(both(busy(20, 100))));
-  assert(!known(both(busy(20, 100, 8))), "never alone with that many requests at once");
-  assert(!known(both(busy(100, 100))), "never alone with such prompts");
-  assert(!known(both({ ...busy(20, 100), busy: 0.5 })), "busy for a part of the time");
-  assert(!known(both(IDLE)), "nothing was done");
-  assert(!known((efficiency) => observe(efficiency, { a: busy(20, 100), c: busy(20, 100) })));
-  assert(
-    !known((efficiency) => {
-      both(busy(20, 100))(efficiency);
-      efficiency.forget("a");
-    }),
-  );
+  const together = work(20, 100, { companions: 2 });
+  assert(isKnownBy(together));
+  assert(!isKnownBy(work(20, 100)), "nobody beside it");
+  assert(!isKnownBy(together, "b"), "b never worked alone");
+  assert(!isKnownBy({ ...together, concurrency: 8 }), "never alone with that many at once");
+  assert(!isKnownBy(work(100, 100, { companions: 2 })), "never alone with such prompts");
+  assert(!isKnownBy(work(0, 0, { companions: 2 })), "nothing was computed");
+  assert(!isKnownBy({ ...together, companionsVariance: 0.2 }), "others came and went");
+  assert(!isKnownBy(work(2, 10, { companions: 2, seconds: 0.1 })), "too little to measure");
+
+  const forgotten = new ScalingEfficiency();
+  observe(forgotten, "a", work(20, 100));
+  forgotten.forget("a");
+  observe(forgotten, "a", together, 20);
+  assertEquals(forgotten.known.size, 0);
   const brief = new ScalingEfficiency();
-  observe(brief, { a: busy(20, 100), b: IDLE }, 3);
-  observe(brief, { a: IDLE, b: busy(20, 100) }, 3);
-  observe(brief, { a: busy(20, 100), b: busy(20, 100) });
-  assertEquals(brief.known.size, 0, "too little was seen of each alone");
+  observe(brief, "a", work(20, 100), 3);
+  observe(brief, "a", together, 20);
+  assertEquals(brief.known.size, 0, "too little was seen of it alone");
 });
 
 Deno.test("what was long ago fades", () => {
   const efficiency = new ScalingEfficiency();
-  observe(efficiency, { a: busy(20, 100), b: IDLE });
-  observe(efficiency, { a: IDLE, b: busy(20, 100) });
-  observe(efficiency, { a: busy(10, 50), b: busy(10, 50) }, 100);
+  observe(efficiency, "a", work(20, 100));
+  observe(efficiency, "a", work(10, 50, { companions: 2 }), 100);
   assertAlmostEquals(efficiency.known.get(2)!, 0.5, 1e-5);
-  observe(efficiency, { a: busy(20, 100), b: busy(20, 100) }, 600);
+  observe(efficiency, "a", work(20, 100, { companions: 2 }), 900);
   assertAlmostEquals(efficiency.known.get(2)!, 1, 1e-3);
 });

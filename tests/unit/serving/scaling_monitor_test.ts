@@ -13,7 +13,7 @@ import { TestClock } from "../routing/_clock.ts";
 
 const REQUEST = { tokens: 10, stream: true, session: null, prefix: [] };
 
-/** Replicas that compute a token in a second for each request, or in 1 / `share` where others are busy. */
+/** Replicas that compute 11 tokens in a second, or a share of that. */
 class Fleet {
   readonly clock = new TestClock();
   readonly pool: ReplicaPool<string>;
@@ -37,6 +37,23 @@ class Fleet {
     });
   }
 
+  /** `id` has a request for a while. */
+  async turn(id: string, milliseconds: number): Promise<void> {
+    const lease = await this.pool.acquire({ ...REQUEST, session: id });
+    this.clock.pass(milliseconds);
+    this.#compute(id, milliseconds / 10_000);
+    lease.end("served");
+  }
+
+  #compute(id: string, share: number): void {
+    const counters = this.counters.get(id)!;
+    if (counters === null) return;
+    this.counters.set(id, {
+      promptTokens: counters.promptTokens + 10 * share,
+      generationTokens: counters.generationTokens + 100 * share,
+    });
+  }
+
   /** `ids` have a request each for `windows` of ten seconds, at `share` of what they do alone. */
   async run(ids: readonly string[], { windows, share }: { windows: number; share: number }) {
     const leases: Lease<string>[] = ids.map((id) =>
@@ -45,14 +62,7 @@ class Fleet {
     await this.monitor.sample();
     for (let i = 0; i < windows; i++) {
       this.clock.pass(10_000);
-      for (const id of ids) {
-        const counters = this.counters.get(id)!;
-        if (counters === null) continue;
-        this.counters.set(id, {
-          promptTokens: counters.promptTokens + 10 * share,
-          generationTokens: counters.generationTokens + 100 * share,
-        });
-      }
+      for (const id of ids) this.#compute(id, share);
       await this.monitor.sample();
     }
     for (const lease of leases) lease.end("served");
@@ -73,19 +83,25 @@ Deno.test("the monitor compares windows of one busy replica with those of severa
   assertEquals(fleet.monitor.known.size, 0, "another fleet");
 });
 
-Deno.test("replicas without counters, started again or at work for others say nothing", async () => {
-  const upset: readonly ((fleet: Fleet) => void)[] = [
-    ({ counters }) => counters.set("b", null),
-    ({ counters }) => counters.set("b", { promptTokens: -1000, generationTokens: -1000 }),
-    ({ counters }) => counters.set("c", { promptTokens: 0, generationTokens: 1e6 }),
-  ];
-  for (const change of upset) {
-    const fleet = new Fleet(["a", "b", "c"]);
+Deno.test("a replica learns what it does alone though others have requests in turn with it", async () => {
+  const fleet = new Fleet(["a", "b"]);
+  await fleet.monitor.sample();
+  for (let i = 0; i < 20; i++) {
+    for (const id of ["a", "b"]) await fleet.turn(id, 500);
+    if (i % 4 === 3) await fleet.monitor.sample();
+  }
+  await fleet.run(["a", "b"], { windows: 2, share: 0.8 });
+  assertAlmostEquals(fleet.monitor.known.get(2)!, 0.8, 1e-4);
+});
+
+Deno.test("replicas without counters, or started again, say nothing", async () => {
+  for (const counters of [null, { promptTokens: -1000, generationTokens: -1000 }]) {
+    const fleet = new Fleet(["a", "b"]);
     for (const id of ["a", "b"]) await fleet.run([id], { windows: 2, share: 1 });
     const leases = ["a", "b"].map((id) => fleet.pool.tryAcquire({ ...REQUEST, session: id })!);
     await fleet.monitor.sample();
-    fleet.clock.pass(10_000);
-    change(fleet);
+    fleet.clock.pass(60_000);
+    for (const id of ["a", "b"]) fleet.counters.set(id, counters);
     await fleet.monitor.sample();
     assertEquals(fleet.monitor.known.size, 0);
     for (const lease of leases) lease.end("served");
