@@ -54,6 +54,8 @@ export class Member<T> {
   down: string | null = null;
   /** True while it gets no new requests because somebody said so. */
   draining = false;
+  /** True while it is drained for a while only: requests may wait for it. */
+  returning = false;
   /** Requests it has been sent, failures among them. */
   sent = 0;
   /** Requests that it has failed. */
@@ -76,9 +78,9 @@ export class Member<T> {
     options: MemberOptions & RecoveryOptions & {
       readonly target: T;
       readonly now: () => number;
+      readonly occupancy: Occupancy;
       /** Is told when it is ejected, and why. */
       readonly onEject: (reason: string) => void;
-      readonly occupancy: Occupancy;
     },
   ) {
     const { weight = 1, maxConcurrency = Infinity } = options;

@@ -148,9 +148,9 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
    */
   replace(id: string, target: T, down: string): void {
     const old = this.#member(id);
-    const { weight, maxConcurrency, sent, failed, ejections, draining } = old;
+    const { weight, maxConcurrency, sent, failed, ejections, draining, returning } = old;
     const member = this.#create(id, target, { weight, maxConcurrency });
-    Object.assign(member, { sent, failed, ejections, draining, down });
+    Object.assign(member, { sent, failed, ejections, draining, returning, down });
     this.#members.set(id, member);
     this.#policy.left?.(id);
     this.#outliers.left(id);
@@ -168,10 +168,14 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     this.#failQueueWithoutReplicas();
   }
 
-  /** Gives a replica no more requests; resolves when it has ended those that it has. */
-  drain(id: string): Promise<void> {
+  /**
+   * Gives a replica no more requests; resolves when it has ended those that it has. Where no other one serves
+   * requests wait for one that `returns`, and else are refused.
+   */
+  drain(id: string, { returns = false }: { readonly returns?: boolean } = {}): Promise<void> {
     const member = this.#member(id);
     member.draining = true;
+    member.returning = returns;
     this.#failQueueWithoutReplicas();
     return this.quiet(id);
   }
@@ -187,7 +191,9 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
 
   /** Gives a drained replica requests again. */
   resume(id: string): void {
-    this.#member(id).draining = false;
+    const member = this.#member(id);
+    member.draining = false;
+    member.returning = false;
     this.#serveQueue();
   }
 
@@ -275,7 +281,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
   /** A place, if one is free now; else null. Throws NoReplicaError when no replica serves. */
   tryAcquire(request: RoutedRequest, avoid?: ReadonlySet<string>): Lease<T> | null {
     if (this.#holds > 0) return null;
-    if (!this.serves) throw this.#noReplica();
+    if (this.#hopeless) throw this.#noReplica();
     const moved = avoid !== undefined && avoid.size > 0;
     return this.#choose(this.#candidates(request, avoid ?? new Set()), { request, moved });
   }
@@ -425,8 +431,13 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     youngest?.withdraw();
   }
 
+  /** Whether no replica serves, and none will soon. */
+  get #hopeless(): boolean {
+    return !this.serves && ![...this.#members.values()].some(({ returning }) => returning);
+  }
+
   #failQueueWithoutReplicas(): void {
-    if (this.#queue.size > 0 && this.#holds === 0 && !this.serves) {
+    if (this.#queue.size > 0 && this.#holds === 0 && this.#hopeless) {
       this.#queue.fail(this.#noReplica());
     }
   }

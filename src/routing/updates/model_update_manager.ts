@@ -212,10 +212,8 @@ export class ModelUpdateManager implements AsyncDisposable {
     this.#unrestored.add(id);
     const disposed = aborted(this.#disposed.signal);
     while (!await settlesWithin(disposed, this.#retryMs)) {
-      const replica = this.#fleet.replicas.find((known) => known.id === id);
-      if (replica === undefined) break;
       try {
-        await restoreReplica(run, replica);
+        await restoreReplica(run, id);
         break;
       } catch {
         // It was told already that it can't be restored.

@@ -51,8 +51,8 @@ export class PoolFleet<T> implements UpdateFleet {
   }
 
   /** See {@linkcode UpdateFleet.setAside}. */
-  setAside(id: string): void {
-    this.#pool.drain(id);
+  setAside(id: string, { returns = true }: { readonly returns?: boolean } = {}): void {
+    this.#pool.drain(id, { returns });
     this.#options.unwatch(id);
   }
 

@@ -21,53 +21,73 @@ const QUIET_MS = 10_000;
 /**
  * Lets every replica serve what it served before the update, whatever has become of it: each is asked what it has, so
  * that it does not matter where the update stopped. Replicas that still have the old weights loaded switch first, at
- * once. Returns the names of those that could not be restored; they get no requests until
- * {@linkcode restoreReplica} has succeeded, unless nobody else serves.
+ * once; those that fail at something get no requests, and are tried again when the others are done. Returns the names
+ * of those that could not be restored: they get none until {@linkcode restoreReplica} has succeeded, unless nobody
+ * else serves.
  */
-export async function rollBack(run: UpdateRun, options: RollbackOptions): Promise<string[]> {
-  const { log } = run;
+export async function rollBack(
+  run: UpdateRun,
+  { width, retryMs }: RollbackOptions,
+): Promise<string[]> {
+  const { fleet, log, replicas } = run;
   log.add("rolling-back", { message: "every replica gets the old weights" });
-  const lost = new Set<string>();
-  const replaced: UpdatableReplica[] = [];
-  const attempt = async ({ id }: UpdatableReplica, step: () => Promise<void>): Promise<void> => {
-    if (lost.has(id)) return;
-    const onFailure = (error: unknown): void =>
-      log.add("warning", { replica: id, message: `not restored: ${messageOf(error)}` });
-    if (!await repeat(step, { retryMs: options.retryMs, onFailure })) lost.add(id);
+  const failed = new Set<string>();
+  const warn = (id: string, error: unknown): void =>
+    log.add("warning", { replica: id, message: `not restored: ${messageOf(error)}` });
+  const once = async (replica: UpdatableReplica, step: () => Promise<void>): Promise<void> => {
+    const { id } = replica;
+    if (failed.has(id)) return;
+    try {
+      await step();
+    } catch (error) {
+      warn(id, error);
+      failed.add(id);
+      setAside(run, id, { returns: true });
+    }
   };
-  await Promise.all(run.replicas.map((replica) =>
-    attempt(replica, async () => {
+  const replaced: UpdatableReplica[] = [];
+  await Promise.all(replicas.map((replica) =>
+    once(replica, async () => {
       if (!await switchBack(run, replica)) replaced.push(replica);
     })
   ));
   if (replaced.length === 0) run.endHold();
   await forEachAtOnce(
     replaced,
-    options.width,
-    (replica) => attempt(replica, () => replaceByOld(run, replica)),
+    width,
+    (replica) => once(replica, () => replaceByOld(run, replica)),
   );
   run.endHold();
-  await Promise.all(run.replicas.map((replica) =>
-    attempt(replica, async () => {
-      await releaseOthers(replica);
-      await putBack(run, replica);
-    })
-  ));
-  const left = run.replicas.filter(({ id }) => lost.has(id));
-  // Nobody knows what they serve; where there are no others, some answer is better than none.
-  for (const { id } of left) run.fleet.setAside(id);
-  if (!run.fleet.replicas.some(({ id }) => run.fleet.serves(id))) {
-    await Promise.all(left.map((replica) => putBack(run, replica)));
+  await Promise.all(replicas.map((replica) => once(replica, () => settle(run, replica))));
+
+  const lost: string[] = [];
+  await Promise.all([...failed].map(async (id) => {
+    const onFailure = (error: unknown): void => warn(id, error);
+    if (await repeat(() => restoreReplica(run, id), { retryMs, onFailure })) return;
+    lost.push(id);
+    setAside(run, id, { returns: false });
+  }));
+  // Nobody knows what those serve; where there are no others, some answer is better than none.
+  if (!fleet.replicas.some(({ id }) => fleet.serves(id))) {
+    await Promise.all(lost.map((id) => fleet.putBack(id)));
   }
-  return left.map(({ id }) => id);
+  return lost;
 }
 
-/** Brings one replica back, should it be reachable again; rejects when it is not. */
-export async function restoreReplica(run: UpdateRun, replica: UpdatableReplica): Promise<void> {
+/** Brings a replica back, should it be reachable again, and still a member; rejects when it is not reachable. */
+export async function restoreReplica(run: UpdateRun, id: string): Promise<void> {
+  const replica = run.replicas.find((known) => known.id === id);
+  if (replica === undefined) return;
   if (!await switchBack(run, replica)) await replaceByOld(run, replica);
+  await settle(run, replica);
+}
+
+/** Nothing is left over, and it gets requests; that it does not answer yet is the health monitor's business. */
+async function settle({ fleet, log }: UpdateRun, replica: UpdatableReplica): Promise<void> {
+  const { id } = replica;
   await releaseOthers(replica);
-  await putBack(run, replica);
-  run.log.add("restored", { replica: replica.id, message: "serves the old weights again" });
+  await fleet.putBack(id);
+  log.add("restored", { replica: id, message: "serves the old weights" });
 }
 
 /** Whether the old weights serve, once the step that takes no time is done. */
@@ -77,7 +97,6 @@ async function switchBack(run: UpdateRun, replica: UpdatableReplica): Promise<bo
   if (!run.isOld(replica, status)) {
     if (status.previous?.version !== run.old.get(id)!.version) return false;
     await replica.revert();
-    run.log.add("restored", { replica: id, message: "serves the old weights again" });
   }
   run.fresh.delete(id);
   return true;
@@ -86,10 +105,11 @@ async function switchBack(run: UpdateRun, replica: UpdatableReplica): Promise<bo
 async function replaceByOld(run: UpdateRun, replica: UpdatableReplica): Promise<void> {
   const { id } = replica;
   const old = run.old.get(id)!;
-  using _hold = run.othersServe(id) ? null : run.fleet.hold();
   run.fleet.setAside(id);
+  run.log.add("loading", { replica: id, message: `loads ${old.model}` });
   // Those that take longer are ended by the replica in its own time.
   await settlesWithin(run.fleet.quiet(id), QUIET_MS);
+  await releaseOthers(replica);
   const { version } = await replica.update({ model: old.model, version: old.version });
   if (version !== old.version) {
     throw new UpdateError(`Cannot restore ${id} as ${old.model} holds other weights: ${version}`, {
@@ -98,8 +118,7 @@ async function replaceByOld(run: UpdateRun, replica: UpdatableReplica): Promise<
     });
   }
   run.fresh.delete(id);
-  await putBack(run, replica);
-  run.log.add("restored", { replica: id, message: "serves the old weights again" });
+  await run.fleet.putBack(id);
 }
 
 /** Frees what a replica has loaded and does not serve. */
@@ -108,7 +127,14 @@ export async function releaseOthers(replica: UpdatableReplica): Promise<void> {
   if (prepared !== null || previous !== null) await replica.release();
 }
 
-/** That it does not answer yet is the health monitor's business. */
-async function putBack({ fleet }: UpdateRun, { id }: UpdatableReplica): Promise<void> {
-  await fleet.putBack(id);
+function setAside(
+  { fleet }: UpdateRun,
+  id: string,
+  options: { readonly returns: boolean },
+): void {
+  try {
+    fleet.setAside(id, options);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error; // It has left.
+  }
 }

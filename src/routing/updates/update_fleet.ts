@@ -12,8 +12,11 @@ export interface UpdateFleet {
   readonly replicas: readonly UpdatableReplica[];
   /** No replica gets a request, and all wait, until disposed. */
   hold(): Disposable;
-  /** A replica gets no more requests. Throws RangeError when there is none of that name, as all that follow do. */
-  setAside(id: string): void;
+  /**
+   * A replica gets no more requests; where no other one serves they wait for it, unless nobody knows whether it
+   * `returns`. Throws RangeError when there is none of that name, as all that follow do.
+   */
+  setAside(id: string, options?: { readonly returns?: boolean }): void;
   /** Resolves when a replica has ended its requests. */
   quiet(id: string): Promise<void>;
   /** A replica gets requests again. Resolves with whether it serves. */

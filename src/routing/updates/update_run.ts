@@ -147,7 +147,10 @@ export class UpdateRun {
 
   /** New requests of a replica get the prepared weights. */
   async activate(replica: UpdatableReplica): Promise<void> {
-    await this.#at(replica, async () => this.#accept(replica, await replica.activate()));
+    await this.#at(replica, async () => {
+      this.#verifySame(replica, await replica.activate());
+      this.#tell("serving", replica, "serves the new weights");
+    });
     this.fresh.add(replica.id);
   }
 
@@ -180,16 +183,19 @@ export class UpdateRun {
     return current.version === this.old.get(id)?.version;
   }
 
+  #accept(replica: UpdatableReplica, weights: ReplicaWeights): void {
+    this.#verifySame(replica, weights);
+    this.#tell("loaded", replica, `has ${weights.version}`);
+  }
+
   /** All replicas must name the weights alike: another name means other files. */
-  #accept(replica: UpdatableReplica, { version }: ReplicaWeights): void {
+  #verifySame(replica: UpdatableReplica, { version }: ReplicaWeights): void {
     this.#version ??= version;
-    if (version !== this.#version) {
-      throw failed(
-        replica,
-        `Cannot serve different weights: ${replica.id} has ${version}, others ${this.#version}`,
-      );
-    }
-    this.#tell("loaded", replica, `has ${version}`);
+    if (version === this.#version) return;
+    throw failed(
+      replica,
+      `Cannot serve different weights: ${replica.id} has ${version}, others ${this.#version}`,
+    );
   }
 
   #tell(type: Parameters<UpdateLog["add"]>[0], { id }: UpdatableReplica, message: string): void {
