@@ -16,7 +16,7 @@ export interface OutlierOptions {
   readonly marginMs?: number;
   /** How many times the others' 99th percentile a replica may be silent with requests waiting. Default 5. */
   readonly silenceFactor?: number;
-  /** The shortest silence in milliseconds that says anything. Default 1000. */
+  /** The shortest silence in milliseconds that says anything. Default 2000. */
   readonly silenceFloorMs?: number;
   /** Time in milliseconds for which a measurement counts. Default 120000. */
   readonly windowMs?: number;
@@ -54,7 +54,7 @@ export class OutlierDetector {
     this.#factor = options.factor ?? 5;
     this.#marginMs = options.marginMs ?? 250;
     this.#silenceFactor = options.silenceFactor ?? 5;
-    this.#silenceFloorMs = options.silenceFloorMs ?? 1000;
+    this.#silenceFloorMs = options.silenceFloorMs ?? 2000;
     this.#windowMs = options.windowMs ?? 120_000;
     for (
       const [name, value, least] of [

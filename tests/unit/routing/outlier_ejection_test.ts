@@ -72,19 +72,19 @@ Deno.test("a silent replica is ejected, and what it has not begun is taken back"
   const begun = at("a");
   begun.received();
   const waiting = [at("a"), at("a", WHOLE)];
-  clock.pass(1900);
+  clock.pass(3900);
   pool.ejectStuck();
   assertEquals(states(pool), "healthy healthy", "not yet: twice as much waits as usually");
   begun.received();
-  clock.pass(1900);
+  clock.pass(3900);
   pool.ejectStuck();
   assertEquals(states(pool), "healthy healthy", "it has said something meanwhile");
   clock.pass(601);
   pool.ejectStuck();
   assertEquals(states(pool), "ejected healthy");
   assertEquals([begun, ...waiting].map(({ withdrawn }) => withdrawn), [false, true, true]);
-  assertEquals(ejected, ["a: silent for 2501 ms with requests waiting"]);
-  assertEquals(pool.members[0].ejection, "silent for 2501 ms with requests waiting");
+  assertEquals(ejected, ["a: silent for 4501 ms with requests waiting"]);
+  assertEquals(pool.members[0].ejection, "silent for 4501 ms with requests waiting");
 });
 
 Deno.test("a probe that is answered, and answers in one piece, say nothing of silence", () => {
@@ -94,9 +94,9 @@ Deno.test("a probe that is answered, and answers in one piece, say nothing of si
   clock.pass(60_000);
   pool.ejectStuck();
   const lease = at("a");
-  clock.pass(1900);
+  clock.pass(3900);
   pool.probed("a");
-  clock.pass(1900);
+  clock.pass(3900);
   pool.ejectStuck();
   assertEquals(states(pool), "healthy healthy");
   assert(!lease.withdrawn);
