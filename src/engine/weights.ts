@@ -48,7 +48,22 @@ export interface WeightsStatus {
   readonly previous: LoadedWeights | null;
 }
 
-/** An engine whose weights can change while it serves. */
+/**
+ * An engine whose weights can change while it serves. Every request is answered by one set of weights. What is
+ * thrown is a {@linkcode WeightsError}: the engine serves what it served before, unless it says that it has stopped.
+ * A folder that is served must not be written to: put new weights into a folder of their own.
+ *
+ * @example
+ * ```ts no-assert
+ * import { LlmEngine } from "@weft/weft";
+ * await using engine = await LlmEngine.load({ model: "models/demo" });
+ * await engine.prepareWeights({ model: "models/demo-2" }); // requests go on meanwhile
+ * const [answer] = await engine.checkWeights("prepared", [[1, 2, 3]], 8);
+ * console.log(answer);
+ * engine.activateWeights(); // new requests get them; engine.revertWeights() goes back at once
+ * await engine.releaseWeights();
+ * ```
+ */
 export interface UpdatableWeights {
   /** The weights as they are. */
   readonly weights: WeightsStatus;
