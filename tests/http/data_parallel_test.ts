@@ -122,8 +122,21 @@ Deno.test("two replicas are one server: API, keys, health, metrics, a client tha
   assertEquals(new Set(await Promise.all(leaving)), new Set(["gone"]));
 });
 
-Deno.test("a replica is killed under load and comes back; a stop under load loses nothing", async () => {
-  await using server = await startServe(...TWO);
+/** The demo model in a folder of its own, which is removed when disposed. */
+async function copiedModel(): Promise<AsyncDisposable & { readonly folder: string }> {
+  const parent = await Deno.makeTempDir();
+  const folder = `${parent}/demo`;
+  await Deno.mkdir(folder);
+  const source = new URL("../../models/demo/", import.meta.url);
+  for await (const { name, isFile } of Deno.readDir(source)) {
+    if (isFile) await Deno.copyFile(new URL(name, source), `${folder}/${name}`);
+  }
+  return { folder, [Symbol.asyncDispose]: () => Deno.remove(parent, { recursive: true }) };
+}
+
+Deno.test("a replica is killed under load and comes back when it can; a stop under load loses nothing", async () => {
+  await using model = await copiedModel();
+  await using server = await startServe(...TWO, "--model", model.folder);
   const replicas = childrenOf(server.pid);
   const text = await whole(server);
   const load = async (body?: object) => {
@@ -133,16 +146,30 @@ Deno.test("a replica is killed under load and comes back; a stop under load lose
   };
   const killed = load();
   await eventually(async () => (await health(server)).engines[0].running > 4, { what: "it works" });
+  await Deno.rename(model.folder, `${model.folder}-away`);
   Deno.kill(replicas[0], "SIGKILL");
   const { wholes, streams } = await killed;
   assertEquals(wholes, wholes.map(() => text));
   for (const answer of streams) assert(answer === null || answer === text);
   assert(streams.some((answer) => answer === text), "the other replica's streams went on");
-  await eventually(async () => (await health(server)).status === "ok", { what: "it is back" });
+  await eventually(() => server.log().includes("replica 0: its process ended with code 1 before"), {
+    what: "without its model it can't start",
+    timeoutMs: 60_000,
+  });
+  const without = await health(server);
+  assertEquals([without.status, without.engines[0].healthy], ["degraded", false]);
+  assertMatch(without.engines[0].failure, /^its process /);
+  assertEquals(await whole(server), text);
+  await Deno.rename(`${model.folder}-away`, model.folder);
+  await eventually(async () => (await health(server)).status === "ok", {
+    what: "it is back",
+    timeoutMs: 60_000,
+  });
   // It has not packed the weights again, unless the system lets nobody share them.
   const [{ backend }] = (await health(server)).engines;
   assertMatch(backend.packedWeights, /packed by another replica of the host$|^not shared/);
   assertMatch(server.log(), /replica 0: its process was killed by SIGKILL: starting it again in/);
+  assertStringIncludes(server.log(), `replica 0: Cannot find the model folder: ${model.folder}`);
   const all = childrenOf(server.pid);
   assertEquals([all.length, all.includes(replicas[1])], [2, true]);
   assertEquals(metric(await metrics(server.url), "weft:engine_up"), 2);

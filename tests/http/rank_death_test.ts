@@ -57,6 +57,7 @@ Deno.test("rank death: clients get an error event, the other replica goes on, a 
 
   await eventually(async () => (await health(server)).body.status === "ok", {
     what: "the dead replica is back",
+    timeoutMs: 60_000,
   });
   assertEquals(ranks.filter(isRunning).length, 2, "the dead engine's other rank has ended too");
   const all = childrenOf(server.pid).flatMap((pid) => [pid, ...childrenOf(pid)]);
