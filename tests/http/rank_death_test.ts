@@ -1,7 +1,7 @@
 /** A rank process killed in the middle of a step: its engine ends, its clients are told, the rest goes on. */
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { childrenOf, isRunning } from "./processes.ts";
-import { eventually, type ServeProcess, startServe } from "./serve_process.ts";
+import { eventually, metric, metrics, type ServeProcess, startServe } from "./serve_process.ts";
 import { readEvents, type Streamed } from "./sse.ts";
 
 async function stream(server: ServeProcess, seed: number): Promise<Streamed> {
@@ -39,7 +39,9 @@ Deno.test("rank death: clients get an error event, the other replica goes on, a 
   assertEquals([replicas.length, ranks.length], [2, 4]);
   assertEquals((await health(server)).body.status, "ok");
   const streams = Array.from({ length: 16 }, (_, seed) => stream(server, seed));
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  const tokens = async (): Promise<number> =>
+    metric(await metrics(server.url), "vllm:generation_tokens_total", 'engine="0"');
+  await eventually(async () => await tokens() > 100, { what: "its streams have begun" });
   Deno.kill(ranks[0], "SIGKILL");
   await eventually(async () => (await health(server)).body.status === "degraded", {
     what: "health says degraded",
