@@ -46,6 +46,8 @@ export interface ScalingFigures {
   readonly together: number;
   /** `together` over that of as many as one alone. */
   readonly efficiency: number;
+  /** How long the shorter of the two was measured. */
+  readonly seconds: number;
 }
 
 /** Sends requests, writes their answers, and keeps count. */
@@ -115,6 +117,7 @@ export class BatchRun {
       alone: alone.tokens / alone.seconds,
       together: together.tokens / together.seconds,
       efficiency: scalingEfficiency({ alone, together }, replicas.count),
+      seconds: Math.min(alone.seconds, together.seconds),
     };
   }
 }

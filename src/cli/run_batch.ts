@@ -16,6 +16,9 @@ import { stopSignal } from "./serving_process.ts";
 
 type Flags = typeof RUN_BATCH_FLAGS;
 
+/** A scaling efficiency that was measured for less is not to be trusted. */
+const MIN_SECONDS = 5;
+
 /** The command `run-batch`. */
 export const runBatchCommand: Command<Flags> = {
   name: "run-batch",
@@ -68,6 +71,10 @@ async function runBatch({ values, given, host }: Invocation<Flags>): Promise<num
   display[Symbol.dispose]();
   const summary = summaryOf(run, { skipped, scaling });
   host.print(values.json ? JSON.stringify(summary) : formatSummary(summary));
+  if (scaling !== null && scaling.seconds < MIN_SECONDS) {
+    const seconds = scaling.seconds.toFixed(1);
+    host.log.warn(`scaling was measured for ${seconds} s only, in which chance decides`);
+  }
   const { requests, errors } = run.totals;
   if (errors === 0) return 0;
   host.log.error(`${errors} of ${requests} requests failed: --resume runs them again`);

@@ -19,8 +19,11 @@ export interface ReplicaWork {
   readonly generationTokens: number;
 }
 
-/** A window in which the number of busy replicas varied more belongs to none of them. */
-const MAX_VARIANCE = 0.02;
+/**
+ * A window in which the number of busy replicas had a larger standard deviation, for its mean, belongs to no number:
+ * two replicas may be without a request for a tenth of the time, each, between one and the next.
+ */
+const MAX_DEVIATION = 0.16;
 
 /** Windows with less to do say little: counters move by a step of many tokens. */
 const MIN_WINDOW_SECONDS = 0.25;
@@ -56,7 +59,8 @@ export class ScalingEfficiency {
 
   /** The replica `id` has done `work` in a window. */
   observe(id: string, work: ReplicaWork): void {
-    if (work.seconds < MIN_WINDOW_SECONDS || work.companionsVariance > MAX_VARIANCE) return;
+    if (work.seconds < MIN_WINDOW_SECONDS) return;
+    if (work.companionsVariance > (MAX_DEVIATION * work.companions) ** 2) return;
     const count = Math.round(work.companions);
     const cost = this.#costOf(id, work);
     if (count === 1) return cost.observe(work);

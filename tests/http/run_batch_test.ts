@@ -128,6 +128,7 @@ Deno.test("run-batch: what fails is told, run again, and replaced; scaling is me
   assertStringIncludes(failed.log, "1 of 9 requests failed");
   const { scaling_efficiency: efficiency } = JSON.parse(failed.out);
   assert(efficiency > 0, `${efficiency}`);
+  assertMatch(failed.log, /scaling was measured for [\d.]+ s only/);
   const [bad] = read(path);
   assertEquals([bad.custom_id, bad.response.status_code], ["bad", 400]);
   assertMatch(bad.response.body.error.message, /context of 512 tokens/);

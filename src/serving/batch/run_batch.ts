@@ -63,6 +63,8 @@ export interface BatchGeneration {
   readonly finishReason: FinishReason;
   /** The stop text or token that ended it. */
   readonly stopReason: string | number | null;
+  /** Version of the weights that it comes from. */
+  readonly weightVersion: string;
 }
 
 /** A request that failed for itself. */
@@ -172,7 +174,7 @@ async function collect(
   if (last === null || last.finishReason === null) {
     throw new EngineDeadError("Cannot finish the generation as the engine fell silent");
   }
-  const { finishReason, stopReason } = last;
+  const { finishReason, stopReason, weightVersion } = last;
   return {
     tokenIds,
     text: texts.join(""),
@@ -180,6 +182,7 @@ async function collect(
     ...(promptLogprobs === undefined ? {} : { promptLogprobs }),
     finishReason,
     stopReason,
+    weightVersion,
   };
 }
 

@@ -30,6 +30,10 @@ Deno.test("every replica gets its next request when it has room, and results kee
     }),
   );
   assertEquals(results.map(({ index }) => index), [...Array(40).keys()]);
+  for (const result of results) {
+    assert(result.error === null);
+    assertEquals([result.finishReason, result.weightVersion], ["stop", "fake"]);
+  }
   assertEquals(results.map(({ request }) => request.promptTokenIds![0]), [...Array(40).keys()]);
   assertEquals(slow.requests.length + fast.requests.length, 40);
   assert(slow.requests.length < 20, `the slow one had ${slow.requests.length} of 40`);
