@@ -39,7 +39,7 @@ export class LoadedModel implements WeightSet {
   ) {
     const { config, version, generation } = plan;
     this.weights = { version, model: config.model };
-    this.plan = { ...plan, config: { ...config, numBlocks: client.stats!.kvBlocksTotal } };
+    this.plan = { ...plan, config: { ...config, numBlocks: client.stats.kvBlocksTotal } };
     this.info = info;
     this.#client = client;
     this.#eosTokenIds = [
@@ -85,7 +85,7 @@ export class LoadedModel implements WeightSet {
 
   /** Latest counters (at most a step old). */
   get stats(): EngineStats {
-    return this.#client.stats!;
+    return this.#client.stats;
   }
 
   /** Completes sampling parameters with the makers' advice; throws UnsupportedRequestError. */

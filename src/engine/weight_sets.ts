@@ -81,7 +81,7 @@ export class WeightSets<S extends WeightSet, P> implements AsyncDisposable {
   /** See {@linkcode UpdatableWeights.prepareWeights}. */
   prepare(source: WeightsFolder): Promise<LoadedWeights> {
     return this.#exclusively("prepare weights", async (signal) => {
-      this.#verifyAlone("prepare weights");
+      await this.#verifyAlone("prepare weights");
       const present = this.#current;
       const plan = await this.#loader.verify(source, { present, beside: [present], signal });
       const set = await this.#loader.load(plan, signal);
@@ -126,7 +126,7 @@ export class WeightSets<S extends WeightSet, P> implements AsyncDisposable {
   /** See {@linkcode UpdatableWeights.updateWeights}. */
   update(source: WeightsFolder): Promise<LoadedWeights> {
     return this.#exclusively("update weights", async (signal) => {
-      this.#verifyAlone("update weights");
+      await this.#verifyAlone("update weights");
       const present = this.#current;
       const plan = await this.#loader.verify(source, { present, beside: [], signal });
       this.#loader.verifyUnchanged(present);
@@ -277,10 +277,13 @@ export class WeightSets<S extends WeightSet, P> implements AsyncDisposable {
     );
   }
 
-  /** Two sets at most: a third would be memory that nobody counts on. */
-  #verifyAlone(verb: string): void {
+  /** Two sets at most: a third, or one that is just being freed, would be memory that nobody counts on. */
+  async #verifyAlone(verb: string): Promise<void> {
     const other = this.#prepared ?? this.#previous;
-    if (other === null) return;
+    if (other === null) {
+      await Promise.all(this.#retiring.values());
+      return;
+    }
     throw new WeightsError(
       `Cannot ${verb} as two sets are loaded already; release one first: ${other.weights.version}`,
       { reason: "conflict" },
