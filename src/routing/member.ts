@@ -64,8 +64,8 @@ export class Member<T> {
   ejections = 0;
   /** When bytes of an answer last came, by the pool's clock. */
   lastSign = -Infinity;
-  /** When a probe was last answered. */
-  lastProbe = -Infinity;
+  /** Until when its silence means nothing: a probe was answered, or nobody was to be served. */
+  excusedUntil = -Infinity;
   readonly #slowStartMs: number;
   readonly #now: () => number;
   readonly #onEject: (reason: string) => void;
@@ -124,7 +124,7 @@ export class Member<T> {
   get silentMs(): number {
     for (const lease of this.leases) {
       if (lease.started || lease.moved || !lease.request.stream) continue;
-      return Math.min(lease.ageMs, this.#now() - Math.max(this.lastSign, this.lastProbe));
+      return Math.min(lease.ageMs, this.#now() - Math.max(this.lastSign, this.excusedUntil));
     }
     return 0;
   }

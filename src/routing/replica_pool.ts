@@ -223,7 +223,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
   /** A probe of a replica was answered: as good as a request, so that an ejected one may come back. */
   probed(id: string): void {
     const member = this.#member(id);
-    member.lastProbe = this.#now();
+    member.excusedUntil = this.#now();
     member.breaker.enter();
     member.breaker.succeed();
     this.#serveQueue();
@@ -231,9 +231,13 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
 
   /**
    * Ejects replicas that are stuck: silent for far longer than others need, with streams waiting. Those are
-   * taken back. To be called again and again.
+   * taken back. To be called again and again. While requests are held replicas may be paused: then it waits.
    */
   ejectStuck(): void {
+    if (this.#holds > 0) {
+      for (const member of this.#members.values()) member.excusedUntil = this.#now();
+      return;
+    }
     this.#outliers.ejectStuck();
     this.#failQueueWithoutReplicas();
   }

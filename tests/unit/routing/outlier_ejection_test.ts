@@ -102,6 +102,23 @@ Deno.test("a probe that is answered, and answers in one piece, say nothing of si
   assert(!lease.withdrawn);
 });
 
+Deno.test("silence while requests are held is excused", () => {
+  const { clock, pool, at, answers } = poolOf(["a", "b"]);
+  for (const id of ["a", "b"]) answers(id, 10);
+  at("a");
+  {
+    using _hold = pool.hold();
+    clock.pass(60_000);
+    pool.ejectStuck();
+  }
+  clock.pass(1900);
+  pool.ejectStuck();
+  assertEquals(states(pool), "healthy healthy");
+  clock.pass(101);
+  pool.ejectStuck();
+  assertEquals(states(pool), "ejected healthy");
+});
+
 Deno.test("where all are silent, or too many are out, nobody is ejected", () => {
   const { clock, pool, at, answers } = poolOf(["a", "b", "c"]);
   for (const id of ["a", "b", "c"]) answers(id, 10);
