@@ -11,9 +11,12 @@ import type { TokenCounters } from "./token_counters.ts";
 export interface ScalingMonitorOptions<T> {
   /** Reads a replica's counters; null when it has none. */
   readonly read: (target: T, signal: AbortSignal) => Promise<TokenCounters | null>;
-  /** Length of a window, in milliseconds. Default 5000. */
+  /** Length of a window, in milliseconds: at least 1000. Default 5000. */
   readonly intervalMs?: number;
 }
+
+/** Shorter windows hold few steps of an engine, and are read at a cost. */
+const MIN_INTERVAL_MS = 1000;
 
 interface Sample extends OccupancyReading, TokenCounters {}
 
@@ -36,7 +39,7 @@ export class ScalingMonitor<T> implements Disposable {
   constructor(pool: ReplicaPool<T>, options: ScalingMonitorOptions<T>) {
     this.#pool = pool;
     this.#options = options;
-    this.#intervalMs = options.intervalMs ?? 5000;
+    this.#intervalMs = Math.max(MIN_INTERVAL_MS, options.intervalMs ?? 5000);
   }
 
   /** Scaling efficiencies by number of busy replicas, those that are known. */
