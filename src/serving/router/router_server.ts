@@ -5,8 +5,9 @@
 import { type Context, Hono } from "hono";
 import type { BalancingPolicy } from "../../routing/balancing_policy.ts";
 import { CoarseTimers } from "../../routing/coarse_timers.ts";
+import type { MemberStatus } from "../../routing/member_status.ts";
 import type { OutlierEjectionOptions } from "../../routing/outlier_ejection.ts";
-import { type MemberStatus, ReplicaPool } from "../../routing/replica_pool.ts";
+import { ReplicaPool } from "../../routing/replica_pool.ts";
 import { RetryBudget } from "../../routing/retry_budget.ts";
 import { ModelUpdateManager } from "../../routing/updates/model_update_manager.ts";
 import { PoolFleet } from "../../routing/updates/pool_fleet.ts";
@@ -197,8 +198,9 @@ export class RouterServer implements Disposable {
     connection?: ConnectionInfo,
   ): Response | Promise<Response> => this.#app.fetch(request, connection);
 
-  /** Ends the probes. */
+  /** Ends the probes, and calls an update off that runs; {@linkcode endUpdates} waits for it. */
   [Symbol.dispose](): void {
+    this.endUpdates();
     clearInterval(this.#look);
     this.#timers[Symbol.dispose]();
     this.#monitor[Symbol.dispose]();
