@@ -5,7 +5,8 @@
 import type { BalancingPolicy, RoutedOutcome, RoutedRequest } from "./balancing_policy.ts";
 import { NoReplicaError } from "./errors.ts";
 import { Lease, type LeaseOutcome, type LeaseOwner } from "./lease.ts";
-import { Member, type MemberOptions, type MemberState, type RecoveryOptions } from "./member.ts";
+import { Member, type MemberOptions, type RecoveryOptions } from "./member.ts";
+import { type MemberStatus, statusOf } from "./member_status.ts";
 import { FleetOccupancy, Occupancy, type OccupancyReading } from "./occupancy.ts";
 import { OutlierEjection, type OutlierEjectionOptions } from "./outlier_ejection.ts";
 import { LeastLoadedPolicy } from "./policies/least_loaded.ts";
@@ -32,30 +33,6 @@ export interface AcquireOptions {
   readonly deadlineMs?: number;
   /** Gives up waiting. */
   readonly signal?: AbortSignal;
-}
-
-/** What people see of a replica in a pool. */
-export interface MemberStatus {
-  /** Names it. */
-  readonly id: string;
-  /** What it may do. */
-  readonly state: MemberState;
-  /** Whether it takes requests in that state. */
-  readonly serves: boolean;
-  /** Why it is known not to serve; null while it is not. */
-  readonly reason: string | null;
-  /** Its share of the work. */
-  readonly weight: number;
-  /** Requests that it has. */
-  readonly active: number;
-  /** Requests that it was sent. */
-  readonly sent: number;
-  /** Requests that it has failed. */
-  readonly failed: number;
-  /** Times that it was ejected: it had failed too often, or answered far later than others. */
-  readonly ejections: number;
-  /** Why it was ejected; null while it is not. */
-  readonly ejection: string | null;
 }
 
 /** Is told how a request ended at a replica; cancelled ones are left out. */
@@ -104,18 +81,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
 
   /** The replicas, in the order in which they joined. */
   get members(): readonly MemberStatus[] {
-    return [...this.#members.values()].map((member) => ({
-      id: member.id,
-      state: member.state,
-      serves: member.serves,
-      reason: member.down,
-      weight: member.weight,
-      active: member.leases.size,
-      sent: member.sent,
-      failed: member.failed,
-      ejections: member.ejections,
-      ejection: member.ejection,
-    }));
+    return [...this.#members.values()].map(statusOf);
   }
 
   /** True while at least one replica serves. */

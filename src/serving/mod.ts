@@ -59,7 +59,7 @@ export { RequestGate, type RequestGateOptions } from "./request_gate.ts";
 export { createServer, type ServerApp, type ServerOptions } from "./server.ts";
 export type { TextService } from "./text_service.ts";
 export type { MemberOptions, MemberState } from "../routing/member.ts";
-export type { MemberStatus } from "../routing/replica_pool.ts";
+export type { MemberStatus } from "../routing/member_status.ts";
 export type { OutlierOptions } from "../routing/outlier_detector.ts";
 export type { OutlierEjectionOptions } from "../routing/outlier_ejection.ts";
 export type { BodyLimits } from "./request_body.ts";

@@ -3,7 +3,8 @@
  * @module
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { MemberStatus, ReplicaPool } from "../../routing/replica_pool.ts";
+import type { MemberStatus } from "../../routing/member_status.ts";
+import type { ReplicaPool } from "../../routing/replica_pool.ts";
 import type { RouteObserver } from "../../routing/route_request.ts";
 import type { HttpReplica } from "./http_replica.ts";
 

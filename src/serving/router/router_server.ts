@@ -198,9 +198,8 @@ export class RouterServer implements Disposable {
     connection?: ConnectionInfo,
   ): Response | Promise<Response> => this.#app.fetch(request, connection);
 
-  /** Ends the probes, and calls an update off that runs; {@linkcode endUpdates} waits for it. */
+  /** Ends the probes. */
   [Symbol.dispose](): void {
-    this.endUpdates();
     clearInterval(this.#look);
     this.#timers[Symbol.dispose]();
     this.#monitor[Symbol.dispose]();
