@@ -18,13 +18,14 @@ export interface WeightListEntry {
 export class WeightList implements Disposable {
   readonly #file: Deno.FsFile;
 
-  /** Opens the list at `path`; throws Error when its store was disposed. */
+  /** Opens the list at `path`; throws Error when its store was disposed, or there is something else. */
   constructor(path: string) {
-    try {
-      this.#file = Deno.openSync(path, { read: true, write: true });
-    } catch (cause) {
-      throw new Error("Cannot share packed weights as their store was disposed", { cause });
+    if (!isStore(path)) {
+      throw new Error(
+        `Cannot share packed weights as their store was disposed, or ${path} never was one`,
+      );
     }
+    this.#file = Deno.openSync(path, { read: true, write: true });
   }
 
   /** Lets `change` read the entries and alter them; nobody else sees them meanwhile. */
@@ -71,6 +72,15 @@ export class WeightList implements Disposable {
   /** Closes the list here. */
   [Symbol.dispose](): void {
     this.#file.close();
+  }
+}
+
+/** A file in memory as stores make them: nobody loses a file of his by a path that is wrong. */
+function isStore(path: string): boolean {
+  try {
+    return Deno.readLinkSync(path).startsWith("/memfd:weft ");
+  } catch {
+    return false;
   }
 }
 

@@ -156,6 +156,11 @@ test("a store that was disposed takes nobody in, and who is in stays", () => {
   using first = new SharedWeights(handle, OPTIONS);
   store[Symbol.dispose]();
   assertThrows(() => new SharedWeights(handle, OPTIONS), Error, "their store was disposed");
+  const file = Deno.makeTempFileSync();
+  Deno.writeTextFileSync(file, "mine");
+  assertThrows(() => new SharedWeights({ path: file }, OPTIONS), Error, "never was one");
+  assertEquals(Deno.readTextFileSync(file), "mine");
+  Deno.removeSync(file);
   first.begin("weights");
   first.finish();
 });
