@@ -253,13 +253,15 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     if (this.#holds > 0) return null;
     if (this.#hopeless) throw this.#noReplica();
     const moved = avoid !== undefined && avoid.size > 0;
-    return this.#choose(this.#candidates(request, avoid ?? new Set()), { request, moved });
+    const candidates = this.#candidates(request, { avoid: avoid ?? new Set(), again: moved });
+    return this.#choose(candidates, { request, moved });
   }
 
   /** A place at a replica that is none of `except`, if one is free now; else null. */
   tryAcquireOther(request: RoutedRequest, except: ReadonlySet<string>): Lease<T> | null {
     if (this.#holds > 0) return null;
-    const others = this.#candidates(request, except).filter(({ id }) => !except.has(id));
+    const others = this.#candidates(request, { avoid: except, again: false })
+      .filter(({ id }) => !except.has(id));
     return this.#choose(others, { request, moved: true });
   }
 
@@ -308,9 +310,12 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     if (isMember && member.hasPlace && member.leases.size === 0) this.#steal();
   }
 
-  /** Members with room that may take the request: where there are any, such as have not failed it. */
-  #candidates(request: RoutedRequest, avoid: ReadonlySet<string>): Member<T>[] {
-    const groups = this.#groups(request, avoid.size > 0).map((group) =>
+  /** Members with room that may take the request, `again` when others failed it: where there are any, not those. */
+  #candidates(
+    request: RoutedRequest,
+    { avoid, again }: { readonly avoid: ReadonlySet<string>; readonly again: boolean },
+  ): Member<T>[] {
+    const groups = this.#groups(request, again).map((group) =>
       group.filter((member) => member.hasPlace)
     );
     for (const group of groups) {

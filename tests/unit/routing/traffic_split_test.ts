@@ -98,6 +98,18 @@ Deno.test("one who waits for one side keeps nobody from the other", async () => 
   assertEquals(got.length, 20);
 });
 
+Deno.test("a second attempt beside the first stays on the connection's side, one after a failure need not", () => {
+  const pool = poolOf(3);
+  pool.divide(new ConnectionSplit(new Set(["r0", "r1"])));
+  const moved = Array.from({ length: 50 }, (_, i) => `client ${i}`).find((connection) =>
+    asked(pool, connection) !== "r2"
+  )!;
+  const fresh = new Set(["r0", "r1"]);
+  assertEquals(pool.tryAcquireOther(request(moved), new Set(["r0"]))?.id, "r1");
+  assertEquals(pool.tryAcquireOther(request(moved), fresh), null);
+  assertEquals(pool.tryAcquire(request(moved), fresh)?.id, "r2");
+});
+
 Deno.test("on a connection versions never go back, and both sides have their part of the work", () => {
   const step = fc.record({
     action: fc.constantFrom("ask", "ask", "ask", "retry", "update", "down", "up"),
