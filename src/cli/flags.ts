@@ -334,6 +334,19 @@ export const UPDATE_FLAGS = {
   }),
 } satisfies FlagTable;
 
+/** Flags of `weft update` that only some strategies have, and their names in the API. */
+export const STRATEGY_PARAMETERS = [
+  ["grace", "grace_seconds", ["synchronous", "rolling", "canary"]],
+  ["max-unavailable", "max_unavailable", ["rolling"]],
+  ["keep", "keep_seconds", ["blue-green"]],
+  ["share", "share", ["canary"]],
+  ["duration", "duration_seconds", ["canary"]],
+  ["timeout", "timeout_seconds", ["canary"]],
+  ["min-requests", "min_requests", ["canary"]],
+  ["max-error-rate", "max_error_rate", ["canary"]],
+  ["max-latency-ratio", "max_latency_ratio", ["canary"]],
+] as const satisfies readonly (readonly [keyof typeof UPDATE_FLAGS, string, readonly string[]])[];
+
 /** Flags of `weft generate`. */
 export const GENERATE_FLAGS = {
   "prompt": text({

@@ -5,24 +5,11 @@
 import { isAbsolute, resolve } from "node:path";
 import { readLines } from "../serving/fleet/read_lines.ts";
 import type { CliHost, Command, Invocation } from "./command.ts";
-import { UPDATE_FLAGS } from "./flags.ts";
+import { STRATEGY_PARAMETERS, UPDATE_FLAGS } from "./flags.ts";
 import { readGoldenFile } from "./golden_file.ts";
 import { type FlagValues, UsageError } from "./parse_flags.ts";
 
 type Flags = typeof UPDATE_FLAGS;
-
-/** Flags that only some strategies have, and their names in the API. */
-const PARAMETERS = [
-  ["grace", "grace_seconds", ["synchronous", "rolling", "canary"]],
-  ["max-unavailable", "max_unavailable", ["rolling"]],
-  ["keep", "keep_seconds", ["blue-green"]],
-  ["share", "share", ["canary"]],
-  ["duration", "duration_seconds", ["canary"]],
-  ["timeout", "timeout_seconds", ["canary"]],
-  ["min-requests", "min_requests", ["canary"]],
-  ["max-error-rate", "max_error_rate", ["canary"]],
-  ["max-latency-ratio", "max_latency_ratio", ["canary"]],
-] as const satisfies readonly (readonly [keyof Flags, string, readonly string[]])[];
 
 /** What the server says of an update. */
 interface Update {
@@ -94,7 +81,7 @@ async function requestOf(values: FlagValues<Flags>): Promise<Record<string, unkn
     sha256,
     version: values["weight-version"],
   };
-  for (const [flag, field, strategies] of PARAMETERS) {
+  for (const [flag, field, strategies] of STRATEGY_PARAMETERS) {
     const value = values[flag];
     if (value === undefined) continue;
     if (!strategies.some((name) => name === strategy)) {

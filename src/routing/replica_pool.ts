@@ -319,7 +319,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
       group.filter((member) => member.hasPlace)
     );
     for (const group of groups) {
-      const untried = group.filter(({ id }) => !avoid.has(id));
+      const untried = avoid.size === 0 ? group : group.filter(({ id }) => !avoid.has(id));
       if (untried.length > 0) return untried;
     }
     return groups.find((group) => group.length > 0) ?? [];
