@@ -4,10 +4,10 @@ import { ENGINE_FLAGS } from "../src/cli/flags.ts";
 const ROOT = new URL("../", import.meta.url);
 const README = await Deno.readTextFile(new URL("README.md", ROOT));
 const CONTRIBUTING = await Deno.readTextFile(new URL("CONTRIBUTING.md", ROOT));
-const NUMERICS = await Deno.readTextFile(new URL("docs/NUMERICS.md", ROOT));
+const DOCS = await readFolder(new URL("docs/", ROOT));
 
 Deno.test("every file and folder that the documents name is there", async () => {
-  const named = `${README}\n${CONTRIBUTING}\n${NUMERICS}`.matchAll(
+  const named = `${README}\n${CONTRIBUTING}\n${DOCS}`.matchAll(
     /`((?:src|native|tests|examples|bench|docs|models|third_party)\/[\w./]*)`/g,
   );
   const paths = [...new Set([...named].map((match) => match[1]))]
@@ -44,3 +44,12 @@ Deno.test("the README's library example prints an answer", async () => {
     await Deno.remove(script);
   }
 });
+
+async function readFolder(folder: URL): Promise<string> {
+  const names: string[] = [];
+  for await (const { name } of Deno.readDir(folder)) if (name.endsWith(".md")) names.push(name);
+  const texts = await Promise.all(
+    names.sort().map((name) => Deno.readTextFile(new URL(name, folder))),
+  );
+  return texts.join("\n");
+}
