@@ -33,6 +33,7 @@ import resultCuh from "../../native/cuda/result.cuh" with { type: "text" };
 import rotateAndCacheCu from "../../native/cuda/rotate_and_cache.cu" with { type: "text" };
 import rowsCuh from "../../native/cuda/rows.cuh" with { type: "text" };
 import samplingCuh from "../../native/cuda/sampling.cuh" with { type: "text" };
+import samplingAdjustCu from "../../native/cuda/sampling_adjust.cu" with { type: "text" };
 import samplingDrawCu from "../../native/cuda/sampling_draw.cu" with { type: "text" };
 import samplingLogprobsCu from "../../native/cuda/sampling_logprobs.cu" with { type: "text" };
 import samplingSlotsCu from "../../native/cuda/sampling_slots.cu" with { type: "text" };
@@ -72,6 +73,7 @@ export const CUDA_SOURCES: readonly NativeSource[] = [
   { name: "rotate_and_cache.cu", text: rotateAndCacheCu },
   { name: "rows.cuh", text: rowsCuh },
   { name: "sampling.cuh", text: samplingCuh },
+  { name: "sampling_adjust.cu", text: samplingAdjustCu },
   { name: "sampling_draw.cu", text: samplingDrawCu },
   { name: "sampling_logprobs.cu", text: samplingLogprobsCu },
   { name: "sampling_slots.cu", text: samplingSlotsCu },

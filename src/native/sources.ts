@@ -5,6 +5,7 @@
 // One import and one entry per file, in alphabetical order; headers too.
 import activationC from "../../native/cpu/activation.c" with { type: "text" };
 import activationH from "../../native/cpu/activation.h" with { type: "text" };
+import adjustLogitsC from "../../native/cpu/adjust_logits.c" with { type: "text" };
 import amxH from "../../native/cpu/amx.h" with { type: "text" };
 import amxCheckC from "../../native/cpu/amx_check.c" with { type: "text" };
 import amxCheckH from "../../native/cpu/amx_check.h" with { type: "text" };
@@ -99,6 +100,7 @@ export interface NativeSource {
 export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "activation.c", text: activationC },
   { name: "activation.h", text: activationH },
+  { name: "adjust_logits.c", text: adjustLogitsC },
   { name: "amx.h", text: amxH },
   { name: "amx_check.c", text: amxCheckC },
   { name: "amx_check.h", text: amxCheckH },

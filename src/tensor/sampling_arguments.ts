@@ -3,7 +3,8 @@
  * @module
  */
 import { checkCount, checkMatrix, checkVector, MAX_KERNEL_INTEGER } from "./kernel_arguments.ts";
-import type { SamplingKernels, ThresholdRound } from "./sampling_kernels.ts";
+import type { LogitEntries, SamplingKernels, ThresholdRound } from "./sampling_kernels.ts";
+import type { Tensor } from "./tensor.ts";
 
 const MAX_BLOCKS = 64;
 const HISTOGRAM_BINS = 256;
@@ -22,6 +23,25 @@ export function checkedSamplingKernels(kernels: SamplingKernels): SamplingKernel
       checkVector("topK", "values", values, rows * k);
       checkVector("topK", "ids", ids, rows * k, "i32");
       kernels.topK(values, ids, x, rows, options);
+    },
+
+    adjustLogits(logits, rows, options) {
+      checkEntries("adjustLogits", logits, rows, options);
+      kernels.adjustLogits(logits, rows, options);
+    },
+
+    restoreLogits(logits, rows, options) {
+      checkEntries("restoreLogits", logits, rows, options);
+      kernels.restoreLogits(logits, rows, options);
+    },
+
+    maskLogits(logits, rows, options) {
+      const { size, firstId, masks, maskRows } = options;
+      checkShard("maskLogits", size, firstId);
+      checkMatrix("maskLogits", "logits", logits, rows, size);
+      checkVector("maskLogits", "masks", masks, masks.size, "i32");
+      checkVector("maskLogits", "maskRows", maskRows, rows, "i32");
+      kernels.maskLogits(logits, rows, options);
     },
 
     logSumExp(stats, logits, rows, options) {
@@ -121,6 +141,15 @@ function checkShard(kernel: string, size: number, firstId: number): void {
   checkRange(kernel, "size", size, VOCABULARY_SIZES);
   checkCount(kernel, "firstId", firstId);
   checkCount(kernel, "firstId + size", firstId + size);
+}
+
+function checkEntries(kernel: string, logits: Tensor, rows: number, options: LogitEntries): void {
+  const { size, firstId, starts, entries, saved } = options;
+  checkShard(kernel, size, firstId);
+  checkMatrix(kernel, "logits", logits, rows, size);
+  checkVector(kernel, "starts", starts, rows + 1, "i32");
+  checkVector(kernel, "entries", entries, 4 * saved.size, "i32");
+  checkVector(kernel, "saved", saved, saved.size);
 }
 
 function checkRound(kernel: string, rows: number, search: ThresholdRound): void {

@@ -30,6 +30,23 @@ export interface ThresholdRound {
   readonly prefixes: Tensor;
 }
 
+/** Changes to the logits of single tokens, row by row. */
+export interface LogitEntries {
+  /** Columns of the logits. */
+  readonly size: number;
+  /** Token of the first column. */
+  readonly firstId: number;
+  /** i32 `[rows + 1]`: first entry of each row, then the number of entries. */
+  readonly starts: Tensor;
+  /**
+   * i32 `[entries, 4]`: the token, then the bits of three f32: what is added before scaling, the scale
+   * (above 0), and what is added after. No token twice in a row.
+   */
+  readonly entries: Tensor;
+  /** f32 `[entries]`: the logits as they were. */
+  readonly saved: Tensor;
+}
+
 /**
  * Candidates, probabilities and draws, on this rank's shard of the vocabulary. A NaN logit counts as
  * -Infinity everywhere: a draw is always a valid id.
@@ -42,6 +59,33 @@ export interface SamplingKernels {
     x: Tensor,
     rows: number,
     options: { size: number; k: number; firstId: number },
+  ): void;
+
+  /**
+   * Changes logits in place: `x` becomes `x + before`, divided by the scale where that is above 0 and
+   * multiplied elsewhere, `+ after`, each rounded to f32. Keeps the `x` of each entry in `saved`. Tokens
+   * outside this shard, and entries that `saved` has no place for, are passed over.
+   */
+  adjustLogits(logits: Tensor, rows: number, options: LogitEntries): void;
+
+  /** Puts back the logits that {@linkcode adjustLogits} has saved, given the same options. */
+  restoreLogits(logits: Tensor, rows: number, options: LogitEntries): void;
+
+  /**
+   * Makes -Infinity of the logits of row `t` whose token `id` has no bit in its mask: bit `id % 32` of
+   * `masks[maskRows[t]][id / 32]`. A row whose number is that of no mask stays as it is.
+   */
+  maskLogits(
+    logits: Tensor,
+    rows: number,
+    options: {
+      readonly size: number;
+      readonly firstId: number;
+      /** i32 `[number of masks, words]`. */
+      readonly masks: Tensor;
+      /** i32 `[rows]`: the row's mask, or -1. */
+      readonly maskRows: Tensor;
+    },
   ): void;
 
   /**

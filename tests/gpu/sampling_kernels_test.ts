@@ -3,6 +3,7 @@ import { openCpuDevice } from "../../src/tensor/cpu/device.ts";
 import type { Device } from "../../src/tensor/device.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import { draw, noiseOf, randomRow, ROW } from "../unit/tensor/_gumbel.ts";
+import { checkAdjustments, checkMasks } from "../unit/tensor/_logit_adjustments.ts";
 import { Matrix, vector } from "../unit/tensor/_matrix.ts";
 import { Random } from "../unit/tensor/_random.ts";
 import { histogram, searchThresholds } from "../unit/tensor/_thresholds.ts";
@@ -309,4 +310,10 @@ Deno.test("CUDA: tokens go to their slots and come back; what has no slot is pas
   const ids = vector(device, Int32Array.of(1, 2, 3, 4, 5));
   device.gatherTokens(ids, slots, vector(device, Int32Array.of(-1, 4, 1, 5)), 4);
   assertEquals([...ids.download(new Int32Array(5))], [1, 70, 11, 4, 5]);
+});
+
+Deno.test("CUDA: adjustLogits, restoreLogits and maskLogits treat the tokens of the shard, and no other", async () => {
+  using device = await openTestDevice();
+  checkAdjustments(device, [1, 3, 255, 1003]);
+  checkMasks(device, [1, 31, 255, 4097]);
 });

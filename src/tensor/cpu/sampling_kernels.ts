@@ -13,6 +13,60 @@ export const CPU_SAMPLING_SYMBOLS = {
     parameters: ["usize", "usize", "usize", "usize", "i32", "i32", "i32", "i32", "i32"],
     result: "void",
   },
+  // void weft_adjust_logits(weft_pool* pool, float* logits, int32_t stride, int32_t rows,
+  //     int32_t size, int32_t first_id, const int32_t* starts, const logit_entry* entries,
+  //     float* saved, int32_t capacity)
+  weft_adjust_logits: {
+    parameters: [
+      "usize",
+      "usize",
+      "i32",
+      "i32",
+      "i32",
+      "i32",
+      "usize",
+      "usize",
+      "usize",
+      "i32",
+    ],
+    result: "void",
+  },
+  // void weft_restore_logits(weft_pool* pool, float* logits, int32_t stride, int32_t rows,
+  //     int32_t size, int32_t first_id, const int32_t* starts, const logit_entry* entries,
+  //     float* saved, int32_t capacity)
+  weft_restore_logits: {
+    parameters: [
+      "usize",
+      "usize",
+      "i32",
+      "i32",
+      "i32",
+      "i32",
+      "usize",
+      "usize",
+      "usize",
+      "i32",
+    ],
+    result: "void",
+  },
+  // void weft_mask_logits(weft_pool* pool, float* logits, int32_t stride, int32_t rows,
+  //     int32_t size, int32_t first_id, const uint32_t* masks, int32_t words, int32_t num_masks,
+  //     const int32_t* rows_of_masks)
+  weft_mask_logits: {
+    parameters: [
+      "usize",
+      "usize",
+      "i32",
+      "i32",
+      "i32",
+      "i32",
+      "usize",
+      "i32",
+      "i32",
+      "usize",
+    ],
+    result: "void",
+  },
   // void weft_log_sum_exp(weft_pool* pool, float* stats, const float* logits, int32_t stride,
   //     int32_t rows, int32_t size, int32_t block_size)
   weft_log_sum_exp: {
@@ -109,6 +163,52 @@ export function cpuSamplingKernels(
         size,
         k,
         firstId,
+      );
+    },
+
+    adjustLogits(logits, rows, { size, firstId, starts, entries, saved }) {
+      kernels.weft_adjust_logits(
+        pool,
+        logits.address,
+        logits.rowStride,
+        rows,
+        size,
+        firstId,
+        starts.address,
+        entries.address,
+        saved.address,
+        saved.size,
+      );
+    },
+
+    restoreLogits(logits, rows, { size, firstId, starts, entries, saved }) {
+      kernels.weft_restore_logits(
+        pool,
+        logits.address,
+        logits.rowStride,
+        rows,
+        size,
+        firstId,
+        starts.address,
+        entries.address,
+        saved.address,
+        saved.size,
+      );
+    },
+
+    maskLogits(logits, rows, { size, firstId, masks, maskRows }) {
+      const [numMasks, words] = masks.shape;
+      kernels.weft_mask_logits(
+        pool,
+        logits.address,
+        logits.rowStride,
+        rows,
+        size,
+        firstId,
+        masks.address,
+        words,
+        numMasks,
+        maskRows.address,
       );
     },
 

@@ -48,6 +48,16 @@ export function cudaSamplingKernels(context: CudaContext): SamplingKernels {
     ...["pointer", "i32", "i32"] as const, // logits
     ...["pointer", "pointer"] as const, // partials, tickets
   ]);
+  const [adjust, restore] = ["sampling_adjust", "sampling_restore"].map((name) =>
+    context.kernel(name, [
+      ...["pointer", "i32", "i32", "i32"] as const, // logits
+      ...["pointer", "pointer", "pointer", "i32"] as const, // entries
+    ])
+  );
+  const mask = context.kernel("sampling_mask", [
+    ...["pointer", "i32", "i32", "i32"] as const, // logits
+    ...["pointer", "i32", "i32", "pointer"] as const, // masks
+  ]);
   const mergeLogSumExp = context.kernel("sampling_merge_log_sum_exp", [
     "pointer",
     "pointer",
@@ -115,8 +125,43 @@ export function cudaSamplingKernels(context: CudaContext): SamplingKernels {
     return { grid: [rows, parts], threads: THREADS, sharedBytes } as const;
   };
 
+  const changeEntries = (
+    kernel: typeof adjust,
+    [logits, rows, { size, firstId, starts, entries, saved }]: Parameters<
+      SamplingKernels["adjustLogits"]
+    >,
+  ) =>
+    kernel.launch({ grid: [rows], threads: THREADS }, [
+      logits.address,
+      logits.rowStride,
+      size,
+      firstId,
+      starts.address,
+      entries.address,
+      saved.address,
+      saved.size,
+    ]);
+
   return {
     topK: cudaTopK(context),
+
+    adjustLogits: (...call) => changeEntries(adjust, call),
+
+    restoreLogits: (...call) => changeEntries(restore, call),
+
+    maskLogits(logits, rows, { size, firstId, masks, maskRows }) {
+      const [numMasks, words] = masks.shape;
+      mask.launch({ grid: [rows, Math.ceil(size / PART_WIDTH)], threads: THREADS }, [
+        logits.address,
+        logits.rowStride,
+        size,
+        firstId,
+        masks.address,
+        words,
+        numMasks,
+        maskRows.address,
+      ]);
+    },
 
     logSumExp(stats, logits, rows, { size }) {
       const parts = Math.ceil(size / PART_WIDTH);

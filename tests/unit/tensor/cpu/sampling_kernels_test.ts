@@ -4,6 +4,7 @@ import type { Device } from "../../../../src/tensor/device.ts";
 import { orderedKey } from "../../../../src/tensor/ordered_key.ts";
 import { Tensor } from "../../../../src/tensor/tensor.ts";
 import { forEachInstructionSet } from "./_instruction_sets.ts";
+import { checkAdjustments, checkMasks } from "../_logit_adjustments.ts";
 import { assertSameBits, Matrix, vector } from "../_matrix.ts";
 import { Random } from "../_random.ts";
 import { histogram, type HistogramRow, searchThresholds } from "../_thresholds.ts";
@@ -260,4 +261,15 @@ Deno.test("gatherLogits takes an id's logit, or -Infinity outside the shard", ()
   const ids = vector(device, Int32Array.of(10, 12, 9, 13));
   device.gatherLogits(values, logits.tensor, ids, 4, { size: 3, firstId: 10 });
   assertEquals([...values.download(new Float32Array(4))], [0, 5, -Infinity, -Infinity]);
+});
+
+Deno.test("adjustLogits changes and restoreLogits puts back the tokens of the shard, and no other", () => {
+  using device = openCpuDevice({ threads: 2 });
+  checkAdjustments(device, [1, 3, 17, 255, 1003]);
+  forEachInstructionSet({ threads: 1 }, (other) => checkAdjustments(other, [37]));
+});
+
+Deno.test("maskLogits leaves the tokens whose bit is set, wherever the shard begins", () => {
+  using device = openCpuDevice({ threads: 2 });
+  checkMasks(device, [1, 3, 31, 32, 255, 1003]);
 });

@@ -5,6 +5,7 @@ import type { Device } from "../../../../src/tensor/device.ts";
 import type { WeightDType } from "../../../../src/tensor/dtype.ts";
 import type { WeightOptions } from "../../../../src/tensor/linear_kernels.ts";
 import { Tensor } from "../../../../src/tensor/tensor.ts";
+import { checkAdjustments, checkMasks } from "../_logit_adjustments.ts";
 
 const [OUTPUTS, INPUTS, ROWS] = [77, 160, 9];
 
@@ -72,4 +73,10 @@ Deno.test("the WebAssembly device says what it is, and refuses what does not fit
   assertEquals(device.description.instructionSet, "wasm-simd128+fma");
   assertThrows(() => device.allocate(2 ** 33), Error, "Cannot allocate 8589934592 bytes");
   assertThrows(() => openWasmDevice({ threads: 0 }), RangeError, "threads");
+});
+
+Deno.test("logits are adjusted and masked through WebAssembly as they are natively", () => {
+  using device = openWasmDevice({ threads: 2 });
+  checkAdjustments(device, [1, 37, 255]);
+  checkMasks(device, [1, 37, 255]);
 });
