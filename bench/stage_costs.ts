@@ -97,7 +97,7 @@ function openRunner(
   const runner = resources.use(
     new ModelRunner({
       ...{ device, model, sampler, drawnTokens: null, record: false, maxModelLen },
-      ...{ maxNumSeqs: SEQUENCES, maxNumBatchedTokens: numBlocks },
+      ...{ maxNumSeqs: SEQUENCES, maxNumBatchedTokens: numBlocks, maxHitBlocks: 0 },
     }),
   );
   runner.allocateCache(numBlocks);

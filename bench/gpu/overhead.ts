@@ -62,6 +62,7 @@ using runner = new ModelRunner({
   record: true,
   maxNumSeqs,
   maxNumBatchedTokens,
+  maxHitBlocks: 0,
   maxModelLen: 2048,
 });
 runner.allocateCache(maxNumSeqs * BLOCKS);

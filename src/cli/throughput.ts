@@ -92,6 +92,7 @@ function run(
   return replica.generate({
     promptTokenIds,
     sampling: { temperature: 0, ignoreEos: true, maxTokens },
+    cachePrompt: false,
     signal,
   });
 }

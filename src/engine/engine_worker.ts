@@ -56,6 +56,8 @@ async function start({ config, wasmMemory, stats }: StartCommand): Promise<void>
       pipelineStages: config.pipelineParallelSize,
       lookahead: config.lookahead,
       vocabSize: config.modelConfig.vocabSize,
+      maxHitBlocks: config.maxHitBlocks,
+      cacheSecret: String.fromCharCode(...crypto.getRandomValues(new Uint16Array(16))),
     });
     core = new EngineCore(scheduler, executor, {
       progress(outputs, stats) {

@@ -242,7 +242,9 @@ export class LlmEngine implements Replica, UpdatableWeights {
     const { set: model } = lease;
     const weightVersion = model.weights.version;
     const sampling = this.#resolveSampling(request, model, promptTokenIds);
-    using running = model.start({ promptTokenIds, sampling }, lease);
+    const { cacheSalt, cachePrompt } = request;
+    const input = { promptTokenIds, sampling, cacheSalt, cachePrompt };
+    using running = model.start(input, lease);
     const onAbort = () => lease.stop("abort");
     request.signal?.addEventListener("abort", onAbort, { once: true });
     if (request.signal?.aborted) onAbort();

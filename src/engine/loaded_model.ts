@@ -19,6 +19,10 @@ export interface ModelRequestInput {
   readonly promptTokenIds: readonly number[];
   /** Complete parameters. */
   readonly sampling: SamplingParams;
+  /** See {@linkcode GenerateRequest.cacheSalt}. */
+  readonly cacheSalt?: string;
+  /** See {@linkcode GenerateRequest.cachePrompt}. */
+  readonly cachePrompt?: boolean;
 }
 
 /** Weights that answer requests: an engine thread with its scheduler and cache, and its ranks. */
@@ -152,9 +156,9 @@ export class LoadedModel implements WeightSet {
     );
   }
 
-  #complete({ promptTokenIds, sampling }: ModelRequestInput) {
+  #complete({ sampling, ...request }: ModelRequestInput) {
     const seed = sampling.seed ?? randomSeed();
-    return { promptTokenIds, sampling: { ...sampling, seed }, eosTokenIds: this.#eosTokenIds };
+    return { ...request, sampling: { ...sampling, seed }, eosTokenIds: this.#eosTokenIds };
   }
 
   /** Stops the ranks; requests that still run fail with EngineDeadError. */

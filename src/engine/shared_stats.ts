@@ -10,6 +10,8 @@ const FIELDS: readonly (keyof EngineStats)[] = [
   "kvBlocksFree",
   "kvBlocksTotal",
   "preemptions",
+  "prefixCacheQueries",
+  "prefixCacheHits",
   "promptTokens",
   "generationTokens",
   "steps",

@@ -4,13 +4,20 @@
  */
 import type { EngineStats } from "./types.ts";
 
-const COUNTERS = ["preemptions", "promptTokens", "generationTokens", "steps"] as const;
+const COUNTERS = [
+  "preemptions",
+  "prefixCacheQueries",
+  "prefixCacheHits",
+  "promptTokens",
+  "generationTokens",
+  "steps",
+] as const;
 
 type Counters = Record<typeof COUNTERS[number], number>;
 
 /** Adds up counters, so that they never fall when weights change. */
 export class StatsTotals {
-  readonly #ended: Counters = { preemptions: 0, promptTokens: 0, generationTokens: 0, steps: 0 };
+  readonly #ended = Object.fromEntries(COUNTERS.map((name) => [name, 0])) as Counters;
 
   /** Counts what weights that are no more have done. */
   add(stats: EngineStats): void {

@@ -28,14 +28,17 @@ export interface PlanLimits {
   readonly maxNumSeqs: number;
   /** Tokens in one step at most. */
   readonly maxNumBatchedTokens: number;
+  /** Cached blocks that sequences take over in one step at most. */
+  readonly maxHitBlocks: number;
 }
 
-/** Bytes that suffice for every plan within the limits, each of whose new blocks holds a new token. */
+/** Bytes that suffice for every plan within the limits, each of whose new blocks is cached or holds a new token. */
 export function maxPlanBytes(limits: PlanLimits): number {
   const sequences = Math.min(limits.maxNumSeqs, limits.maxNumBatchedTokens);
   const perSequence = SEQUENCE_BYTES + SAMPLING_BYTES + 3 * intsBytes(0);
   // Tokens, new blocks and prompt targets number at most one each per token of the step.
-  return PLAN_HEADER_BYTES + sequences * perSequence + 3 * 4 * limits.maxNumBatchedTokens;
+  const integers = 3 * limits.maxNumBatchedTokens + limits.maxHitBlocks;
+  return PLAN_HEADER_BYTES + sequences * perSequence + 4 * integers;
 }
 
 /** Packs `plan` at the start of `into` and returns the bytes used; throws RangeError when it is too small. */

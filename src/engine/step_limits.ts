@@ -4,6 +4,7 @@
  */
 import type { ModelConfig } from "../models/model_config.ts";
 import type { DeviceKind } from "../tensor/device.ts";
+import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import { positive } from "./positive.ts";
 import type { EngineOptions } from "./types.ts";
 
@@ -20,6 +21,12 @@ const DEFAULT_MAX_NUM_BATCHED_TOKENS: Readonly<Record<DeviceKind, number>> = {
   cuda: 8192,
 };
 
+/**
+ * Cached blocks that requests take over in one step, where the longest context has no more: so many entries of
+ * block tables that no step waits for them, in little memory.
+ */
+const MAX_HIT_BLOCKS = 2 ** 14;
+
 /** Bytes of logits computed at once, at most. */
 const MAX_LOGIT_BYTES: Readonly<Record<DeviceKind, number>> = { cpu: 64 << 20, cuda: 512 << 20 };
 
@@ -33,6 +40,8 @@ export interface StepLimits {
   readonly maxNumBatchedTokens: number;
   /** Rows of logits that are computed at once: one for each sequence, within a limit of memory. */
   readonly maxLogitRows: number;
+  /** Cached blocks that requests take over in one step; 0 without a prefix cache. */
+  readonly maxHitBlocks: number;
 }
 
 /** Settles the limits; what is left out follows from what is given. Throws RangeError. */
@@ -70,5 +79,11 @@ export function stepLimits(
     // Buffers are as large as a step may become, and no step is larger than what fits its sequences.
     maxNumBatchedTokens: Math.min(maxNumBatchedTokens, maxNumSeqs * maxModelLen),
     maxLogitRows: Math.min(maxNumSeqs, fitting),
+    maxHitBlocks: options.enablePrefixCaching ?? true ? hitBlocks(maxNumSeqs, maxModelLen) : 0,
   };
+}
+
+function hitBlocks(maxNumSeqs: number, maxModelLen: number): number {
+  const context = Math.ceil(maxModelLen / KV_BLOCK_SIZE);
+  return Math.min(maxNumSeqs * context, Math.max(context, MAX_HIT_BLOCKS));
 }

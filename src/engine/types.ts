@@ -43,6 +43,10 @@ export interface GenerateRequest {
   readonly answer?: object;
   /** Sampling parameters; what is left out takes the model's `generation_config.json` or the default. */
   readonly sampling?: Partial<SamplingParams>;
+  /** Only requests with the same salt share cached blocks: nobody else can find out by time what it holds. */
+  readonly cacheSalt?: string;
+  /** False takes nothing from the prefix cache and leaves nothing there. Default true. */
+  readonly cachePrompt?: boolean;
   /** Cancels the request; its blocks are freed when the steps in flight have retired. */
   readonly signal?: AbortSignal;
 }
@@ -70,6 +74,8 @@ export interface GenerationChunk {
   readonly logprobs?: readonly TokenLogprob[];
   /** On the first chunk, when asked for: one entry per prompt token, the first null. */
   readonly promptLogprobs?: readonly (TokenLogprob | null)[];
+  /** On the first chunk: tokens of the prompt that were not computed, as the prefix cache had them; left out for none. */
+  readonly cachedTokens?: number;
   /** Set on the last chunk. */
   readonly finishReason: FinishReason | null;
   /** The stop text or token id that ended the generation; null for an end token or length. */
@@ -84,13 +90,17 @@ export interface EngineStats {
   readonly running: number;
   /** Requests that wait. */
   readonly waiting: number;
-  /** Blocks of the KV cache that are free. */
+  /** Blocks of the KV cache that no request uses, though they may be cached. */
   readonly kvBlocksFree: number;
   /** Blocks of the KV cache. */
   readonly kvBlocksTotal: number;
   /** Times a request lost its blocks to another and was computed again. */
   readonly preemptions: number;
-  /** Prompt tokens computed so far. */
+  /** Tokens of prompts that were looked for in the prefix cache. */
+  readonly prefixCacheQueries: number;
+  /** Those among them that were found. */
+  readonly prefixCacheHits: number;
+  /** Prompt tokens computed, or found in the prefix cache, so far. */
   readonly promptTokens: number;
   /** Tokens generated so far. */
   readonly generationTokens: number;
@@ -172,6 +182,8 @@ export interface EngineOptions {
   readonly maxNumBatchedTokens?: number;
   /** Blocks of the KV cache; overrides `kvCacheMemory`. */
   readonly numKvBlocks?: number;
+  /** Whether requests share the cached blocks of prompts that begin alike. Default true. */
+  readonly enablePrefixCaching?: boolean;
   /** Bytes of KV cache over all ranks. Default: a quarter of the free memory; on GPUs what is left. */
   readonly kvCacheMemory?: number;
   /** Share of each GPU's memory that may be used, by other processes too. Above 0, up to 1; default 0.9. */

@@ -52,6 +52,7 @@ export class Generation implements Disposable {
   readonly #steps: AsyncGenerator<GenerationEvent, void>;
   #first: Promise<IteratorResult<GenerationEvent, void>> | null = null;
   #completionTokens = 0;
+  #cachedTokens = 0;
 
   /** Throws UnsupportedRequestError or EngineDeadError when an engine refuses at once. */
   constructor(context: ServerContext, options: GenerationOptions) {
@@ -99,7 +100,7 @@ export class Generation implements Disposable {
       prompt_tokens: promptTokens,
       completion_tokens: this.#completionTokens,
       total_tokens: promptTokens + this.#completionTokens,
-      prompt_tokens_details: { cached_tokens: 0 },
+      prompt_tokens_details: { cached_tokens: this.#cachedTokens },
     };
   }
 
@@ -129,6 +130,7 @@ export class Generation implements Disposable {
       const [choice, chunk] of mergeStreams(this.#dispatches.map((d) => this.#observe(d)))
     ) {
       this.#completionTokens += chunk.tokenIds.length;
+      this.#cachedTokens += chunk.cachedTokens ?? 0;
       if (chunk.finishReason === "abort") {
         throw new ApiError("Cannot finish the generation as it was cancelled", {
           status: 503,

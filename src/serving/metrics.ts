@@ -69,7 +69,17 @@ const GAUGES: readonly (readonly [string, string, (stats: EngineStats) => number
 
 const COUNTERS: readonly (readonly [string, string, (stats: EngineStats) => number])[] = [
   ["vllm:num_preemptions_total", "Preemptions", (s) => s.preemptions],
-  ["vllm:prompt_tokens_total", "Prompt tokens computed", (s) => s.promptTokens],
+  [
+    "vllm:prefix_cache_queries_total",
+    "Tokens of prompts that were looked for in the prefix cache",
+    (s) => s.prefixCacheQueries,
+  ],
+  [
+    "vllm:prefix_cache_hits_total",
+    "Tokens of prompts that the prefix cache had",
+    (s) => s.prefixCacheHits,
+  ],
+  ["vllm:prompt_tokens_total", "Prompt tokens, cached ones too", (s) => s.promptTokens],
   ["vllm:generation_tokens_total", "Tokens generated", (s) => s.generationTokens],
   ["weft:steps_total", "Engine steps that have retired", (s) => s.steps],
 ];

@@ -89,6 +89,8 @@ export class ReplicaRouter implements Replica {
       kvBlocksFree: sum("kvBlocksFree"),
       kvBlocksTotal: sum("kvBlocksTotal"),
       preemptions: sum("preemptions"),
+      prefixCacheQueries: sum("prefixCacheQueries"),
+      prefixCacheHits: sum("prefixCacheHits"),
       promptTokens: sum("promptTokens"),
       generationTokens: sum("generationTokens"),
       steps: sum("steps"),

@@ -47,15 +47,25 @@ export class FakeText implements TextService {
 
   tokenTexts(tokenIds: readonly number[]): Promise<TokenText[]> {
     return Promise.resolve(tokenIds.map((id) => ({
+      token: `t${id}`,
       text: id > 255 ? `<${id}>` : new TextDecoder().decode(Uint8Array.of(id)),
       bytes: id > 255 ? [] : [id],
     })));
   }
 
-  decode(tokenIds: readonly number[]): Promise<string> {
-    return Promise.resolve(
-      new TextDecoder().decode(Uint8Array.from(tokenIds.filter((id) => id < 256))),
+  decode(
+    tokenIds: readonly number[],
+    { skipSpecialTokens = true }: { skipSpecialTokens?: boolean } = {},
+  ): Promise<string> {
+    const decoder = new TextDecoder();
+    const parts = tokenIds.map((id) =>
+      id < 256
+        ? decoder.decode(Uint8Array.of(id), { stream: true })
+        : skipSpecialTokens
+        ? ""
+        : `<${id}>`
     );
+    return Promise.resolve(parts.join("") + decoder.decode());
   }
 }
 
@@ -92,6 +102,8 @@ export class FakeReplica implements Replica {
     waiting: 0,
     kvBlocksFree: 16,
     kvBlocksTotal: 20,
+    prefixCacheQueries: 0,
+    prefixCacheHits: 0,
     preemptions: 0,
     promptTokens: 0,
     generationTokens: 0,

@@ -35,6 +35,8 @@ export interface ModelRunnerOptions {
   readonly maxNumSeqs: number;
   /** Tokens of the largest step. */
   readonly maxNumBatchedTokens: number;
+  /** Cached blocks that sequences take over in one step at most. */
+  readonly maxHitBlocks: number;
   /** Positions that a sequence may take. */
   readonly maxModelLen: number;
 }
@@ -157,8 +159,13 @@ export class ModelRunner implements Disposable {
   }
 
   get #largest(): StepCounts {
-    const { maxNumSeqs, maxNumBatchedTokens: tokens } = this.#options;
-    return { tokens, sequences: maxNumSeqs, rows: tokens, tableEntries: tokens };
+    const { maxNumSeqs, maxNumBatchedTokens: tokens, maxHitBlocks } = this.#options;
+    return {
+      tokens,
+      sequences: maxNumSeqs,
+      rows: tokens,
+      tableEntries: tokens + maxHitBlocks,
+    };
   }
 
   #batch(counts: StepCounts): StepBatch {

@@ -88,6 +88,7 @@ export class RankEngine implements Disposable {
         record: device.canRecord && !config.enforceEager,
         maxNumSeqs: config.maxNumSeqs,
         maxNumBatchedTokens: config.maxNumBatchedTokens,
+        maxHitBlocks: config.maxHitBlocks,
         maxModelLen: config.maxModelLen,
       }),
     );

@@ -1,7 +1,9 @@
 /**
- * Hands out the blocks of the paged KV cache.
+ * Hands out the blocks of the paged KV cache, and shares those that hold the same.
  * @module
  */
+import type { BlockName } from "./block_names.ts";
+import { BlockPool } from "./block_pool.ts";
 
 /** The blocks of one sequence, in order of position. */
 export interface BlockTable {
@@ -9,6 +11,12 @@ export interface BlockTable {
   readonly slot: number;
   /** Block numbers: position p lies in `blocks[floor(p / blockSize)]`. */
   readonly blocks: readonly number[];
+}
+
+/** A sequence whose full blocks have names. */
+export interface NamedBlocks {
+  /** Name of its block at `place`, all of whose tokens must be known. */
+  nameOf(place: number): BlockName;
 }
 
 /** Options of {@linkcode BlockManager}. */
@@ -31,17 +39,15 @@ interface Draining {
 }
 
 /**
- * Pool of blocks and slots. A released table keeps both until the last plan that uses them has
- * retired: until then a rank may still write there. The free lists are stacks, so that the same
- * calls give the same blocks, and the blocks used last (warm in cache) are used next.
+ * Block tables over a pool of blocks and slots. A released table keeps both until the last plan that uses them has
+ * retired: until then a rank may still write there. Tables share blocks that are full and equal, by name; such a
+ * block is never written again.
  */
 export class BlockManager {
-  /** Blocks in the pool. */
-  readonly numBlocks: number;
   /** Tokens in a block. */
   readonly blockSize: number;
+  readonly #pool: BlockPool;
   readonly #numSlots: number;
-  readonly #freeBlocks: number[] = [];
   readonly #freeSlots: number[] = [];
   readonly #open = new Set<OpenTable>();
   #draining: Draining[] = [];
@@ -57,19 +63,23 @@ export class BlockManager {
         );
       }
     }
-    this.numBlocks = options.numBlocks;
     this.blockSize = options.blockSize;
+    this.#pool = new BlockPool(options.numBlocks);
     this.#numSlots = options.numSlots;
-    for (let block = options.numBlocks - 1; block >= 0; block--) this.#freeBlocks.push(block);
     for (let slot = options.numSlots - 1; slot >= 0; slot--) this.#freeSlots.push(slot);
+  }
+
+  /** Blocks in the pool. */
+  get numBlocks(): number {
+    return this.#pool.size;
   }
 
   /** Blocks that can be handed out now. */
   get numFree(): number {
-    return this.#freeBlocks.length;
+    return this.#pool.numFree;
   }
 
-  /** Blocks that will be free when plans in flight have retired. */
+  /** Blocks of released tables that plans in flight still use: those that nobody shares will be free. */
   get numDraining(): number {
     return this.#numDrainingBlocks;
   }
@@ -79,39 +89,57 @@ export class BlockManager {
     return Math.ceil(numTokens / this.blockSize);
   }
 
-  /** Opens an empty table; null when every slot is in use. */
-  open(): BlockTable | null {
+  /** Writes to `found` the blocks that hold what the first blocks of `sequence` would: `limit` at most. */
+  findPrefix(sequence: NamedBlocks, limit: number, found: number[]): void {
+    let count = 0;
+    while (count < limit) {
+      const block = this.#pool.find(sequence.nameOf(count));
+      if (block < 0) break;
+      found[count++] = block;
+    }
+    while (found.length > count) found.pop();
+  }
+
+  /** Those of `blocks` that nobody uses. */
+  countFree(blocks: readonly number[]): number {
+    let count = 0;
+    for (let i = 0; i < blocks.length; i++) if (this.#pool.isFree(blocks[i])) count++;
+    return count;
+  }
+
+  /** Opens a table that begins with the blocks `prefix`, which were found; null when every slot is in use. */
+  open(prefix: readonly number[] = []): BlockTable | null {
     const slot = this.#freeSlots.pop();
     if (slot === undefined) return null;
-    const table: OpenTable = { slot, blocks: [] };
+    const table: OpenTable = { slot, blocks: [...prefix] };
+    for (let i = 0; i < prefix.length; i++) this.#pool.join(prefix[i]);
     this.#open.add(table);
     return table;
   }
 
   /** Tokens that `table` could hold if it took every free block. */
   reachOf(table: BlockTable): number {
-    return (table.blocks.length + this.#freeBlocks.length) * this.blockSize;
+    return (table.blocks.length + this.#pool.numFree) * this.blockSize;
+  }
+
+  /** Adds the blocks that `table` lacks to hold `numTokens` tokens; throws RangeError, and adds none, when they are not free. */
+  extend(table: BlockTable, numTokens: number): void {
+    const open = this.#own(table);
+    const count = this.blocksFor(numTokens) - open.blocks.length;
+    if (count > this.#pool.numFree) {
+      throw new RangeError(
+        `Cannot extend a block table by ${count} blocks as fewer are free: ${this.#pool.numFree}`,
+      );
+    }
+    for (let i = 0; i < count; i++) open.blocks.push(this.#pool.take());
   }
 
   /**
-   * Adds the blocks that `table` lacks to hold `numTokens` tokens, and returns them in `added`, which is
-   * emptied first. Throws RangeError, and adds none, when they are not free.
+   * Lets others find the block at `place` of a table, open or draining, by its name: the plans that fill it have
+   * retired, and none writes there again.
    */
-  extend(table: BlockTable, numTokens: number, added: number[] = []): readonly number[] {
-    const open = this.#own(table);
-    while (added.length > 0) added.pop();
-    const count = this.blocksFor(numTokens) - open.blocks.length;
-    if (count > this.#freeBlocks.length) {
-      throw new RangeError(
-        `Cannot extend a block table by ${count} blocks as fewer are free: ${this.#freeBlocks.length}`,
-      );
-    }
-    for (let i = 0; i < count; i++) {
-      const block = this.#freeBlocks.pop()!;
-      added.push(block);
-      open.blocks.push(block);
-    }
-    return added;
+  share(table: BlockTable, place: number, name: BlockName): void {
+    this.#pool.name(table.blocks[place], name);
   }
 
   /** Gives up `table`; its blocks and slot are free once the plan of `lastStep` has retired (-1: now). */
@@ -142,18 +170,19 @@ export class BlockManager {
     this.#draining = stillDraining;
   }
 
-  /** Throws when a block or slot has two owners or none; for tests, as it visits the whole pool. */
+  /** Throws when users of a block are miscounted, or one or a slot was leaked; for tests, as it visits the whole pool. */
   checkIntegrity(): void {
     const draining = this.#draining.map((entry) => entry.table);
     const tables = [...this.#open, ...draining];
-    checkPartition("block", this.numBlocks, [
-      this.#freeBlocks,
-      ...tables.map((table) => table.blocks),
-    ]);
-    checkPartition("slot", this.#numSlots, [
-      this.#freeSlots,
-      tables.map((table) => table.slot),
-    ]);
+    this.#pool.checkIntegrity(tables.flatMap((table) => table.blocks));
+    for (const { slot, blocks } of tables) {
+      if (new Set(blocks).size === blocks.length) continue;
+      throw new Error(`A block is twice in one table: slot ${slot}`);
+    }
+    const slots = [...this.#freeSlots, ...tables.map((table) => table.slot)];
+    if (slots.length !== this.#numSlots || new Set(slots).size !== this.#numSlots) {
+      throw new Error(`A slot has two owners or none: ${slots.join()}`);
+    }
     const numDraining = draining.reduce((sum, table) => sum + table.blocks.length, 0);
     if (numDraining !== this.#numDrainingBlocks) {
       throw new Error(`Draining blocks are miscounted: ${this.#numDrainingBlocks}`);
@@ -168,22 +197,9 @@ export class BlockManager {
     return open;
   }
 
+  /** The last blocks first: of a prefix that nobody uses the end is lost first, as it is of no use without the rest. */
   #free(table: OpenTable): void {
-    for (let i = table.blocks.length - 1; i >= 0; i--) this.#freeBlocks.push(table.blocks[i]);
+    for (let i = table.blocks.length - 1; i >= 0; i--) this.#pool.leave(table.blocks[i]);
     this.#freeSlots.push(table.slot);
   }
-}
-
-/** Throws unless the owners hold each of the numbers 0 to `count - 1` exactly once. */
-function checkPartition(kind: string, count: number, owners: readonly (readonly number[])[]): void {
-  const seen = new Set<number>();
-  for (const owner of owners) {
-    for (const item of owner) {
-      if (item < 0 || item >= count || seen.has(item)) {
-        throw new Error(`A ${kind} has two owners or lies outside the pool: ${item}`);
-      }
-      seen.add(item);
-    }
-  }
-  if (seen.size !== count) throw new Error(`A ${kind} was leaked: ${seen.size} of ${count} found`);
 }

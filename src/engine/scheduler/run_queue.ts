@@ -5,6 +5,14 @@
 import type { BlockManager } from "./block_manager.ts";
 import type { Sequence } from "./sequence.ts";
 
+/** What an admission depends on besides blocks. */
+export interface AdmissionLimits {
+  /** The plans up to this one have retired. */
+  readonly retiredStep: number;
+  /** Blocks that it may take from the cache. */
+  readonly maxHitBlocks: number;
+}
+
 /**
  * Running and waiting sequences, each in order of arrival. Sequences are admitted first come, first
  * served, and the latest to arrive is the first to lose its blocks, so every running sequence
@@ -14,7 +22,10 @@ export class RunQueue {
   readonly #blocks: BlockManager;
   readonly #running: Sequence[] = [];
   readonly #waiting: Sequence[] = [];
+  readonly #prefix: number[] = [];
   #preemptions = 0;
+  #cacheQueries = 0;
+  #cacheHits = 0;
 
   /** Admits into the blocks and slots of `blocks`. */
   constructor(blocks: BlockManager) {
@@ -44,6 +55,16 @@ export class RunQueue {
   /** Times a sequence lost its blocks to an older one. */
   get preemptions(): number {
     return this.#preemptions;
+  }
+
+  /** Tokens of prompts that were looked for in the cache. */
+  get cacheQueries(): number {
+    return this.#cacheQueries;
+  }
+
+  /** Those among them that were found. */
+  get cacheHits(): number {
+    return this.#cacheHits;
   }
 
   /** Queues a sequence that has just arrived. */
@@ -79,22 +100,28 @@ export class RunQueue {
   }
 
   /**
-   * Admits the first waiting sequence, or returns null: none waits, no slot is free, plans of its
-   * former run are in flight (its tokens are not all known), or the free blocks do not suffice for
-   * its known tokens beside what the running sequences take next: it would soon be preempted.
+   * Admits the first waiting sequence, with the blocks that are cached of it, or returns null: none waits, no slot
+   * is free, plans of its former run are in flight (its tokens are not all known), more than `maxHitBlocks` are
+   * cached, or the free blocks do not suffice for its known tokens beside what the running sequences take next: it
+   * would soon be preempted.
    */
-  admit(retiredStep: number): Sequence | null {
+  admit({ retiredStep, maxHitBlocks }: AdmissionLimits): Sequence | null {
     const sequence = this.#waiting.at(0);
     if (sequence === undefined || sequence.lastStep > retiredStep) return null;
-    let needed = this.#blocksWanted(sequence);
+    const prefix = this.#prefix;
+    this.#blocks.findPrefix(sequence, sequence.blocksWanted, prefix);
+    if (prefix.length > maxHitBlocks) return null;
+    let needed = this.#blocksWanted(sequence) - prefix.length + this.#blocks.countFree(prefix);
     for (const other of this.#running) {
       needed += Math.max(0, this.#blocksWanted(other) - (other.table?.blocks.length ?? 0));
     }
     if (needed > this.#blocks.numFree) return null;
-    const table = this.#blocks.open();
+    const table = this.#blocks.open(prefix);
     if (table === null) return null;
     this.#waiting.shift();
-    sequence.admit(table);
+    const queries = sequence.admit(table, prefix.length);
+    this.#cacheQueries += queries;
+    if (queries > 0) this.#cacheHits += sequence.numComputed;
     this.#running.push(sequence);
     return sequence;
   }

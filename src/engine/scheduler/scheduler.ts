@@ -3,7 +3,8 @@
  * @module
  */
 import type { Mutable } from "../reused.ts";
-import { BlockManager } from "./block_manager.ts";
+import { BlockManager, type BlockTable } from "./block_manager.ts";
+import { BlockNamer } from "./block_names.ts";
 import { RunQueue } from "./run_queue.ts";
 import { numPositions, type SchedulerOutput, type SchedulerRequest, Sequence } from "./sequence.ts";
 import { PlannedStep, StepPlanner } from "./step_planner.ts";
@@ -12,7 +13,7 @@ import { type EngineStats, UnsupportedRequestError } from "../types.ts";
 
 export type { SchedulerOutput, SchedulerRequest, SeededSamplingParams } from "./sequence.ts";
 
-/** Options of {@linkcode Scheduler}. All are positive integers but `lookahead`, which may be 0. */
+/** Options of {@linkcode Scheduler}. Numbers are positive integers; `lookahead` and `maxHitBlocks` may be 0. */
 export interface SchedulerOptions {
   /** Requests that hold blocks at once. */
   readonly maxNumSeqs: number;
@@ -30,6 +31,13 @@ export interface SchedulerOptions {
   readonly lookahead: number;
   /** Entries of the vocabulary. */
   readonly vocabSize: number;
+  /**
+   * Cached blocks that requests take over in one step: those of the longest context at least, so that each request
+   * finds room; 0 without a prefix cache.
+   */
+  readonly maxHitBlocks: number;
+  /** What names of cached blocks depend on: random, and known to nobody, where users are to learn nothing of others. */
+  readonly cacheSecret: string;
 }
 
 /**
@@ -51,6 +59,7 @@ export class Scheduler {
   readonly #blocks: BlockManager;
   readonly #queue: RunQueue;
   readonly #planner: StepPlanner;
+  readonly #namer: BlockNamer | null;
   readonly #requests = new Map<number | string, Sequence>();
   /** By step, as many as may be under way: each is written anew when it has retired. */
   readonly #steps: readonly PlannedStep[];
@@ -62,14 +71,7 @@ export class Scheduler {
 
   /** Makes an idle scheduler; throws RangeError naming an option out of range. */
   constructor(options: SchedulerOptions) {
-    for (const [name, value] of Object.entries(options)) {
-      const least = name === "lookahead" ? 0 : 1;
-      if (!Number.isSafeInteger(value) || value < least) {
-        throw new RangeError(
-          `Cannot schedule as ${name} must be an integer of at least ${least}: current value is ${value}`,
-        );
-      }
-    }
+    checkOptions(options);
     this.#options = options;
     const { numBlocks, blockSize, maxNumSeqs } = options;
     this.#stats = {
@@ -78,6 +80,8 @@ export class Scheduler {
       kvBlocksFree: numBlocks,
       kvBlocksTotal: numBlocks,
       preemptions: 0,
+      prefixCacheQueries: 0,
+      prefixCacheHits: 0,
       promptTokens: 0,
       generationTokens: 0,
       steps: 0,
@@ -86,6 +90,7 @@ export class Scheduler {
     this.#steps = Array.from({ length }, () => new PlannedStep());
     this.#blocks = new BlockManager({ numBlocks, blockSize, numSlots: maxNumSeqs });
     this.#queue = new RunQueue(this.#blocks);
+    this.#namer = options.maxHitBlocks > 0 ? new BlockNamer(options.cacheSecret) : null;
     this.#planner = new StepPlanner({ ...options, blocks: this.#blocks, queue: this.#queue });
   }
 
@@ -106,6 +111,8 @@ export class Scheduler {
     stats.running = this.#requests.size - stats.waiting;
     stats.kvBlocksFree = this.#blocks.numFree;
     stats.preemptions = this.#queue.preemptions;
+    stats.prefixCacheQueries = this.#queue.cacheQueries;
+    stats.prefixCacheHits = this.#queue.cacheHits;
     stats.steps = this.#retiredStep + 1;
     return stats;
   }
@@ -122,7 +129,9 @@ export class Scheduler {
       throw new RangeError(`Cannot add a request as its id is in use: ${request.id}`);
     }
     this.#check(request);
-    const sequence = new Sequence(request, this.#arrivals++);
+    const arrival = this.#arrivals++;
+    const { blockSize } = this.#options;
+    const sequence = new Sequence(request, { arrival, blockSize, namer: this.#namer });
     this.#requests.set(request.id, sequence);
     this.#queue.add(sequence);
   }
@@ -164,14 +173,17 @@ export class Scheduler {
         `Cannot update as the result answers another step than ${oldest}: ${result.step}`,
       );
     }
-    const { plan, sequences } = this.#steps[oldest % this.#steps.length];
+    const { plan, sequences, tables } = this.#steps[oldest % this.#steps.length];
     checkResult(plan, result, this.#options.vocabSize);
     this.#retiredStep = oldest;
     let count = 0;
     for (let i = 0; i < sequences.length; i++) {
-      if (sequences[i].finished) continue;
-      const output = this.#accept(sequences[i], plan.sequences[i], result.sequences[i]);
+      const planned = plan.sequences[i];
+      const output = sequences[i].finished
+        ? null
+        : this.#accept(sequences[i], planned, result.sequences[i]);
       if (output !== null) this.#outputs[count++] = output;
+      this.#share(sequences[i], tables[i], planned.startPosition + planned.numTokens);
     }
     while (this.#outputs.length > count) this.#outputs.pop();
     this.#blocks.retire(oldest);
@@ -240,10 +252,36 @@ export class Scheduler {
     return output;
   }
 
+  /** Lets other sequences find the blocks that are full now that positions up to `end` are computed. */
+  #share(sequence: Sequence, table: BlockTable, end: number): void {
+    const full = sequence.blocksToShare(end);
+    for (let place = sequence.blocksShared; place < full; place++) {
+      this.#blocks.share(table, place, sequence.nameOf(place));
+      sequence.blocksShared = place + 1;
+    }
+  }
+
   #forget(sequence: Sequence): void {
     this.#requests.delete(sequence.id);
     this.#queue.remove(sequence);
   }
+}
+
+function checkOptions({ cacheSecret: _, ...numbers }: SchedulerOptions): void {
+  for (const [name, value] of Object.entries(numbers)) {
+    const least = name === "lookahead" || name === "maxHitBlocks" ? 0 : 1;
+    if (!Number.isSafeInteger(value) || value < least) {
+      throw new RangeError(
+        `Cannot schedule as ${name} must be an integer of at least ${least}: current value is ${value}`,
+      );
+    }
+  }
+  const { maxHitBlocks, maxModelLen, blockSize } = numbers;
+  if (maxHitBlocks === 0 || maxHitBlocks >= Math.floor((maxModelLen - 1) / blockSize)) return;
+  throw new RangeError(
+    `Cannot schedule as maxHitBlocks must hold a context of ${maxModelLen} tokens, or be 0: ` +
+      `current value is ${maxHitBlocks}`,
+  );
 }
 
 /** Throws unless `result` answers `plan` entry by entry. */

@@ -2,7 +2,8 @@
  * One request on its way through the scheduler: what is known of it and how far it was planned.
  * @module
  */
-import type { BlockTable } from "./block_manager.ts";
+import type { BlockTable, NamedBlocks } from "./block_manager.ts";
+import type { BlockName, BlockNamer } from "./block_names.ts";
 import type { Mutable } from "../reused.ts";
 import type { PlannedSampling, RowLogprobs, SequenceResult } from "../step_plan.ts";
 import type { FinishReason, GenerationChunk, SamplingParams, TokenLogprob } from "../types.ts";
@@ -22,6 +23,20 @@ export interface SchedulerRequest {
   readonly eosTokenIds: readonly number[];
   /** Choice index, which takes part in every draw. 0 when left out. */
   readonly choice?: number;
+  /** Only requests with the same salt share blocks. None when left out, which is a salt too. */
+  readonly cacheSalt?: string;
+  /** False takes no block from the prefix cache and leaves none there. Default true. */
+  readonly cachePrompt?: boolean;
+}
+
+/** What a sequence needs to know of where it runs. */
+export interface SequenceOptions {
+  /** Place in the order of arrival: unique and growing. */
+  readonly arrival: number;
+  /** Tokens in a block. */
+  readonly blockSize: number;
+  /** Names its blocks; null where no block is shared. */
+  readonly namer: BlockNamer | null;
 }
 
 /** What a retired step added to a request: a {@linkcode GenerationChunk} before its text and version. */
@@ -43,7 +58,7 @@ export interface SequenceChunk {
  * have values; where the first has overtaken the second, the tokens between are drawn by plans in
  * flight. Preemption takes the first back to 0 and keeps every token, those in flight included.
  */
-export class Sequence {
+export class Sequence implements NamedBlocks {
   /** Name of the request. */
   readonly id: number | string;
   /** Place in the order of arrival. */
@@ -63,6 +78,10 @@ export class Sequence {
   numComputed: number = 0;
   /** End of the known tokens when it was last admitted: up to there it prefills, then it decodes. */
   prefillEnd: number = 0;
+  /** Blocks of its table that the ranks were told. */
+  blocksTold: number = 0;
+  /** Blocks of its table that others can find, or need not. */
+  blocksShared: number = 0;
   /** Last plan that it is part of, -1 before the first. */
   lastStep: number = -1;
   /** True once it has ended or was aborted: results that arrive later are dropped. */
@@ -76,13 +95,22 @@ export class Sequence {
   #numPromptRetired = 0;
   #promptLogprobs: (TokenLogprob | null)[] | null;
   readonly #newTokens: number[] = [];
+  readonly #blockSize: number;
+  readonly #namer: BlockNamer | null;
+  readonly #salt: string;
+  readonly #names: BlockName[] = [];
+  /** Tokens of the prompt that came from the cache; null before it was admitted. */
+  #cachedTokens: number | null = null;
   readonly #output: Mutable<SchedulerOutput>;
 
-  /** Copies the prompt. `arrival` is unique and grows. */
-  constructor(request: SchedulerRequest, arrival: number) {
+  /** Copies the prompt. */
+  constructor(request: SchedulerRequest, { arrival, blockSize, namer }: SequenceOptions) {
     const { sampling, promptTokenIds } = request;
     this.id = request.id;
     this.arrival = arrival;
+    this.#blockSize = blockSize;
+    this.#namer = request.cachePrompt === false ? null : namer;
+    this.#salt = request.cacheSalt ?? "";
     this.promptLength = promptTokenIds.length;
     this.numPositions = numPositions(this.promptLength, sampling.maxTokens);
     this.plannedSampling = Object.freeze({
@@ -151,11 +179,45 @@ export class Sequence {
     return chunk.start < end ? this.#tokens.subarray(chunk.start + 1, end + 1) : null;
   }
 
-  /** Begins to run: it has blocks, and all known tokens are to be computed. */
-  admit(table: BlockTable): void {
+  /**
+   * Blocks that it may take from the cache: the last known token is computed in any case, as the next one is drawn
+   * after it, and every token where log-probabilities of the prompt are asked for.
+   */
+  get blocksWanted(): number {
+    if (this.#namer === null || this.#sampling.promptLogprobs !== null) return 0;
+    return Math.floor((this.#numKnown - 1) / this.#blockSize);
+  }
+
+  /** Name of the block at `place`; throws TypeError when it takes no part in the cache. */
+  nameOf(place: number): BlockName {
+    const [names, size] = [this.#names, this.#blockSize];
+    while (names.length <= place) {
+      const start = names.length * size;
+      const parent = start > 0 ? names[names.length - 1] : this.#namer!.root(this.#salt);
+      names.push(this.#namer!.block(parent, this.#tokens, { start, end: start + size }));
+    }
+    return names[place];
+  }
+
+  /** Blocks that others may find once positions up to `end` are computed: those full of known tokens. */
+  blocksToShare(end: number): number {
+    if (this.#namer === null) return 0;
+    return Math.floor(Math.min(end, this.#numKnown) / this.#blockSize);
+  }
+
+  /**
+   * Begins to run: all known tokens are to be computed, but those in the first `cachedBlocks` blocks of the table.
+   * Returns the tokens of its prompt that it has looked for in the cache, at its first time; else 0.
+   */
+  admit(table: BlockTable, cachedBlocks: number): number {
     this.table = table;
-    this.numComputed = 0;
+    this.numComputed = cachedBlocks * this.#blockSize;
     this.prefillEnd = this.#numKnown;
+    this.blocksTold = 0;
+    this.blocksShared = cachedBlocks;
+    if (this.#cachedTokens !== null) return 0;
+    this.#cachedTokens = this.numComputed;
+    return this.blocksWanted > 0 ? this.promptLength : 0;
   }
 
   /** Notes that the plan of `step` covers the chunk. */
@@ -209,10 +271,15 @@ export class Sequence {
     output.finishReason = finishReason;
     output.stopReason = finishReason === "stop" && !this.#endsModel(token) ? token : null;
     if (finishReason !== null) this.finished = true;
-    if (this.#promptLogprobs === null) return output;
-    const promptLogprobs = this.#promptLogprobs;
-    this.#promptLogprobs = null;
-    return { ...output, promptLogprobs };
+    if (this.#promptLogprobs !== null) {
+      const promptLogprobs = this.#promptLogprobs;
+      this.#promptLogprobs = null;
+      return { ...output, promptLogprobs };
+    }
+    if (!this.#cachedTokens) return output;
+    const cachedTokens = this.#cachedTokens;
+    this.#cachedTokens = 0;
+    return { ...output, cachedTokens };
   }
 
   #finishReasonOf(token: number): FinishReason | null {

@@ -3,7 +3,7 @@
  * @module
  */
 import { type Mutable, ReusedList } from "../reused.ts";
-import type { BlockManager } from "./block_manager.ts";
+import type { BlockManager, BlockTable } from "./block_manager.ts";
 import type { RunQueue } from "./run_queue.ts";
 import type { Sequence, SequenceChunk } from "./sequence.ts";
 import type { PlannedSequence, StepPlan } from "../step_plan.ts";
@@ -25,8 +25,11 @@ export class PlannedStep {
   readonly plan: Readonly<StepPlan>;
   /** Tokens that the step has room for. */
   tokensLeft: number = 0;
+  /** Cached blocks that it has room for. */
+  hitBlocksLeft: number = 0;
   readonly #entries = new ReusedList<PlannedEntry>(emptyEntry);
   readonly #sequences: Sequence[] = [];
+  readonly #tables: BlockTable[] = [];
   readonly #plan: Mutable<StepPlan>;
 
   /** No step yet. */
@@ -39,28 +42,41 @@ export class PlannedStep {
     return this.#sequences;
   }
 
+  /** The table of each entry, which its sequence may have given up since. */
+  get tables(): readonly BlockTable[] {
+    return this.#tables;
+  }
+
   /** Entries so far. */
   get length(): number {
     return this.#entries.count;
   }
 
   /** Begins `step`, with no entries. */
-  begin(step: number, maxNumTokens: number): void {
+  begin(
+    step: number,
+    limits: { readonly maxNumBatchedTokens: number; readonly maxHitBlocks: number },
+  ): void {
     this.#plan.step = step;
     this.#entries.begin();
-    this.tokensLeft = maxNumTokens;
+    this.tokensLeft = limits.maxNumBatchedTokens;
+    this.hitBlocksLeft = limits.maxHitBlocks;
   }
 
-  /** Adds the entry of a sequence, all of whose fields the caller writes. */
-  add(sequence: Sequence): PlannedEntry {
+  /** Adds the entry of a sequence that has `table`, all of whose fields the caller writes. */
+  add(sequence: Sequence, table: BlockTable): PlannedEntry {
     this.#sequences[this.#entries.count] = sequence;
+    this.#tables[this.#entries.count] = table;
     return this.#entries.add();
   }
 
   /** Ends the list of entries. */
   end(): void {
     this.#entries.end();
-    while (this.#sequences.length > this.#entries.count) this.#sequences.pop();
+    while (this.#sequences.length > this.#entries.count) {
+      this.#sequences.pop();
+      this.#tables.pop();
+    }
   }
 }
 
@@ -89,6 +105,8 @@ export interface StepPlannerOptions {
   readonly pipelineStages: number;
   /** Tokens computed in one step. */
   readonly maxNumBatchedTokens: number;
+  /** Cached blocks that sequences take over in one step. */
+  readonly maxHitBlocks: number;
 }
 
 /**
@@ -111,7 +129,7 @@ export class StepPlanner {
 
   /** Plans `step`, given that the plans up to `retiredStep` have retired; it has no entries if there is nothing to do. */
   plan(planned: PlannedStep, step: number, retiredStep: number): void {
-    planned.begin(step, this.#options.maxNumBatchedTokens);
+    planned.begin(step, this.#options);
     this.#planDecodes(planned);
     planned.tokensLeft = Math.min(planned.tokensLeft, this.#flightTokens());
     this.#planPrefills(planned, retiredStep);
@@ -160,9 +178,10 @@ export class StepPlanner {
       this.#planChunk(planned, sequence, sequence.chunkLimit(sequence.numComputed));
     }
     while (planned.tokensLeft > 0) {
-      const sequence = queue.admit(retiredStep);
+      const sequence = queue.admit({ retiredStep, maxHitBlocks: planned.hitBlocksLeft });
       if (sequence === null) return;
-      this.#planChunk(planned, sequence, sequence.chunkLimit(0));
+      planned.hitBlocksLeft -= sequence.blocksShared;
+      this.#planChunk(planned, sequence, sequence.chunkLimit(sequence.numComputed));
     }
   }
 
@@ -182,14 +201,14 @@ export class StepPlanner {
     chunk.end = end;
     const known = start < sequence.numKnown;
     const promptTargets = sequence.targetsOf(chunk);
-    const entry = planned.add(sequence);
+    const entry = planned.add(sequence, table);
     entry.slot = table.slot;
     entry.startPosition = start;
     entry.numTokens = end - start;
     entry.tokens = known ? sequence.tokensOf(chunk) : null;
     entry.inputStep = known ? -1 : sequence.lastStep;
-    entry.firstNewBlock = table.blocks.length;
-    blocks.extend(table, end, entry.newBlocks);
+    blocks.extend(table, end);
+    tellNewBlocks(entry, sequence, table);
     entry.sampling = sequence.drawsAfter(chunk) ? sequence.plannedSampling : null;
     entry.promptTargets = promptTargets;
     entry.promptLogprobs = promptTargets === null ? 0 : sequence.promptLogprobsWidth;
@@ -197,6 +216,15 @@ export class StepPlanner {
     sequence.planned(chunk, planned.plan.step);
     if (sequence.fullyPlanned) queue.remove(sequence);
   }
+}
+
+/** Tells the ranks what of a table they do not know: cached blocks too, when the sequence was just admitted. */
+function tellNewBlocks(entry: PlannedEntry, sequence: Sequence, { blocks }: BlockTable): void {
+  const { newBlocks } = entry;
+  const first = entry.firstNewBlock = sequence.blocksTold;
+  for (let i = first; i < blocks.length; i++) newBlocks[i - first] = blocks[i];
+  while (newBlocks.length > blocks.length - first) newBlocks.pop();
+  sequence.blocksTold = blocks.length;
 }
 
 /** Whose turn comes first. */

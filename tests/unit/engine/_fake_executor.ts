@@ -31,8 +31,12 @@ interface PlanInFlight {
   readonly step: number;
   readonly result: StepResult;
   /** Blocks that the plan reads or writes, by slot. */
-  readonly blocksOfSlot: ReadonlyMap<number, ReadonlySet<number>>;
+  readonly blocksOfSlot: BlocksOfSlot;
+  /** Those that it writes, by slot. */
+  readonly writtenOfSlot: BlocksOfSlot;
 }
+
+type BlocksOfSlot = ReadonlyMap<number, ReadonlySet<number>>;
 
 /** One replica's ranks: block tables by slot, a paged cache, and a board of drawn tokens. */
 export class FakeExecutor {
@@ -73,13 +77,17 @@ export class FakeExecutor {
     assert(plan.sequences.every(({ slot }) => slot >= 0 && slot < maxNumSeqs));
 
     const blocksOfSlot = new Map<number, ReadonlySet<number>>();
+    const writtenOfSlot = new Map<number, ReadonlySet<number>>();
     for (const sequence of plan.sequences) {
-      blocksOfSlot.set(sequence.slot, new Set(this.#extendTable(sequence)));
+      const table = this.#extendTable(sequence);
+      const firstWritten = Math.floor(sequence.startPosition / this.#options.blockSize);
+      blocksOfSlot.set(sequence.slot, new Set(table));
+      writtenOfSlot.set(sequence.slot, new Set(table.slice(firstWritten)));
     }
-    this.#checkOwnership(blocksOfSlot);
+    this.#checkOwnership(blocksOfSlot, writtenOfSlot);
     const sequences = plan.sequences.map((sequence) => this.#run(plan.step, sequence));
     const result = decodeResult(encodeResult({ step: plan.step, sequences }));
-    this.#inFlight.push({ step: plan.step, result, blocksOfSlot });
+    this.#inFlight.push({ step: plan.step, result, blocksOfSlot, writtenOfSlot });
   }
 
   /** Answers the oldest plan. */
@@ -103,16 +111,15 @@ export class FakeExecutor {
     return extended;
   }
 
-  /** A block of this plan must not be of another slot, in this plan or in one in flight. */
-  #checkOwnership(blocksOfSlot: ReadonlyMap<number, ReadonlySet<number>>): void {
-    const users = [...this.#inFlight.map((plan) => plan.blocksOfSlot), blocksOfSlot];
-    for (const [slot, blocks] of blocksOfSlot) {
-      for (const other of users) {
-        for (const [otherSlot, otherBlocks] of other) {
-          if (otherSlot === slot) continue;
-          assert(blocks.isDisjointFrom(otherBlocks), "a block in flight has two owners");
-        }
-      }
+  /**
+   * A block that this plan or one in flight writes must not be of another slot, in this plan or in one in flight:
+   * only what is written no more is shared, and only once the plans that wrote it have retired.
+   */
+  #checkOwnership(blocksOfSlot: BlocksOfSlot, writtenOfSlot: BlocksOfSlot): void {
+    const plans = [...this.#inFlight, { blocksOfSlot, writtenOfSlot }];
+    for (const other of plans) {
+      assertDisjoint(writtenOfSlot, other.blocksOfSlot);
+      assertDisjoint(other.writtenOfSlot, blocksOfSlot);
     }
   }
 
@@ -170,5 +177,14 @@ export class FakeExecutor {
     const block = this.#tables.get(slot)?.[Math.floor(position / blockSize)];
     assert(block !== undefined, "the position has no block");
     return block * blockSize + position % blockSize;
+  }
+}
+
+function assertDisjoint(written: BlocksOfSlot, used: BlocksOfSlot): void {
+  for (const [slot, blocks] of written) {
+    for (const [otherSlot, otherBlocks] of used) {
+      if (otherSlot === slot) continue;
+      assert(blocks.isDisjointFrom(otherBlocks), "a block that is written has two owners");
+    }
   }
 }

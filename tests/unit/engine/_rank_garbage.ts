@@ -22,7 +22,7 @@ const WARM_ROUNDS = 320;
 const ROUNDS = 8;
 
 using device = openCpuDevice({ threads: 1 });
-const limits = { maxNumSeqs: MOST, maxNumBatchedTokens: 3 * MOST };
+const limits = { maxNumSeqs: MOST, maxNumBatchedTokens: 3 * MOST, maxHitBlocks: 8 * MOST };
 using harness = new RunnerHarness({
   device,
   model: new URL("../../fixtures/golden/llama", import.meta.url).pathname,

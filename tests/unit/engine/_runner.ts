@@ -46,6 +46,8 @@ export interface RunnerHarnessOptions {
   /** Rows of logits at once. */
   readonly maxLogitRows?: number;
   readonly lookahead?: number;
+  /** Cached blocks that a step takes over; none when left out. */
+  readonly maxHitBlocks?: number;
 }
 
 /** Runs requests through a scheduler and one runner. */
@@ -56,7 +58,7 @@ export class RunnerHarness implements Disposable {
 
   constructor(options: RunnerHarnessOptions) {
     const { device, record, maxNumSeqs = 6, maxNumBatchedTokens = 24, numBlocks = 24 } = options;
-    const { maxLogitRows = maxNumSeqs, lookahead = 1 } = options;
+    const { maxLogitRows = maxNumSeqs, lookahead = 1, maxHitBlocks = 0 } = options;
     const config = readModelConfig(options.model);
     const maxModelLen = 128;
     const format = "f32";
@@ -87,6 +89,7 @@ export class RunnerHarness implements Disposable {
         record,
         maxNumSeqs,
         maxNumBatchedTokens,
+        maxHitBlocks,
         maxModelLen,
       }),
     );
@@ -100,6 +103,8 @@ export class RunnerHarness implements Disposable {
       pipelineStages: 1,
       lookahead,
       vocabSize: config.vocabSize,
+      maxHitBlocks,
+      cacheSecret: "",
     });
   }
 

@@ -26,6 +26,8 @@ export function schedulerOptions(options: Partial<SchedulerOptions> = {}): Sched
     pipelineStages: 1,
     lookahead: 0,
     vocabSize: VOCAB_SIZE,
+    maxHitBlocks: 512,
+    cacheSecret: "a secret",
     ...options,
   };
 }
@@ -142,10 +144,17 @@ export class Simulation {
     return (this.#requests.get(id)?.outputs.at(-1)?.finishReason ?? null) !== null;
   }
 
+  /** Tokens of a request's prompt that it says were cached. */
+  cachedTokens(id: number | string): number {
+    return this.#requests.get(id)?.outputs.at(0)?.cachedTokens ?? 0;
+  }
+
   outputOf(id: number | string): FakeOutput {
     const outputs = this.#requests.get(id)?.outputs ?? [];
     const last = outputs.at(-1);
-    for (const later of outputs.slice(1)) assertEquals(later.promptLogprobs, undefined);
+    for (const later of outputs.slice(1)) {
+      assertEquals([later.promptLogprobs, later.cachedTokens], [undefined, undefined]);
+    }
     return {
       tokenIds: outputs.flatMap((output) => [...output.tokenIds]),
       logprobs: outputs.flatMap((output) => [...output.logprobs ?? []]),
@@ -173,5 +182,11 @@ export class Simulation {
     assertEquals(stats.kvBlocksFree, stats.kvBlocksTotal);
     assertEquals(stats.generationTokens, generated);
     assertEquals(stats.steps, this.plans.length);
+    const collected = [...this.#requests.values()];
+    const cached = collected.map(({ outputs }) => outputs.at(0)?.cachedTokens ?? 0);
+    const hits = cached.reduce((sum, tokens) => sum + tokens, 0);
+    assert(hits <= stats.prefixCacheHits && stats.prefixCacheHits <= stats.prefixCacheQueries);
+    // A request that was aborted before its first output does not say what it found.
+    if (collected.every(({ aborted }) => !aborted)) assertEquals(stats.prefixCacheHits, hits);
   }
 }

@@ -1,6 +1,7 @@
-import { assert } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { EOS } from "./_fake_model.ts";
+import type { SchedulerRequest } from "../../../src/engine/scheduler/scheduler.ts";
+import { EOS, VOCAB_SIZE } from "./_fake_model.ts";
 import { request, Simulation } from "./_simulation.ts";
 
 const NUM_RUNS = 3000;
@@ -10,12 +11,18 @@ const sampling = fc.record({
   ignoreEos: fc.constantFrom(true, true, false),
   stopTokenIds: fc.constantFrom<number[]>([], [], [], [3], [5, EOS]),
   logprobs: fc.constantFrom(null, null, 0, 2, -1),
-  promptLogprobs: fc.constantFrom(null, 0, 3),
+  promptLogprobs: fc.constantFrom(null, null, 0, 3),
   seed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
 }, { noNullPrototype: true });
 
 const arrival = fc.record({
   length: fc.integer({ min: 1, max: 12 }),
+  /** Prompts of one family begin alike. */
+  family: fc.nat(2),
+  /** Tokens from here on are the request's own. */
+  own: fc.integer({ min: 0, max: 16 }),
+  cacheSalt: fc.constantFrom(undefined, undefined, undefined, "another"),
+  cachePrompt: fc.constantFrom(undefined, undefined, true, false),
   sampling,
   /** The prompt alone, when log-probabilities are wanted. */
   echo: fc.constantFrom(false, false, false, true),
@@ -32,6 +39,8 @@ const setup = fc.noBias(fc.record({
   maxNumBatchedTokens: fc.integer({ min: 1, max: 24 }),
   blockSize: fc.integer({ min: 1, max: 4 }),
   /** Blocks beyond what the largest request needs. */
+  /** Cached blocks that a step takes over, beyond those of the longest context; null: no cache. */
+  spareHitBlocks: fc.constantFrom(null, 0, 0, 100),
   spareBlocks: fc.constantFrom(0, 0, 1, 2, 4, 16),
   pipelineStages: fc.integer({ min: 1, max: 4 }),
   lookahead: fc.integer({ min: 0, max: 2 }),
@@ -42,16 +51,15 @@ const setup = fc.noBias(fc.record({
 type Setup = typeof setup extends fc.Arbitrary<infer Value> ? Value : never;
 
 function simulate(setup: Setup): Simulation {
-  const { arrivals, spareBlocks, pace, ...options } = setup;
-  const requests = arrivals.map(({ length, sampling, echo }, id) => {
-    const maxTokens = echo && sampling.promptLogprobs !== null ? 0 : sampling.maxTokens;
-    return request(id, length, { ...sampling, maxTokens });
-  });
+  const { arrivals, spareBlocks, spareHitBlocks, pace, ...options } = setup;
+  const requests = arrivals.map(toRequest);
   const positions = requests.map(({ promptTokenIds, sampling }) =>
     promptTokenIds.length + Math.max(0, sampling.maxTokens - 1)
   );
   const numBlocks = Math.ceil(Math.max(...positions) / options.blockSize) + spareBlocks;
-  const simulation = new Simulation({ ...options, numBlocks, maxModelLen: 64 });
+  const maxHitBlocks = spareHitBlocks === null ? 0 : Math.ceil(64 / options.blockSize) +
+    spareHitBlocks;
+  const simulation = new Simulation({ ...options, numBlocks, maxHitBlocks, maxModelLen: 64 });
   const aborts = new Map<number, number>();
   let turn = 0;
   const takeTurn = () => {
@@ -73,15 +81,31 @@ function simulate(setup: Setup): Simulation {
   const bound = positions.reduce((sum, count) => sum + count * (count + 1), 0);
   simulation.drain(bound);
   simulation.check();
+  requests.forEach(({ cachePrompt, sampling }, id) => {
+    const takesPart = cachePrompt !== false && sampling.promptLogprobs === null;
+    if (!takesPart || maxHitBlocks === 0) assertEquals(simulation.cachedTokens(id), 0);
+  });
   return simulation;
 }
 
+function toRequest(arrival: Setup["arrivals"][number], id: number): SchedulerRequest {
+  const { length, family, own, sampling, echo, cacheSalt, cachePrompt } = arrival;
+  const maxTokens = echo && sampling.promptLogprobs !== null ? 0 : sampling.maxTokens;
+  const promptTokenIds = Array.from(
+    { length },
+    (_, i) => ((i < own ? family : 3 + id) * 7 + i * 5 + 1) % VOCAB_SIZE,
+  );
+  const made = request(id, length, { ...sampling, maxTokens });
+  return { ...made, promptTokenIds, cacheSalt, cachePrompt };
+}
+
 Deno.test("Scheduler gives every request what it gives alone, over random traces", () => {
-  const seen = { preemptions: 0, ahead: 0, mixed: 0, chunked: 0 };
+  const seen = { preemptions: 0, ahead: 0, mixed: 0, chunked: 0, cached: 0 };
   fc.assert(
     fc.property(setup, (setup) => {
       const { plans, scheduler } = simulate(setup);
       seen.preemptions += scheduler.stats.preemptions;
+      seen.cached += scheduler.stats.prefixCacheHits;
       for (const { sequences } of plans) {
         const prefills = sequences.filter(({ numTokens }) => numTokens > 1);
         if (prefills.length > 0 && prefills.length < sequences.length) seen.mixed++;

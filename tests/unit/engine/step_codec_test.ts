@@ -119,9 +119,11 @@ Deno.test("encodePlan() refuses a buffer that is too small and numbers that are 
 });
 
 Deno.test("maxPlanBytes() bounds the largest plan, and not by much", () => {
-  const limits = { maxNumSeqs: 8, maxNumBatchedTokens: 64 };
+  const limits = { maxNumSeqs: 8, maxNumBatchedTokens: 64, maxHitBlocks: 8 };
   const [largest] = fc.sample(sampling, { numRuns: 1, seed: 1 });
   const tokens = new Int32Array(8);
+  // A block for each token, and one that was cached.
+  const newBlocks = new Int32Array(9);
   const sequences = Array.from({ length: 8 }, (_, slot) => ({
     slot,
     startPosition: 0,
@@ -129,14 +131,14 @@ Deno.test("maxPlanBytes() bounds the largest plan, and not by much", () => {
     tokens,
     inputStep: -1,
     firstNewBlock: 0,
-    newBlocks: tokens,
+    newBlocks,
     sampling: largest,
     promptTargets: tokens,
     promptLogprobs: -1,
   }));
   const length = encodePlan({ step: 2 ** 40, sequences }, new Uint8Array(maxPlanBytes(limits)));
   assertEquals(length, maxPlanBytes(limits));
-  const tiny = { maxNumSeqs: 64, maxNumBatchedTokens: 1 };
+  const tiny = { maxNumSeqs: 64, maxNumBatchedTokens: 1, maxHitBlocks: 1 };
   assertLessOrEqual(
     encodePlan({ step: 0, sequences: [{ ...sequences[0], tokens: null }] }, new Uint8Array(4096)),
     maxPlanBytes({ ...tiny, maxNumBatchedTokens: 8 }),

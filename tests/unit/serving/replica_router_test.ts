@@ -99,7 +99,8 @@ Deno.test("a cancelled request is not sent again", async () => {
 Deno.test("counters are summed, and disposing reaches every replica", async () => {
   const replicas = [new FakeReplica(), new FakeReplica()];
   replicas[0].stats = { ...replicas[0].stats, running: 1, preemptions: 5, kvBlocksFree: 3 };
-  replicas[1].stats = { ...replicas[1].stats, running: 2, waiting: 4, steps: 9 };
+  replicas[1].stats = { ...replicas[1].stats, running: 2, waiting: 4, prefixCacheHits: 9 };
+  replicas[1].stats = { ...replicas[1].stats, prefixCacheQueries: 12, steps: 9 };
   const router = new ReplicaRouter(replicas);
   assertEquals(router.stats, {
     running: 3,
@@ -107,6 +108,8 @@ Deno.test("counters are summed, and disposing reaches every replica", async () =
     kvBlocksFree: 19,
     kvBlocksTotal: 40,
     preemptions: 5,
+    prefixCacheQueries: 12,
+    prefixCacheHits: 9,
     promptTokens: 0,
     generationTokens: 0,
     steps: 9,
