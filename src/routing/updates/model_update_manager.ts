@@ -225,6 +225,7 @@ export class ModelUpdateManager implements AsyncDisposable {
   /** Releases the old weights after a while, or when somebody asks for it. */
   #keep({ update, run }: Present, keepMs: number): void {
     const asked = Promise.withResolvers<"release" | "leave">();
+    if (keepMs === 0) asked.resolve("release");
     // Timers take 31 bits and fire at once beyond.
     const timer = setTimeout(() => asked.resolve("release"), Math.min(keepMs, 2 ** 31 - 1));
     Deno.unrefTimer(timer); // A process with nothing else to do may end.

@@ -21,7 +21,7 @@ export class EngineFleet implements UpdateFleet {
   /** For the engine that `weights` are of. */
   constructor(weights: UpdatableWeights) {
     this.#weights = weights;
-    this.replicas = [new EngineReplica(weights)];
+    this.replicas = [new EngineReplica(weights, () => this.#paused !== null)];
   }
 
   /** See {@linkcode UpdateFleet.hold}. */
@@ -69,9 +69,11 @@ export class EngineFleet implements UpdateFleet {
 class EngineReplica implements UpdatableReplica {
   readonly id = "engine";
   readonly #weights: UpdatableWeights;
+  readonly #isHeld: () => boolean;
 
-  constructor(weights: UpdatableWeights) {
+  constructor(weights: UpdatableWeights, isHeld: () => boolean) {
     this.#weights = weights;
+    this.#isHeld = isHeld;
   }
 
   // deno-lint-ignore require-await -- what an engine throws must reject
@@ -85,7 +87,8 @@ class EngineReplica implements UpdatableReplica {
 
   // deno-lint-ignore require-await -- as above
   async resume(): Promise<void> {
-    this.#weights.resume();
+    // A hold is a pause of the same engine, and ends it.
+    if (!this.#isHeld()) this.#weights.resume();
   }
 
   prepare(source: UpdateSource): Promise<ReplicaWeights> {

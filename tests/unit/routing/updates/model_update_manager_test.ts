@@ -196,6 +196,20 @@ Deno.test("blue-green keeps the old weights for a switch back, and the next upda
   assertOneVersion(fleet, "newer");
 });
 
+Deno.test("weights that a manager has left behind when it was killed are freed", async () => {
+  using fleet = new SimulatedFleet(2);
+  const [first, second] = fleet.replicas;
+  first.status = { current: OLD, prepared: NEW, previous: null };
+  second.status = { current: OLD, prepared: null, previous: NEW };
+  await using manager = new ModelUpdateManager(fleet.fleet);
+  const update = await manager.start({ strategy: new BlueGreenStrategy(), source: SOURCE });
+  await update.ended;
+  assertEquals(update.state, "succeeded");
+  assertEquals(fleet.calls.slice(0, 4), ["weights", "weights", "release", "release"]);
+  await manager[Symbol.asyncDispose]();
+  assertOneVersion(fleet, "new");
+});
+
 Deno.test("requests that outlive the grace are ended, and the replica goes on", async () => {
   using fleet = new SimulatedFleet(2);
   await using manager = new ModelUpdateManager(fleet.fleet);
