@@ -91,7 +91,7 @@ Deno.test("two replicas are updated while requests flow", async (test) => {
       await load.reach(200);
       const all = ["--strategy", strategy, "--model", model, ...args];
       const { status, log } = await update(server, all);
-      await load.reach(Math.max(1000, load.answers + 50));
+      await load.reach(Math.max(1000, load.answers + 160));
       await load.stop();
       assertEquals([status, log, load.failures], [0, "", []]);
       assertEquals(load.versions.size, 16, "every client kept its connection");
@@ -111,6 +111,7 @@ Deno.test("two replicas are updated while requests flow", async (test) => {
   ];
   await test.step("what is wrong with weights is found before they serve", async () => {
     const load = new UpdateLoad(server.url, { golden, clients: 4, streams: true });
+    await load.reach(40);
     for (const [index, { args, message }] of wrong.entries()) {
       const { strategy } = strategies[index];
       const { status, log } = await update(server, ["--strategy", strategy, ...args]);
