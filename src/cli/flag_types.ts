@@ -195,9 +195,15 @@ export function parseSize(given: string): number {
   return bytes;
 }
 
-/** A flag that is on when it is named; its environment variable takes true, false, 1 or 0. */
-export function onOff(options: { readonly help: string }): Flag<boolean> {
-  return flag<boolean>({ ...options, fallback: false }, (given) => {
+/**
+ * A flag that is on when it is named; its environment variable takes true, false, 1 or 0. Where it is on by default
+ * `--no-NAME` turns it off.
+ */
+export function onOff(
+  options: { readonly help: string; readonly fallback?: boolean },
+): Flag<boolean> {
+  const { help, fallback = false } = options;
+  return flag<boolean>({ help, fallback, shownDefault: fallback ? "on" : "" }, (given) => {
     if (given === "1" || given === "true") return true;
     if (given === "0" || given === "false") return false;
     throw new RangeError("it must be true, false, 1 or 0");

@@ -90,6 +90,10 @@ export const ENGINE_FLAGS = {
     shownDefault: "a quarter of the free memory, shared by the replicas; on GPUs what is left",
     help: "KV cache bytes of a replica, over all its ranks",
   }),
+  "enable-prefix-caching": onOff({
+    fallback: true,
+    help: "Keep what requests have computed, for those that begin alike",
+  }),
   "gpu-memory-utilization": number({
     min: 0.01,
     max: 1,

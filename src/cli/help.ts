@@ -59,9 +59,10 @@ function isEngineFlag(name: string, flag: FlagTable[string]): boolean {
 
 function section(title: string, entries: readonly [string, FlagTable[string]][]): string[] {
   if (entries.length === 0) return [];
-  const heads = entries.map(([name, { short, placeholder }]) =>
-    `${short === "" ? "" : `-${short}, `}--${name} ${placeholder}`.trimEnd()
-  );
+  const heads = entries.map(([name, { short, placeholder, fallback }]) => {
+    const long = fallback === true ? `--[no-]${name}` : `--${name}`;
+    return `${short === "" ? "" : `-${short}, `}${long} ${placeholder}`.trimEnd();
+  });
   const width = Math.min(32, Math.max(...heads.map((head) => head.length)));
   const lines = entries.map(([, flag], index) => {
     const fallback = flag.shownDefault === "" ? "" : ` (default: ${flag.shownDefault})`;

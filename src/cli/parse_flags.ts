@@ -64,14 +64,19 @@ export function parseFlags<Table extends FlagTable>(
       help = true;
       continue;
     }
-    const flag = Object.hasOwn(table, token.name) ? table[token.name] : undefined;
+    const off = switchedOff(token.name, table);
+    const name = off ?? token.name;
+    const flag = Object.hasOwn(table, name) ? table[name] : undefined;
     if (!flag || ![`--${token.name}`, `-${flag.short}`].includes(token.rawName)) {
       throw new UsageError(`Unknown flag ${token.rawName}${suggestion(token.name, table)}`);
     }
-    if (!flag.repeatable && given.some((earlier) => earlier.name === token.name)) {
-      throw new UsageError(`Cannot give --${token.name} twice`);
+    if (!flag.repeatable && given.some((earlier) => earlier.name === name)) {
+      throw new UsageError(`Cannot give --${name} twice`);
     }
-    given.push({ name: token.name, value: readToken(token, flag) });
+    if (off !== null && token.value !== undefined) {
+      throw new UsageError(`Cannot read --${token.name} as it takes no value: ${token.value}`);
+    }
+    given.push({ name, value: off === null ? readToken(token, flag) : false });
   }
   const values: Record<string, unknown> = {};
   for (const [name, flag] of Object.entries(table)) {
@@ -86,8 +91,16 @@ function tokenize(args: readonly string[], table: FlagTable) {
   for (const [name, { placeholder, short }] of Object.entries(table)) {
     const type = placeholder === "" ? "boolean" : "string";
     options[name] = short === "" ? { type } : { type, short };
+    if (switchedOff(`no-${name}`, table)) options[`no-${name}`] = { type };
   }
   return parseArgs({ args: [...args], options, strict: false, tokens: true }).tokens;
+}
+
+/** The switch that `--no-SWITCH` turns off; null for other names. */
+function switchedOff(name: string, table: FlagTable): string | null {
+  const positive = name.replace(/^no-/, "");
+  const isSwitch = Object.hasOwn(table, positive) && table[positive].fallback === true;
+  return isSwitch && positive !== name ? positive : null;
 }
 
 function readToken(

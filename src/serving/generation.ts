@@ -7,6 +7,7 @@ import { ApiError } from "./api_error.ts";
 import { mergeStreams } from "./merge_streams.ts";
 import type { Prompt } from "./prompts.ts";
 import type { Dispatch } from "./replica_router.ts";
+import type { RequestOptions } from "./request_options.ts";
 import type { ServerContext } from "./server_context.ts";
 
 /** Options of {@linkcode Generation}. */
@@ -15,6 +16,8 @@ export interface GenerationOptions {
   readonly prompts: readonly Prompt[];
   /** The same for all of them. */
   readonly sampling: Partial<SamplingParams>;
+  /** How the engine treats them besides. */
+  readonly options: RequestOptions;
   /** Names what belongs together, for the router; null for nothing. */
   readonly session: string | null;
   /** Fires when the client has gone. */
@@ -69,6 +72,7 @@ export class Generation implements Disposable {
           promptTokenIds: tokenIds,
           answer,
           sampling: options.sampling,
+          ...options.options,
           session: options.session ?? undefined,
           signal: this.#cancel.signal,
         };

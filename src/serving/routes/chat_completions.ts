@@ -7,6 +7,7 @@ import type { ChatMessage } from "../../text/chat_message.ts";
 import { badRequest } from "../api_error.ts";
 import { ChatAnswer } from "../chat_answer.ts";
 import { blamingText, fitContext, type Prompt } from "../prompts.ts";
+import { toRequestOptions } from "../request_options.ts";
 import { toSamplingParams } from "../sampling.ts";
 import { type ChatRequest, chatRequestSchema } from "../schema/chat_request.ts";
 import { generationErrors } from "../schema/error.ts";
@@ -62,6 +63,7 @@ async function prepare(context: ServerContext, body: unknown): Promise<PreparedR
       logprobs: request.logprobs ? request.top_logprobs ?? 0 : null,
       promptLogprobs: null,
     }),
+    options: toRequestOptions(request),
     stream: request.stream === true,
     session: request.prompt_cache_key ?? request.user ?? null,
     answer: new ChatAnswer(context, { request, prompt }),

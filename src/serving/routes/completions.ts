@@ -5,6 +5,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { CompletionAnswer } from "../completion_answer.ts";
 import { fitContext, resolvePrompts } from "../prompts.ts";
+import { toRequestOptions } from "../request_options.ts";
 import { toSamplingParams } from "../sampling.ts";
 import { completionRequestSchema } from "../schema/completion_request.ts";
 import { generationErrors } from "../schema/error.ts";
@@ -64,6 +65,7 @@ async function prepare(context: ServerContext, body: unknown): Promise<PreparedR
       // Without new tokens there is only the prompt to compute, and the engine wants to know why.
       promptLogprobs: (request.echo ? logprobs : null) ?? (maxTokens === 0 ? 0 : null),
     }),
+    options: toRequestOptions(request),
     stream: request.stream === true,
     session: request.prompt_cache_key ?? request.user ?? null,
     answer: new CompletionAnswer(context, { request, prompts }),

@@ -9,7 +9,8 @@ import type { ServerContext } from "../server_context.ts";
 import { sseResponse } from "../sse.ts";
 
 /** A validated request: what to generate, and how to answer. */
-export interface PreparedRequest extends Pick<GenerationOptions, "prompts" | "sampling"> {
+export interface PreparedRequest
+  extends Pick<GenerationOptions, "prompts" | "sampling" | "options"> {
   /** Whether the answer is streamed. */
   readonly stream: boolean;
   /** What the body says of what belongs together; the header `X-Session-Id` says it better. */
@@ -34,10 +35,17 @@ export async function serveGeneration(
   using resources = new DisposableStack();
   resources.use(context.gate.enter());
   const prepared = await prepare(await readJsonBody(c.req.raw, context.limits));
-  const { prompts, sampling, stream, answer } = prepared;
+  const { prompts, sampling, options, stream, answer } = prepared;
   const session = c.req.header("x-session-id") ?? prepared.session;
   const generation = resources.use(
-    new Generation(context, { prompts, sampling, session, arrival, signal: c.req.raw.signal }),
+    new Generation(context, {
+      prompts,
+      sampling,
+      options,
+      session,
+      arrival,
+      signal: c.req.raw.signal,
+    }),
   );
   // Streams too: their headers can name the weights only when those are known.
   const headers = { "x-weft-weight-version": await generation.begin() };

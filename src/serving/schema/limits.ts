@@ -11,6 +11,8 @@ export const MAX_MESSAGES = 4096;
 export const MAX_CONTENT_PARTS = 1024;
 /** Top log-probabilities beside each token. */
 export const MAX_LOGPROBS = 20;
+/** UTF-16 code units of `cache_salt`. */
+export const MAX_CACHE_SALT_LENGTH = 1024;
 /** Nesting of `chat_template_kwargs`. */
 export const MAX_TEMPLATE_DEPTH = 4;
 /** Values in `chat_template_kwargs`, nested ones included. */

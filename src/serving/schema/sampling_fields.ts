@@ -8,6 +8,7 @@ import {
   MAX_STOP_STRINGS,
   MAX_STOP_TOKEN_IDS,
 } from "../../engine/sampling_params.ts";
+import { MAX_CACHE_SALT_LENGTH } from "./limits.ts";
 import { neutral } from "./neutral.ts";
 
 const stopText = z.string().min(1).max(MAX_STOP_STRING_LENGTH).refine(
@@ -37,6 +38,12 @@ export const samplingFields = {
   stop_token_ids: z.array(z.int32().min(0)).max(MAX_STOP_TOKEN_IDS).nullish(),
   ignore_eos: z.boolean().nullish(),
   return_token_ids: z.boolean().nullish(),
+  cache_salt: z.string().min(1).max(MAX_CACHE_SALT_LENGTH).nullish().openapi({
+    description: "Only requests with the same salt share what is cached of their prompts.",
+  }),
+  cache_prompt: z.boolean().nullish().openapi({
+    description: "False: nothing is taken from the prefix cache or left there. True when left out.",
+  }),
 } as const;
 
 /** Fields that carry information for the caller only and change nothing in the answer. */
@@ -73,7 +80,6 @@ export const neutralFields = {
   logits_processors: neutral(),
   return_tokens_as_token_ids: neutral(false),
   priority: neutral(0),
-  cache_salt: neutral(),
   kv_transfer_params: neutral(),
   vllm_xargs: neutral(),
 } as const;

@@ -15,7 +15,7 @@ Deno.test("every engine flag reaches the engine", () => {
     ...["--device=cpu", "--dtype=half", "--launcher=process", "--threads=1", "--seed=9"],
     ...["--gpu-memory-utilization=0.5", "--enforce-eager", "--quantization=int4"],
     ...["--num-kv-blocks=6", "--kv-cache-memory=4096", "--kv-cache-dtype=int8"],
-    ...["--load-format=dummy", "--pipeline-layers=2,1,3"],
+    ...["--load-format=dummy", "--pipeline-layers=2,1,3", "--no-enable-prefix-caching"],
   );
   assertEquals(given, {
     model: "folder",
@@ -29,6 +29,7 @@ Deno.test("every engine flag reaches the engine", () => {
     numKvBlocks: 6,
     kvCacheMemory: 4096,
     kvCacheDtype: "int8",
+    enablePrefixCaching: false,
     gpuMemoryUtilization: 0.5,
     enforceEager: true,
     device: "cpu",

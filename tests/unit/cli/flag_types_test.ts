@@ -73,4 +73,7 @@ Deno.test("onOff reads the words that an environment variable may hold", () => {
   const flag = onOff({ help: "" });
   assertEquals([flag.parse("true"), flag.parse("0")], [true, false]);
   assertThrows(() => flag.parse("yes"), RangeError);
+  assertEquals([flag.fallback, flag.shownDefault], [false, ""]);
+  const on = onOff({ help: "", fallback: true });
+  assertEquals([on.fallback, on.shownDefault], [true, "on"]);
 });

@@ -52,6 +52,25 @@ Deno.test("prompts keep the order in which texts and ids were given", () => {
   assertEquals(given.map(({ name }) => name), ["prompt", "json", "prompt-ids", "prompt"]);
 });
 
+Deno.test("--no-NAME turns off what is on by default, and nothing else", () => {
+  const read = (args: string[], env?: Record<string, string>) =>
+    parse(ENGINE_FLAGS, args, env).values["enable-prefix-caching"];
+  const environment = { WEFT_ENABLE_PREFIX_CACHING: "false" };
+  assertEquals([read([]), read(["--no-enable-prefix-caching"])], [true, false]);
+  assertEquals(read([], environment), false);
+  assertEquals(read(["--enable-prefix-caching"], environment), true);
+  assertEquals(read(["--enable-prefix-caching=false"]), false);
+  assertStringIncludes(
+    refusal(ENGINE_FLAGS, ["--enable-prefix-caching", "--no-enable-prefix-caching"]),
+    "twice",
+  );
+  assertStringIncludes(
+    refusal(ENGINE_FLAGS, ["--no-enable-prefix-caching=true"]),
+    "it takes no value: true",
+  );
+  assertStringIncludes(refusal(ENGINE_FLAGS, ["--no-enforce-eager"]), "Unknown flag");
+});
+
 Deno.test("every spelling of a data type becomes one", () => {
   const spelled = ["f32", "float32", "bfloat16", "half", "float16", "auto"];
   const read = spelled.map((word) => parse(ENGINE_FLAGS, ["--dtype", word]).values.dtype);
