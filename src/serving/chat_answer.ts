@@ -59,14 +59,15 @@ export class ChatAnswer {
   readonly #context: ServerContext;
   readonly #request: ChatRequest;
   readonly #prompt: Prompt;
-  readonly #id = `chatcmpl-${crypto.randomUUID().replaceAll("-", "")}`;
+  readonly #id: string;
   readonly #created = Math.floor(Date.now() / 1000);
 
-  /** Formats for `request`, whose conversation was rendered as `prompt`. */
+  /** Formats for `request`, named `id`, whose conversation was rendered as `prompt`. */
   constructor(
     context: ServerContext,
-    options: { readonly request: ChatRequest; readonly prompt: Prompt },
+    options: { readonly request: ChatRequest; readonly prompt: Prompt; readonly id: string },
   ) {
+    this.#id = `chatcmpl-${options.id}`;
     this.#context = context;
     this.#request = options.request;
     this.#prompt = options.prompt;

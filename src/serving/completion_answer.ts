@@ -44,16 +44,21 @@ export class CompletionAnswer {
   readonly #context: ServerContext;
   readonly #request: CompletionRequest;
   readonly #prompts: readonly Prompt[];
-  readonly #id = `cmpl-${crypto.randomUUID().replaceAll("-", "")}`;
+  readonly #id: string;
   readonly #created = Math.floor(Date.now() / 1000);
   /** Per choice: where the next token's text begins; null before the first chunk. */
   readonly #offsets: (number | null)[];
 
-  /** Formats for `request`, whose prompts are `prompts`. */
+  /** Formats for `request`, named `id`, whose prompts are `prompts`. */
   constructor(
     context: ServerContext,
-    options: { readonly request: CompletionRequest; readonly prompts: readonly Prompt[] },
+    options: {
+      readonly request: CompletionRequest;
+      readonly prompts: readonly Prompt[];
+      readonly id: string;
+    },
   ) {
+    this.#id = `cmpl-${options.id}`;
     this.#context = context;
     this.#request = options.request;
     this.#prompts = options.prompts;

@@ -56,6 +56,7 @@ export type { ApiKeys } from "./authentication.ts";
 export { HttpListener, listen, type ListenOptions } from "./listen.ts";
 export { type Dispatch, ReplicaRouter, type ReplicaRouterOptions } from "./replica_router.ts";
 export { RequestGate, type RequestGateOptions } from "./request_gate.ts";
+export type { RequestRecord } from "./request_log.ts";
 export { createServer, type ServerApp, type ServerOptions } from "./server.ts";
 export type { TextService } from "./text_service.ts";
 export type { MemberOptions, MemberState } from "../routing/member.ts";

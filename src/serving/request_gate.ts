@@ -53,6 +53,11 @@ export class RequestGate {
     return this.#draining;
   }
 
+  /** Whether as many are inside as may be. */
+  get full(): boolean {
+    return this.#active >= this.#limit;
+  }
+
   /** Fires when the requests inside shall end at once. */
   get signal(): AbortSignal {
     return this.#cancel.signal;
@@ -67,7 +72,7 @@ export class RequestGate {
         headers: { "retry-after": "1", "connection": "close" },
       });
     }
-    if (this.#active >= this.#limit) {
+    if (this.full) {
       throw new ApiError(
         `Cannot accept the request as too many are queued: ${this.#active} of ${this.#limit}`,
         { status: 429, code: "queue_full", headers: { "retry-after": "1" } },

@@ -15,11 +15,15 @@ import { answerFingerprint, backendFingerprint } from "./fingerprint.ts";
 import { ServerMetrics } from "./metrics.ts";
 import { ReplicaRouter } from "./replica_router.ts";
 import { RequestGate } from "./request_gate.ts";
+import { RequestLog, type RequestRecord } from "./request_log.ts";
 import { addChatCompletions } from "./routes/chat_completions.ts";
 import { addCompletions } from "./routes/completions.ts";
+import { addDocs } from "./routes/docs.ts";
 import { addHealth } from "./routes/health.ts";
 import { addMetrics } from "./routes/metrics.ts";
 import { addModels } from "./routes/models.ts";
+import { addReady } from "./routes/ready.ts";
+import { addTokenize } from "./routes/tokenize.ts";
 import type { ServerContext } from "./server_context.ts";
 import type { TextService } from "./text_service.ts";
 import { EngineFleet } from "./updates/engine_fleet.ts";
@@ -53,17 +57,19 @@ export interface ServerOptions extends ApiKeys {
    * of architecture, device, kernels and weight format.
    */
   readonly systemFingerprint?: string;
-  /** Receives unexpected errors, which clients see as a 500 without details. */
-  readonly onError?: (error: unknown) => void;
+  /** Receives unexpected errors, which clients see as a 500 without details, and the requests that met them. */
+  readonly onError?: (error: unknown, requestId?: string) => void;
+  /** Is told of every request that has been answered. */
+  readonly onRequest?: (record: RequestRecord) => void;
 }
 
 /** A Hono app whose routes also describe themselves (`@hono/zod-openapi`). */
 export type ServerApp = OpenAPIHono;
 
 /**
- * An OpenAI-compatible app: `/v1/completions`, `/v1/chat/completions`, `/v1/models`, `/health`,
- * `/metrics` and `/openapi.json`, and with `weights` the verbs below `/admin`. It can be served as it is or mounted
- * in another Hono app.
+ * An OpenAI-compatible app: `/v1/completions`, `/v1/chat/completions`, `/v1/models`, `/tokenize`, `/detokenize`,
+ * `/health`, `/ready`, `/version`, `/metrics`, `/openapi.json` and `/docs`, and with `weights` the verbs below
+ * `/admin`. It can be served as it is or mounted in another Hono app.
  *
  * Throws RangeError when a name is empty, a key is not printable ASCII without spaces, or a limit is
  * not a count from 1 to 2^31 - 1.
@@ -82,10 +88,12 @@ export type ServerApp = OpenAPIHono;
  */
 export function createServer(options: ServerOptions): ServerApp {
   const context = createContext(options);
+  const { requests, onError } = context;
   const app = new OpenAPIHono();
-  app.onError((error) => {
+  requests.watch(app);
+  app.onError((error, c) => {
     const known = toApiError(error);
-    if (known === null) context.onError(error);
+    if (known === null) onError(error, requests.idOf(c.req.raw));
     return (known ?? internalError()).response;
   });
   app.notFound((c) => notFound(c.req.method, c.req.path).response);
@@ -97,19 +105,18 @@ export function createServer(options: ServerOptions): ServerApp {
   }));
   addCompletions(app, context);
   addChatCompletions(app, context);
+  addTokenize(app, context);
   addModels(app, context);
   addHealth(app, context);
+  addReady(app, context);
   addMetrics(app, context);
-  const { weights, limits, onError } = context;
+  const { weights, limits } = context;
   if (weights !== null) {
     addWeightRoutes(app, weights, limits);
     const updates = new ModelUpdateManager(new EngineFleet(weights));
     app.route("/admin/updates", updateRoutes(updates, { limits, onError }));
   }
-  app.doc31("/openapi.json", {
-    openapi: "3.1.0",
-    info: { title: "weft", version: "1", description: "OpenAI-compatible inference" },
-  });
+  addDocs(app);
   return app;
 }
 
@@ -128,6 +135,7 @@ function createContext(options: ServerOptions): ServerContext {
     weights,
     systemFingerprint: (weightVersion) => answerFingerprint(backend, weightVersion),
     gate: options.gate ?? new RequestGate(),
+    requests: new RequestLog(options.onRequest),
     metrics: new ServerMetrics(router, { modelName, weights }),
     limits: {
       maxBodyBytes: positive("maxBodyBytes", options.maxBodyBytes ?? 8 * 1024 * 1024),

@@ -8,6 +8,7 @@ import type { ServerMetrics } from "./metrics.ts";
 import type { ReplicaRouter } from "./replica_router.ts";
 import type { BodyLimits } from "./request_body.ts";
 import type { RequestGate } from "./request_gate.ts";
+import type { RequestLog } from "./request_log.ts";
 import type { TextService } from "./text_service.ts";
 
 /** Limits of requests and answers. */
@@ -32,12 +33,14 @@ export interface ServerContext {
   readonly systemFingerprint: (weightVersion: string) => string;
   /** Admission of generation requests. */
   readonly gate: RequestGate;
+  /** Names of requests. */
+  readonly requests: RequestLog;
   /** Counters. */
   readonly metrics: ServerMetrics;
   /** Limits of requests and answers. */
   readonly limits: ServerLimits;
-  /** Receives unexpected errors, which clients see as a 500 without details. */
-  readonly onError: (error: unknown) => void;
+  /** Receives unexpected errors, which clients see as a 500 without details, and the requests that met them. */
+  readonly onError: (error: unknown, requestId?: string) => void;
 }
 
 /** Throws ApiError 404 when another model is asked for; no name asks for the only one. */

@@ -20,6 +20,9 @@ export interface TextService {
   ): Promise<{ readonly text: string; readonly tokenIds: readonly number[] }>;
   /** Text and bytes of each token by itself. */
   tokenTexts(tokenIds: readonly number[]): Promise<readonly TokenText[]>;
-  /** The text of a token sequence. */
-  decode(tokenIds: readonly number[]): Promise<string>;
+  /** The text of a token sequence, by default without special tokens. */
+  decode(
+    tokenIds: readonly number[],
+    options?: { readonly skipSpecialTokens?: boolean },
+  ): Promise<string>;
 }

@@ -38,5 +38,5 @@ export function finiteLogprob(logprob: number): number {
 
 function numbered(id: number): TokenText {
   const text = `token_id:${id}`;
-  return { text, bytes: [...new TextEncoder().encode(text)] };
+  return { token: text, text, bytes: [...new TextEncoder().encode(text)] };
 }

@@ -190,7 +190,7 @@ export class TextModel {
 
   #tokenText(id: number): TokenText {
     const token = this.#tokenizer.id_to_token(id);
-    if (token === undefined) return { text: "", bytes: [] };
+    if (token === undefined) return { token: "", text: "", bytes: [] };
     // A decoder strips the space before a text's first word: hence a letter before the token.
     const keep = { skipSpecialTokens: false };
     const before = this.#anchor === null ? [] : [this.#anchor];
@@ -198,9 +198,9 @@ export class TextModel {
     if (text.includes("\uFFFD")) {
       const byte = fallbackByte(token);
       const bytes = byte !== null ? [byte] : this.#byteLevel ? byteLevelBytes(token) : null;
-      if (bytes !== null) return { text, bytes };
+      if (bytes !== null) return { token, text, bytes };
     }
-    return { text, bytes: [...new TextEncoder().encode(text)] };
+    return { token, text, bytes: [...new TextEncoder().encode(text)] };
   }
 
   /** What the post-processor puts before and after a text. */

@@ -5,6 +5,8 @@
 
 /** Text and bytes of one token, as the `logprobs` of the API report them. */
 export interface TokenText {
+  /** How the vocabulary spells it: `Ġhello`; empty for an id without a token. */
+  readonly token: string;
   /** The text; bytes that are no whole character show as U+FFFD. */
   readonly text: string;
   /** The exact bytes, which joined over tokens give the text in UTF-8. */

@@ -27,6 +27,8 @@ export class FakeUpstream implements AsyncDisposable {
   readonly bodies: string[] = [];
   /** `authorization` headers of those. */
   readonly keys: (string | null)[] = [];
+  /** `X-Request-Id` of its requests. */
+  readonly requestIds: (string | null)[] = [];
   /** Generations whose connection was closed before they had ended. */
   aborted = 0;
   readonly #listener: Deno.TcpListener;
@@ -87,6 +89,7 @@ export class FakeUpstream implements AsyncDisposable {
     const probe = body.includes(`"max_tokens":1}`);
     if (!probe) {
       this.bodies.push(body);
+      this.requestIds.push(/^x-request-id: (.*)$/im.exec(head)?.[1] ?? null);
       this.keys.push(/^authorization: (.*)$/im.exec(head)?.[1] ?? null);
     }
     const behaviour = probe ? this.probes : this.behaviour;

@@ -42,7 +42,10 @@ export async function routerOver(
         method: "POST",
         body: JSON.stringify({ prompt: [1, 2], ...body }),
         ...init,
-        headers: { "content-type": "application/json", ...init.headers },
+        headers: {
+          "content-type": "application/json",
+          ...Object.fromEntries(new Headers(init.headers)),
+        },
       }),
     async [Symbol.asyncDispose]() {
       await listener[Symbol.asyncDispose]();

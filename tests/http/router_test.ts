@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import type { RequestRecord } from "../../src/serving/mod.ts";
 import { RouterServer } from "../../src/serving/router/router_server.ts";
 import { FakeUpstream } from "./fake_upstream.ts";
 import { complete, eventsOf, routerOver } from "./router_fixture.ts";
@@ -25,6 +26,37 @@ Deno.test("answers pass as they are, with the name of who gave them", async () =
   assertEquals(await models.json(), { data: [{ id: "fake" }] });
   const unknown = await fetch(`${router.url}/elsewhere`);
   assertEquals([unknown.status, (await unknown.json()).error.code], [404, "route_not_found"]);
+});
+
+Deno.test("a request keeps its name on the way to a replica and back, and is told at its end", async () => {
+  const records: RequestRecord[] = [];
+  await using router = await routerOver(["serves"], {
+    onRequest: (record) => records.push(record),
+  });
+  for (const given of ["mine", null]) {
+    const headers = new Headers(given === null ? {} : { "x-request-id": given });
+    const response = await router.post({ stream: true }, { headers });
+    await response.text();
+    const id = response.headers.get("x-request-id")!;
+    assertMatch(id, given === "mine" ? /^mine$/ : /^[0-9a-f]{32}$/);
+    assertEquals(router.upstreams[0].requestIds.at(-1), id);
+    assertEquals(records.at(-1)?.requestId, id);
+    assertEquals([records.at(-1)?.status, records.at(-1)?.path], [200, "/v1/completions"]);
+  }
+});
+
+Deno.test("a router is ready while one of its replicas takes requests", async () => {
+  await using router = await routerOver(["serves"]);
+  const ready = async () => {
+    const response = await fetch(`${router.url}/ready`);
+    return [response.status, (await response.json()).status];
+  };
+  assertEquals(await ready(), [200, "ready"]);
+  const [{ id }] = router.router.replicas;
+  router.router.suspend(id, "it is away");
+  assertEquals(await ready(), [503, "dead"]);
+  const { version } = await (await fetch(`${router.url}/version`)).json();
+  assertMatch(version, /^\d+\.\d+\.\d+/);
 });
 
 for (

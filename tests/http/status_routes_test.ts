@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { ReplicaRouter } from "../../src/serving/mod.ts";
+import manifest from "../../deno.json" with { type: "json" };
+import { ReplicaRouter, RequestGate } from "../../src/serving/mod.ts";
 import { FakeReplica } from "./fake_replica.ts";
-import { testApp } from "./test_server.ts";
+import { FakeWeights } from "./fake_weights.ts";
+import { type Json, testApp } from "./test_server.ts";
 
 const COMPLETIONS = "/v1/completions";
 
@@ -91,7 +93,12 @@ Deno.test("with an API key every route asks for it", async () => {
     ["GET", "/metrics"],
     ["GET", "/v1/models"],
     ["GET", "/openapi.json"],
+    ["GET", "/docs"],
+    ["GET", "/ready"],
+    ["GET", "/version"],
     ["GET", "/nowhere"],
+    ["POST", "/tokenize"],
+    ["POST", "/detokenize"],
     ["POST", COMPLETIONS],
   ];
   const wrong: Record<string, string>[] = [
@@ -119,18 +126,71 @@ Deno.test("the OpenAPI document describes every route and field", async () => {
   const document = await (await app.request("/openapi.json")).json();
   assertMatch(document.openapi, /^3\.1/);
   assertEquals(Object.keys(document.paths).sort(), [
+    "/detokenize",
     "/health",
     "/metrics",
+    "/ready",
+    "/tokenize",
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/models",
     "/v1/models/{model}",
+    "/version",
   ]);
   const { CompletionRequest, ChatCompletionRequest } = document.components.schemas;
   assertEquals(CompletionRequest.properties.prompt.anyOf.length, 4);
   assertEquals(CompletionRequest.additionalProperties, false);
   assertEquals(ChatCompletionRequest.required, ["messages"]);
   assertEquals(ChatCompletionRequest.properties.n.enum, [null, 1]);
+});
+
+Deno.test("ready says 200 only while a request would be served", async () => {
+  const gate = new RequestGate({ maxQueuedRequests: 1 });
+  const replica = new FakeReplica();
+  const weights = new FakeWeights(replica);
+  const { app } = testApp({}, { gate, replica, weights });
+  const ready = async () => {
+    const response = await app.request("/ready");
+    return [response.status, (await response.json()).status];
+  };
+  assertEquals(await ready(), [200, "ready"]);
+  const place = gate.enter();
+  assertEquals(await ready(), [503, "full"]);
+  place[Symbol.dispose]();
+  await weights.pause("hold");
+  assertEquals(await ready(), [503, "paused"]);
+  weights.resume();
+  assertEquals(await ready(), [200, "ready"]);
+  await gate.close();
+  assertEquals(await ready(), [503, "draining"]);
+  replica.die("killed");
+  assertEquals(await ready(), [503, "dead"]);
+});
+
+Deno.test("the version is the package's", async () => {
+  const { app } = testApp();
+  assertEquals(await (await app.request("/version")).json(), { version: manifest.version });
+});
+
+Deno.test("a page shows the OpenAPI document, without scripts and from nowhere else", async () => {
+  const { app } = testApp();
+  const response = await app.request("/docs");
+  assertStringIncludes(response.headers.get("content-type")!, "text/html");
+  assertMatch(response.headers.get("content-security-policy")!, /^default-src 'none';/);
+  const page = await response.text();
+  const { paths, components } = await (await app.request("/openapi.json")).json();
+  for (const path of Object.keys(paths)) assertStringIncludes(page, `<code>${path}</code>`);
+  for (const [name, { properties = {} }] of Object.entries<Json>(components.schemas)) {
+    assertStringIncludes(page, `id="schema-${name}"`);
+    for (const field of Object.keys(properties)) {
+      assertStringIncludes(page, `<code>${field}</code>`);
+    }
+  }
+  for (const [, link] of page.matchAll(/href="#([^"]+)"/g)) {
+    assertStringIncludes(page, `id="${link}"`);
+  }
+  assert(!/<script|\bsrc=|https?:/i.test(page));
+  assertStringIncludes(page, "number | null (≥ 0, ≤ 2)");
 });
 
 Deno.test("options that cannot work are refused", () => {

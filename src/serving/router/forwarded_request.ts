@@ -5,6 +5,7 @@
 import type { RoutedRequest } from "../../routing/balancing_policy.ts";
 import { prefixHashes } from "../../routing/prefix_hash.ts";
 import type { ConnectionInfo } from "../connection_info.ts";
+import { REQUEST_ID_HEADER } from "../request_log.ts";
 
 /** Units of a prompt that one hash covers: characters, or tokens. */
 const CHARACTERS_PER_PART = 64;
@@ -22,7 +23,6 @@ const PASSED_HEADERS = [
   "traceparent",
   "tracestate",
   "user-agent",
-  "x-request-id",
   "x-session-id",
 ] as const;
 
@@ -52,18 +52,24 @@ export class ForwardedRequest implements RoutedRequest {
   /** See {@linkcode RoutedRequest.tokens}. */
   readonly tokens: number;
   readonly #headers: Headers;
+  readonly #id: string;
   readonly #info: ConnectionInfo | undefined;
   #fields: KnownFields | null = null;
   #prefix: readonly number[] | null = null;
 
-  /** Takes method, path and headers of `request`. */
-  constructor(request: Request, body: Uint8Array<ArrayBuffer> | null, info?: ConnectionInfo) {
+  /** Takes method, path and headers of `request`, which is called `id`. */
+  constructor(
+    request: Request,
+    body: Uint8Array<ArrayBuffer> | null,
+    { id, info }: { readonly id: string; readonly info?: ConnectionInfo },
+  ) {
     const { url } = request;
     this.method = request.method;
     this.path = url.slice(url.indexOf("/", url.indexOf("//") + 2));
     this.body = body;
     this.tokens = Math.ceil((body?.length ?? 0) / BYTES_PER_TOKEN);
     this.#headers = request.headers;
+    this.#id = id;
     this.#info = info;
   }
 
@@ -95,7 +101,7 @@ export class ForwardedRequest implements RoutedRequest {
 
   /** Headers for a replica. */
   get headers(): readonly (readonly [string, string])[] {
-    return pairsOf(this.#headers, PASSED_HEADERS);
+    return [...pairsOf(this.#headers, PASSED_HEADERS), [REQUEST_ID_HEADER, this.#id]];
   }
 
   get #known(): KnownFields {

@@ -24,7 +24,9 @@ import {
 } from "../fleet/engine_reports.ts";
 import type { BodyLimits } from "../request_body.ts";
 import { RequestGate } from "../request_gate.ts";
+import { RequestLog, type RequestRecord } from "../request_log.ts";
 import { updateRoutes } from "../updates/update_routes.ts";
+import { VERSION } from "../version.ts";
 import { adminRoutes } from "./admin_routes.ts";
 import { forward, type ForwardDeadlines, RefusedError } from "./forward.ts";
 import { ForwardedRequest } from "./forwarded_request.ts";
@@ -75,8 +77,10 @@ export interface RouterServerOptions extends ApiKeys {
   readonly ejectionMs?: number;
   /** Time over which a replica that came back gets its full share, in milliseconds. Default 10000. */
   readonly slowStartMs?: number;
-  /** Receives unexpected errors, which clients see as a 500 without details. */
-  readonly onError?: (error: unknown) => void;
+  /** Receives unexpected errors, which clients see as a 500 without details, and the requests that met them. */
+  readonly onError?: (error: unknown, requestId?: string) => void;
+  /** Is told of every request that has been answered. */
+  readonly onRequest?: (record: RequestRecord) => void;
   /** Is told when a replica goes down (with the reason) or comes back (null). */
   readonly onChange?: (id: string, reason: string | null) => void;
   /** Is told when a replica is ejected, and why. */
@@ -84,6 +88,9 @@ export interface RouterServerOptions extends ApiKeys {
   /** Is told when replicas should start with other weights than before: an update was made, or taken back. */
   readonly onCommit?: (weights: UpdateSource) => void;
 }
+
+/** Paths of the replicas' own. */
+const PASSED_ON = ["/v1/*", "/tokenize", "/detokenize", "/openapi.json", "/docs"];
 
 /** Time between two looks for replicas that are stuck, in milliseconds. */
 const LOOK_MS = 100;
@@ -198,8 +205,9 @@ export class RouterServer implements Disposable {
     connection?: ConnectionInfo,
   ): Response | Promise<Response> => this.#app.fetch(request, connection);
 
-  /** Ends the probes. */
+  /** Ends the probes, and calls an update off that runs; {@linkcode endUpdates} waits for it. */
   [Symbol.dispose](): void {
+    this.endUpdates();
     clearInterval(this.#look);
     this.#timers[Symbol.dispose]();
     this.#monitor[Symbol.dispose]();
@@ -241,9 +249,15 @@ function createApp(
     timers,
     onFirstByte: (id: string, seconds: number) => metrics.observeFirstByte(id, seconds),
   };
+  const requests = new RequestLog(options.onRequest);
   const app = new Hono<RouterEnv>();
-  app.onError((error) => {
-    const response = error instanceof RefusedError ? error.response : toResponse(error, options);
+  requests.watch(app);
+  app.onError((error, c) => {
+    const response = error instanceof RefusedError
+      ? error.response
+      : toResponse(error, (unknown) => {
+        options.onError?.(unknown, requests.idOf(c.req.raw));
+      });
     metrics.observeAnswer(response.status);
     return response;
   });
@@ -272,6 +286,17 @@ function createApp(
     const health = { status, balancing: pool.balancing, replicas: members, ...ofEngines };
     return c.json(health, ready ? 200 : 503);
   });
+  app.get("/ready", (c) => {
+    const status = !pool.members.some(({ serves }) => serves)
+      ? "dead"
+      : gate.draining
+      ? "draining"
+      : gate.full
+      ? "full"
+      : "ready";
+    return c.json({ status }, status === "ready" ? 200 : 503);
+  });
+  app.get("/version", (c) => c.json({ version: VERSION }));
   app.get("/metrics", async (c) => {
     const own = await metrics.text();
     const text = options.engines
@@ -286,24 +311,23 @@ function createApp(
   const passOn = async (
     { req: { raw }, env }: Context<RouterEnv>,
   ): Promise<Response> => {
-    const guest = guests.enter(raw);
+    const resources = new DisposableStack();
+    const guest = resources.use(guests.enter(raw));
+    resources.use(requests.hold(raw));
     let body: Uint8Array<ArrayBuffer> | null = null;
     try {
       const bare = raw.method === "GET" || raw.method === "HEAD";
       if (!bare) body = await readWholeBody(raw, { limits, timers });
     } catch (error) {
-      guest[Symbol.dispose]();
+      resources[Symbol.dispose]();
       throw error;
     }
-    const request = new ForwardedRequest(raw, body, env);
-    const response = await forward(request, forwarding, {
-      signal: guest.signal,
-      resources: guest,
-    });
+    const request = new ForwardedRequest(raw, body, { id: requests.idOf(raw), info: env });
+    const response = await forward(request, forwarding, { signal: guest.signal, resources });
     metrics.observeAnswer(response.status);
     return response;
   };
-  for (const path of ["/v1/*", "/tokenize", "/detokenize", "/openapi.json"]) app.all(path, passOn);
+  for (const path of PASSED_ON) app.all(path, passOn);
   return app;
 }
 
@@ -311,8 +335,8 @@ function enginesOf(pool: ReplicaPool<HttpReplica>): ReportingEngine[] {
   return pool.members.map(({ id, reason }) => ({ id, reason, target: pool.target(id) }));
 }
 
-function toResponse(error: unknown, { onError }: RouterServerOptions): Response {
+function toResponse(error: unknown, onUnexpected: (error: unknown) => void): Response {
   if (error instanceof ApiError) return error.response;
-  onError?.(error);
+  onUnexpected(error);
   return internalError().response;
 }

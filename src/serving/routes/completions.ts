@@ -41,10 +41,17 @@ const route = createRoute({
 /** Adds the route. */
 export function addCompletions(app: OpenAPIHono, context: ServerContext): void {
   app.openAPIRegistry.registerPath(route);
-  app.post(route.path, (c) => serveGeneration(c, context, (body) => prepare(context, body)));
+  app.post(
+    route.path,
+    (c) => serveGeneration(c, context, (body, id) => prepare(context, body, id)),
+  );
 }
 
-async function prepare(context: ServerContext, body: unknown): Promise<PreparedRequest> {
+async function prepare(
+  context: ServerContext,
+  body: unknown,
+  id: string,
+): Promise<PreparedRequest> {
   const request = validate(completionRequestSchema, body);
   checkModel(context, request.model);
   const prompts = await resolvePrompts(context, request.prompt, {
@@ -68,6 +75,6 @@ async function prepare(context: ServerContext, body: unknown): Promise<PreparedR
     options: toRequestOptions(request),
     stream: request.stream === true,
     session: request.prompt_cache_key ?? request.user ?? null,
-    answer: new CompletionAnswer(context, { request, prompts }),
+    answer: new CompletionAnswer(context, { request, prompts, id }),
   };
 }

@@ -29,12 +29,15 @@ export interface PreparedRequest
 export async function serveGeneration(
   c: Context,
   context: ServerContext,
-  prepare: (body: unknown) => Promise<PreparedRequest>,
+  prepare: (body: unknown, requestId: string) => Promise<PreparedRequest>,
 ): Promise<Response> {
   const arrival = performance.now();
   using resources = new DisposableStack();
   resources.use(context.gate.enter());
-  const prepared = await prepare(await readJsonBody(c.req.raw, context.limits));
+  const { requests } = context;
+  const { raw } = c.req;
+  const requestId = requests.idOf(raw);
+  const prepared = await prepare(await readJsonBody(raw, context.limits), requestId);
   const { prompts, sampling, options, stream, answer } = prepared;
   const session = c.req.header("x-session-id") ?? prepared.session;
   const generation = resources.use(
@@ -50,10 +53,11 @@ export async function serveGeneration(
   // Streams too: their headers can name the weights only when those are known.
   const headers = { "x-weft-weight-version": await generation.begin() };
   if (!stream) return c.json(await answer.whole(generation), 200, headers);
+  resources.use(requests.hold(raw));
   return sseResponse(answer.events(generation), {
     headers,
     resources: resources.move(),
     stallTimeoutMs: context.limits.stallTimeoutMs,
-    onError: context.onError,
+    onError: (error) => context.onError(error, requestId),
   });
 }

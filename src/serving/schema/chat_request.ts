@@ -37,12 +37,36 @@ const message = z.discriminatedUnion("role", [
   z.strictObject({ role: z.literal("tool"), content, tool_call_id: z.string() }),
 ]);
 
+/** A conversation. */
+export const messagesSchema = z.array(message).min(1).max(MAX_MESSAGES);
+
+/**
+ * What a conversation's continuation depends on, refused where it contradicts itself: the model cannot both begin a
+ * message and go on with one.
+ */
+export function refineContinuation(
+  request: {
+    readonly messages: z.output<typeof messagesSchema>;
+    readonly add_generation_prompt?: boolean | null;
+    readonly continue_final_message?: boolean | null;
+  },
+  refuse: (field: string, message: string) => void,
+): void {
+  if (request.continue_final_message !== true) return;
+  if (request.add_generation_prompt === true) {
+    refuse("continue_final_message", "add_generation_prompt is true too");
+  }
+  if (request.messages.at(-1)?.role !== "assistant") {
+    refuse("continue_final_message", "the last message is not the assistant's");
+  }
+}
+
 /** Validates a chat completion request. */
 export const chatRequestSchema = z.strictObject({
   ...samplingFields,
   ...informationalFields,
   ...neutralFields,
-  messages: z.array(message).min(1).max(MAX_MESSAGES),
+  messages: messagesSchema,
   max_tokens: z.int32().min(1).nullish(),
   max_completion_tokens: z.int32().min(1).nullish(),
   logprobs: z.boolean().nullish(),
@@ -79,14 +103,7 @@ export const chatRequestSchema = z.strictObject({
   if (isSet(request.max_tokens) && isSet(request.max_completion_tokens)) {
     refuse("max_tokens", "max_completion_tokens is given too");
   }
-  if (request.continue_final_message === true) {
-    if (request.add_generation_prompt === true) {
-      refuse("continue_final_message", "add_generation_prompt is true too");
-    }
-    if (request.messages.at(-1)?.role !== "assistant") {
-      refuse("continue_final_message", "the last message is not the assistant's");
-    }
-  }
+  refineContinuation(request, refuse);
 }).openapi("ChatCompletionRequest");
 
 function isSet(value: unknown): boolean {

@@ -147,7 +147,7 @@ Deno.test("ids without a token have no text", () => {
   assertEquals(model.decode([5_000, id, -1]), model.decode([id]));
   assertEquals(stream(model, [5_000, id, 1_000_000]), model.decode([id]));
   assertEquals(model.decode([]), "");
-  assertEquals(model.tokenTexts([5_000]), [{ text: "", bytes: [] }]);
+  assertEquals(model.tokenTexts([5_000]), [{ token: "", text: "", bytes: [] }]);
 });
 
 Deno.test("decoding needs no merges", () => {
