@@ -15,7 +15,9 @@ export interface CanaryLimits {
   readonly timeoutMs: number;
   /** Share of their requests that they may fail beyond what the others fail. */
   readonly maxErrorRate: number;
-  /** How many times as long as with the others a median answer may take: first bytes of streams, other answers whole. */
+  /**
+   * How many times as long as with the others a median answer may take: first bytes of streams, other answers whole.
+   */
   readonly maxLatencyRatio: number;
 }
 

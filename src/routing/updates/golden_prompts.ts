@@ -18,7 +18,7 @@ export interface GoldenPrompt {
 /** What is asked when nobody names a prompt: weights that compute no numbers fail already at this. */
 export const SMALLEST_PROMPT: GoldenPrompt = { prompt: [1], maxTokens: 1 };
 
-/** Lets a replica answer `prompts` from a set of its weights; throws UpdateError (failed) at the first wrong answer. */
+/** Lets a replica answer `prompts` from a set of its weights; throws UpdateError (failed) at a wrong answer. */
 export async function checkGolden(
   replica: UpdatableReplica,
   set: "current" | "prepared",

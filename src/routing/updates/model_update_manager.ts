@@ -45,8 +45,8 @@ interface Keeping {
 }
 
 /**
- * Gives the replicas of a fleet new weights, by a strategy, while requests flow. When a step fails, every replica that
- * had changed gets its old weights back: a fleet ends on one version.
+ * Gives the replicas of a fleet new weights, by a strategy, while requests flow. When a step fails, every replica
+ * that had changed gets its old weights back: a fleet ends on one version.
  *
  * Disposing cancels what runs and resolves when the old weights are back. A manager whose process is killed leaves
  * replicas that serve, some with the new weights and some with the old ones: they are updated again.
@@ -121,7 +121,10 @@ export class ModelUpdateManager implements AsyncDisposable {
     }
   }
 
-  /** Calls an update off: it stops before its next step and is rolled back. Throws UpdateError (busy) when it has ended. */
+  /**
+   * Calls an update off: it stops before its next step and is rolled back. Throws UpdateError (busy) when it has
+   * ended.
+   */
   cancel(id: string): void {
     if (this.#present?.update.id !== id || this.#present.update.state !== "running") {
       throw new UpdateError("Cannot cancel the update as it has ended", { reason: "busy" });
@@ -232,10 +235,11 @@ export class ModelUpdateManager implements AsyncDisposable {
     const work = async (): Promise<void> => {
       const how = await asked.promise;
       clearTimeout(timer);
+      if (how === "release") {
+        await this.#release(run);
+        if (keepMs > 0) update.release();
+      }
       this.#keeping = null;
-      if (how === "leave") return;
-      await this.#release(run);
-      if (keepMs > 0) update.release();
     };
     const ended = work();
     this.#keeping = {

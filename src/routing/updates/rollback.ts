@@ -15,7 +15,10 @@ export interface RollbackOptions {
   readonly retryMs: number;
 }
 
-/** Time that a replica's requests have to end before its weights are replaced, in milliseconds: the replica lets them end, too. */
+/**
+ * Time that a replica's requests have to end before its weights are replaced, in milliseconds: the replica lets them
+ * end, too.
+ */
 const QUIET_MS = 10_000;
 
 /**
@@ -69,7 +72,8 @@ export async function rollBack(
   }));
   // Nobody knows what those serve; where there are no others, some answer is better than none.
   if (!fleet.replicas.some(({ id }) => fleet.serves(id))) {
-    await Promise.all(lost.map((id) => fleet.putBack(id)));
+    const left = fleet.replicas.filter(({ id }) => lost.includes(id));
+    await Promise.all(left.map(({ id }) => fleet.putBack(id)));
   }
   return lost;
 }

@@ -15,7 +15,10 @@ export async function settlesWithin(work: Promise<void>, milliseconds: number): 
   }
 }
 
-/** `work` for each item, `width` at a time. The first failure starts no more, and is thrown when those that run have ended. */
+/**
+ * `work` for each item, `width` at a time. The first failure starts no more, and is thrown when those that run have
+ * ended.
+ */
 export async function forEachAtOnce<T>(
   items: readonly T[],
   width: number,

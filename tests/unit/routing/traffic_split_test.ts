@@ -57,7 +57,7 @@ Deno.test("requests wait for a replica that returns, and for no other", async ()
   await assertRejects(() => pool.acquire(request()), NoReplicaError);
 });
 
-Deno.test("a share of the requests goes to new weights; what they fail, and what finds no room there, to the others", () => {
+Deno.test("new weights get a share of the requests; what they fail or have no room for goes to the others", () => {
   const pool = poolOf(4, 1);
   pool.divide(new RequestSplit(new Set(["r3"]), 0.2));
   const ids = Array.from({ length: 100 }, () => asked(pool));

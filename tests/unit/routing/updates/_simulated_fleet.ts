@@ -17,7 +17,7 @@ import type {
 } from "../../../../src/routing/updates/updatable_replica.ts";
 import { HealthMonitor } from "../../../../src/serving/router/health_monitor.ts";
 
-/** What happens at one of the calls that an update makes: it is rejected, or its replica dies, before or after its work. */
+/** What happens at one of an update's calls: it is rejected, or its replica dies, before or after its work. */
 export interface Fault {
   /** Number of the call, over all replicas. */
   readonly call: number;
@@ -40,6 +40,7 @@ class SimulatedReplica implements UpdatableReplica {
   #running = 0;
   #lives = 0;
   #gate: PromiseWithResolvers<void> | null = null;
+  #changing = false;
 
   constructor(id: string, fleet: SimulatedFleet) {
     this.id = id;
@@ -59,7 +60,7 @@ class SimulatedReplica implements UpdatableReplica {
   }
 
   prepare(source: UpdateSource): Promise<ReplicaWeights> {
-    return this.#call("prepare", () => {
+    return this.#change("prepare", () => {
       const { prepared, previous } = this.status;
       if ((prepared ?? previous) !== null) throw new Error("others are kept");
       return this.#set({ prepared: loaded(source) }).prepared!;
@@ -83,11 +84,16 @@ class SimulatedReplica implements UpdatableReplica {
   }
 
   release(): Promise<void> {
-    return this.#call("release", () => void this.#set({ prepared: null, previous: null }));
+    return this.#change("release", async () => {
+      await pause(1);
+      this.#set({ prepared: null, previous: null });
+    });
   }
 
   update(source: UpdateSource): Promise<ReplicaWeights> {
-    return this.#call("update", async () => {
+    return this.#change("update", async () => {
+      const { prepared, previous } = this.status;
+      if ((prepared ?? previous) !== null) throw new Error("others are kept");
       this.#gate = Promise.withResolvers();
       try {
         while (this.#running > 0) await pause(1);
@@ -156,6 +162,18 @@ class SimulatedReplica implements UpdatableReplica {
 
   #living(): void {
     if (!this.alive) throw new AttemptError(`${this.id} is dead`, { failure: "lost" });
+  }
+
+  #change<T>(verb: string, work: () => T | Promise<T>): Promise<T> {
+    return this.#call(verb, async () => {
+      if (this.#changing) throw new Error("one change at a time");
+      this.#changing = true;
+      try {
+        return await work();
+      } finally {
+        this.#changing = false;
+      }
+    });
   }
 
   async #call<T>(verb: string, work: () => T | Promise<T>): Promise<T> {

@@ -188,12 +188,19 @@ Deno.test("blue-green keeps the old weights for a switch back, and the next upda
   const second = await manager.start({ strategy: keeping(), source: SOURCE });
   await second.ended;
   const third = await manager.start({
-    strategy: new RollingStrategy(),
+    strategy: new BlueGreenStrategy(),
     source: { model: "/models/newer" },
   });
   await third.ended;
   assertEquals([second.kept, third.state], [false, "succeeded"]);
-  assertOneVersion(fleet, "newer");
+  // What is being freed meanwhile is no obstacle.
+  const fourth = await manager.start({
+    strategy: new RollingStrategy(),
+    source: { model: "/models/newest" },
+  });
+  await fourth.ended;
+  assertEquals(fourth.state, "succeeded");
+  assertOneVersion(fleet, "newest");
 });
 
 Deno.test("weights that a manager has left behind when it was killed are freed", async () => {
