@@ -3,22 +3,18 @@
  * @module
  */
 import { TextProcessor } from "../text/text_processor.ts";
-import type { TextStream } from "../text/text_stream.ts";
-import type { SetLease } from "./admission.ts";
 import { chooseDevice } from "./device_choice.ts";
+import { GenerationStream } from "./generation_stream.ts";
 import { LoadedModel } from "./loaded_model.ts";
-import type { SchedulerOutput } from "./scheduler/scheduler.ts";
+import { RequestReader } from "./request_reader.ts";
 import { StatsTotals } from "./stats_totals.ts";
-import {
-  EngineDeadError,
-  type EngineInfo,
-  type EngineOptions,
-  type EngineStats,
-  type GenerateRequest,
-  type GenerationChunk,
-  type Replica,
-  type SamplingParams,
-  UnsupportedRequestError,
+import type {
+  EngineInfo,
+  EngineOptions,
+  EngineStats,
+  GenerateRequest,
+  GenerationChunk,
+  Replica,
 } from "./types.ts";
 import { WeightSets } from "./weight_sets.ts";
 import type {
@@ -67,8 +63,8 @@ export class LlmEngine implements Replica, UpdatableWeights {
   /** The model's tokenizer, or null. */
   readonly text: TextProcessor | null;
   readonly #sets: WeightSets<LoadedModel, WeightsPlan>;
+  readonly #reader: RequestReader;
   readonly #ended: StatsTotals;
-  readonly #seed: bigint | null;
   readonly #ownsText: boolean;
 
   private constructor(
@@ -82,7 +78,7 @@ export class LlmEngine implements Replica, UpdatableWeights {
     this.info = first.info;
     this.text = text;
     this.#ownsText = ownsText;
-    this.#seed = asked.options.seed ?? null;
+    this.#reader = new RequestReader(text, asked.options.seed ?? null);
     this.#ended = new StatsTotals();
     this.#sets = new WeightSets(first, {
       loader: {
@@ -210,90 +206,8 @@ export class LlmEngine implements Replica, UpdatableWeights {
    * @throws {UnsupportedRequestError} when the request is malformed or can never fit.
    * @throws {EngineDeadError} when the engine stops; tokens streamed before stay valid.
    */
-  async *generate(request: GenerateRequest): AsyncGenerator<GenerationChunk> {
-    const failure = this.#sets.failure;
-    if (failure) throw new EngineDeadError(`Cannot generate as the engine has stopped: ${failure}`);
-    const promptTokenIds = await this.#promptTokens(request);
-    // Refused at once when it is malformed, even where it has to wait.
-    this.#resolveSampling(request, this.#sets.current, promptTokenIds);
-    for (let ended = false; !ended;) {
-      const lease = await this.#sets.gate.admission.enter(request);
-      if (lease === null) {
-        yield { ...ABORTED, weightVersion: this.#sets.current.weights.version };
-        return;
-      }
-      try {
-        ended = yield* this.#generateOn(lease, { request, promptTokenIds });
-      } finally {
-        lease.end();
-      }
-    }
-  }
-
-  /** Streams what one set of weights answers; returns false, with nothing given out, when another has to. */
-  async *#generateOn(
-    lease: SetLease<LoadedModel>,
-    { request, promptTokenIds }: {
-      readonly request: GenerateRequest;
-      readonly promptTokenIds: readonly number[];
-    },
-  ): AsyncGenerator<GenerationChunk, boolean> {
-    if (lease.moved) return false;
-    const { set: model } = lease;
-    const weightVersion = model.weights.version;
-    const sampling = this.#resolveSampling(request, model, promptTokenIds);
-    const { cacheSalt, cachePrompt } = request;
-    const input = { promptTokenIds, sampling, cacheSalt, cachePrompt };
-    using running = model.start(input, lease);
-    const onAbort = () => lease.stop("abort");
-    request.signal?.addEventListener("abort", onAbort, { once: true });
-    if (request.signal?.aborted) onAbort();
-    const text = this.text?.openStream({ stop: sampling.stop }) ?? null;
-    try {
-      for (;;) {
-        const output = await running.next();
-        if (output === null) return false;
-        const chunk = text ? await withText(output, text) : { ...output, text: "" };
-        yield { ...chunk, weightVersion };
-        if (chunk.finishReason !== null) return true;
-      }
-    } finally {
-      request.signal?.removeEventListener("abort", onAbort);
-      text?.close();
-    }
-  }
-
-  async #promptTokens(request: GenerateRequest): Promise<readonly number[]> {
-    const { prompt, promptTokenIds } = request;
-    if ((prompt === undefined) === (promptTokenIds === undefined)) {
-      throw new UnsupportedRequestError(
-        "Cannot generate as exactly one of prompt and promptTokenIds is needed",
-        "prompt",
-      );
-    }
-    if (promptTokenIds) return promptTokenIds;
-    if (!this.text) {
-      throw new UnsupportedRequestError(
-        "Cannot read a text prompt as the model folder has no tokenizer: give token ids",
-        "prompt",
-      );
-    }
-    return await this.text.encode(prompt!);
-  }
-
-  #resolveSampling(
-    request: GenerateRequest,
-    model: LoadedModel,
-    promptTokenIds: readonly number[],
-  ): SamplingParams {
-    const sampling = model.resolveSampling(request.sampling ?? {}, promptTokenIds.length);
-    if (sampling.stop.length > 0 && !this.text) {
-      throw new UnsupportedRequestError(
-        "Cannot look for stop texts as the model folder has no tokenizer: give stopTokenIds",
-        "stop",
-      );
-    }
-    return { ...sampling, seed: sampling.seed ?? this.#seed };
+  generate(request: GenerateRequest): AsyncIterableIterator<GenerationChunk, undefined> {
+    return new GenerationStream(request, { sets: this.#sets, reader: this.#reader });
   }
 
   /** Stops the ranks; requests that still run or wait fail with EngineDeadError. */
@@ -301,31 +215,4 @@ export class LlmEngine implements Replica, UpdatableWeights {
     await this.#sets[Symbol.asyncDispose]();
     if (this.#ownsText) this.text?.[Symbol.dispose]();
   }
-}
-
-const ABORTED: Omit<GenerationChunk, "weightVersion"> = Object.freeze({
-  tokenIds: [],
-  text: "",
-  finishReason: "abort",
-  stopReason: null,
-});
-
-/** Adds the text of new tokens; a stop text among it ends the request and cuts text and tokens. */
-async function withText(
-  output: SchedulerOutput,
-  stream: TextStream,
-): Promise<Omit<GenerationChunk, "weightVersion">> {
-  const { tokenIds, finishReason } = output;
-  // The token that ended the generation is no part of the text.
-  const shown = finishReason === "stop" ? tokenIds.slice(0, -1) : tokenIds;
-  const { text, stop } = await stream.push(shown, finishReason !== null);
-  if (!stop) return { ...output, text };
-  return {
-    ...output,
-    text,
-    tokenIds: tokenIds.slice(0, stop.tokens),
-    logprobs: output.logprobs?.slice(0, stop.tokens),
-    finishReason: "stop",
-    stopReason: stop.stop,
-  };
 }

@@ -19,6 +19,8 @@ export interface ModelRequestInput {
   readonly promptTokenIds: readonly number[];
   /** Complete parameters. */
   readonly sampling: SamplingParams;
+  /** Tokens of `sampling.badWords`. */
+  readonly badWords?: readonly (readonly number[])[];
   /** See {@linkcode GenerateRequest.cacheSalt}. */
   readonly cacheSalt?: string;
   /** See {@linkcode GenerateRequest.cachePrompt}. */
@@ -102,9 +104,15 @@ export class LoadedModel implements WeightSet {
     });
   }
 
-  /** Starts a request, which `lease` has let in; throws EngineDeadError. */
-  start(input: ModelRequestInput, lease: SetLease<LoadedModel>): ModelRequest {
-    return new ModelRequest(this.#client, { request: this.#complete(input), lease });
+  /** Starts a request, which `lease` has let in; see {@linkcode ModelRequest} for `onChange`. Throws EngineDeadError. */
+  start(
+    input: ModelRequestInput,
+    { lease, onChange }: {
+      readonly lease: SetLease<LoadedModel>;
+      readonly onChange: () => void;
+    },
+  ): ModelRequest {
+    return new ModelRequest(this.#client, { request: this.#complete(input), lease, onChange });
   }
 
   /** See {@linkcode WeightSet.hold}. */

@@ -10,6 +10,10 @@ const MOST_ON_ENGINE = 1_200;
  * it fills, spread over its tokens.
  */
 const MOST_A_SEQUENCE = 32;
+/** Bytes of a step in the user's thread: its message takes 2.1 KB, each token a chunk, a promise and a turn of the loop. */
+const MOST_ON_USER = 4_500;
+/** The same for each more sequence. */
+const MOST_A_TOKEN = 800;
 
 /** Runs a child that looks at its heap, and returns what it has printed. */
 function measure(child: string): { allocated: Record<string, number>; retained: number } {
@@ -38,4 +42,10 @@ Deno.test("decode steps leave next to nothing in the engine's thread, whatever t
   const { allocated } = measure("./_engine_garbage.ts");
   assertLess(allocated[1], MOST_ON_ENGINE);
   assertLess(allocated[16], allocated[1] + 15 * MOST_A_SEQUENCE);
+});
+
+Deno.test("a token leaves its chunk and one promise in the thread that reads it", () => {
+  const { allocated } = measure("./_user_garbage.ts");
+  assertLess(allocated[1], MOST_ON_USER);
+  assertLess(allocated[16], allocated[1] + 15 * MOST_A_TOKEN);
 });
