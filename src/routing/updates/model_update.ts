@@ -27,7 +27,7 @@ export class ModelUpdate {
   /** When it began, in milliseconds since 1970. */
   readonly startedAt: number = Date.now();
   /** What happened so far. */
-  readonly log = new UpdateLog(MAX_EVENTS);
+  readonly log: UpdateLog = new UpdateLog(MAX_EVENTS);
   /** Resolves when it has ended, well or not. */
   readonly ended: Promise<void>;
   readonly #end = Promise.withResolvers<void>();

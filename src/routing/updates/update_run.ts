@@ -38,7 +38,7 @@ export class UpdateRun {
   /** Is told what happens. */
   readonly log: UpdateLog;
   /** Names of the replicas that serve the new weights. */
-  readonly fresh = new Set<string>();
+  readonly fresh: Set<string> = new Set();
   readonly #source: UpdateSource;
   readonly #golden: readonly GoldenPrompt[];
   readonly #cancelled = Promise.withResolvers<never>();
