@@ -16,7 +16,8 @@ const PAUSE_MS = 10;
 /** Greedy tokens of each prompt, by the version of the weights. */
 export type GoldenAnswers = ReadonlyMap<string, readonly (readonly number[])[]>;
 
-interface Answer {
+/** An answer, and where it came from. */
+export interface Answer {
   readonly status: number;
   readonly version: string | undefined;
   readonly body: string;
@@ -127,7 +128,11 @@ function eventsOf(body: string): any[] {
   return events.map((event) => JSON.parse(event.slice("data: ".length)));
 }
 
-function post(url: string, { agent, body }: { agent: Agent; body: string }): Promise<Answer> {
+/** Posts a completion over one of an agent's connections. */
+export function post(
+  url: string,
+  { agent, body }: { readonly agent: Agent; readonly body: string },
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const options = { method: "POST", agent, headers: { "content-type": "application/json" } };
     const sent = httpRequest(`${url}/v1/completions`, options, (response) => {

@@ -1,4 +1,5 @@
 /** `/admin/updates` and `weft update`, over servers whose weights only say that they changed. */
+import { Agent } from "node:http";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createLogger } from "../../src/cli/log.ts";
 import { main } from "../../src/cli/main.ts";
@@ -10,6 +11,7 @@ import { FakeReplica } from "./fake_replica.ts";
 import { FakeUpstream } from "./fake_upstream.ts";
 import { FakeWeights } from "./fake_weights.ts";
 import { eventsOf, type Json, postJson, testServer } from "./test_server.ts";
+import { post } from "./update_load.ts";
 
 /** A server whose weights can change. */
 async function startWeft(options: { adminApiKey?: string } = {}) {
@@ -220,6 +222,39 @@ Deno.test("wrong updates are refused by the field, and wrong command lines by th
   assertMatch(flags.log, /Cannot use --share with the strategy rolling: it belongs to canary/);
   assertMatch((await update(server.url)).log, /Cannot update without weights: --model DIR/);
   assertEquals(server.weights.calls, []);
+});
+
+Deno.test("while a rolling update is under way a connection gets answers of one version", async () => {
+  await using first = await startWeft();
+  await using second = await startWeft();
+  await using third = await startWeft();
+  await using router = await startRouter([first.url, second.url, third.url]);
+  const { promise: loading, resolve: begun } = Promise.withResolvers<void>();
+  const { promise: go, resolve: loaded } = Promise.withResolvers<void>();
+  const load = second.weights.updateWeights.bind(second.weights);
+  second.weights.updateWeights = async (folder) => {
+    begun();
+    await go;
+    return await load(folder);
+  };
+  const updated = update(router.url, ...NEW);
+  await loading;
+  // The first one has new weights, the second one loads, the third one has old ones.
+  const body = JSON.stringify({ prompt: [1], max_tokens: 1 });
+  const agents = Array.from({ length: 6 }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
+  const ask = async (agent: Agent): Promise<string> => {
+    const { version, connection } = await post(router.url, { agent, body });
+    return `${connection} ${version}`;
+  };
+  const before = await Promise.all(agents.map(ask));
+  for (let turn = 0; turn < 5; turn++) {
+    assertEquals(await Promise.all(agents.map(ask)), before);
+  }
+  loaded();
+  assertEquals((await updated).status, 0);
+  const after = await Promise.all(agents.map(ask));
+  assertEquals(after, before.map((seen) => seen.replace(/\S+$/, "v2")));
+  for (const agent of agents) agent.destroy();
 });
 
 Deno.test("an update is cancelled before its next step; a second one must wait", async () => {
