@@ -93,7 +93,9 @@ function openRunner(
   const { tensorParallel } = mesh;
   const { vocab, logits } = model;
   if (!vocab || !logits) throw new Error("Cannot time logits as the model has none");
-  const sampler = resources.use(new Sampler({ device, tensorParallel, vocab, logits }));
+  const sampler = resources.use(
+    new Sampler({ device, tensorParallel, vocab, logits, maxAdjustments: vocab.vocabSize }),
+  );
   const runner = resources.use(
     new ModelRunner({
       ...{ device, model, sampler, drawnTokens: null, record: false, maxModelLen },
@@ -108,7 +110,7 @@ function openRunner(
 function decodeStep(sampling: PlannedSampling | null, first: boolean): PlannedSequence[] {
   return Array.from({ length: SEQUENCES }, (_, slot) => ({
     ...{ slot, startPosition: POSITION, numTokens: 1, tokens: [slot], inputStep: -1 },
-    ...{ firstNewBlock: 0, promptTargets: null, promptLogprobs: 0, sampling },
+    ...{ firstNewBlock: 0, promptTargets: null, promptLogprobs: 0, sampling, adjustments: null },
     newBlocks: first ? Array.from({ length: BLOCKS }, (_, block) => slot * BLOCKS + block) : [],
   }));
 }

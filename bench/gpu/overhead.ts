@@ -53,7 +53,13 @@ using lm = loadModel({
 });
 const { vocab, logits } = lm;
 if (!vocab || !logits) throw new Error("Cannot draw as the model has no head");
-using sampler = new Sampler({ device, tensorParallel: mesh.tensorParallel, vocab, logits });
+using sampler = new Sampler({
+  device,
+  tensorParallel: mesh.tensorParallel,
+  vocab,
+  logits,
+  maxAdjustments: vocab.vocabSize,
+});
 using runner = new ModelRunner({
   device,
   model: lm,
@@ -91,6 +97,7 @@ function plan(step: number, index: number, batch: number): StepPlan {
       ? Int32Array.from({ length: BLOCKS }, (_, block) => slot * BLOCKS + block)
       : [],
     sampling: GREEDY,
+    adjustments: null,
     promptTargets: null,
     promptLogprobs: 0,
   });

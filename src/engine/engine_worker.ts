@@ -57,6 +57,7 @@ async function start({ config, wasmMemory, stats }: StartCommand): Promise<void>
       lookahead: config.lookahead,
       vocabSize: config.modelConfig.vocabSize,
       maxHitBlocks: config.maxHitBlocks,
+      maxAdjustments: config.maxAdjustments,
       cacheSecret: String.fromCharCode(...crypto.getRandomValues(new Uint16Array(16))),
     });
     core = new EngineCore(scheduler, executor, {

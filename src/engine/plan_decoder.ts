@@ -3,11 +3,22 @@
  * @module
  */
 import type { Mutable } from "./reused.ts";
-import type { PlannedSampling, PlannedSequence, StepPlan } from "./step_plan.ts";
+import type {
+  PlannedAdjustments,
+  PlannedSampling,
+  PlannedSequence,
+  StepPlan,
+} from "./step_plan.ts";
 import { intsBytes, WireReader } from "./wire.ts";
 
 /** Stands for a null `logprobs`, whose other values are -1 and up. */
 export const NO_LOGPROBS = -2;
+
+/** What follows of a sequence's sampling. */
+export const SAMPLING = { none: 0, plain: 1, adjusted: 2 } as const;
+
+/** Stand for no mask and for the one before, where else its number of words is. */
+export const MASK = { none: -1, same: -2 } as const;
 
 /** slot, startPosition, numTokens, inputStep, firstNewBlock, promptLogprobs, has sampling. */
 export const SEQUENCE_BYTES: number = 4 + 4 + 4 + 8 + 4 + 4 + 4;
@@ -64,6 +75,7 @@ function emptySequence(): KnownSequence {
       firstNewBlock: 0,
       promptLogprobs: 0,
       sampling: null,
+      adjustments: null,
       tokens: null,
       newBlocks: NO_INTS,
       promptTargets: null,
@@ -92,7 +104,9 @@ function readSequence(input: WireReader, known: KnownSequence): void {
   planned.inputStep = input.float();
   planned.firstNewBlock = input.int();
   planned.promptLogprobs = input.int();
-  planned.sampling = input.int() === 0 ? null : readSampling(input, known.sampling);
+  const sampling = input.int();
+  planned.sampling = sampling === SAMPLING.none ? null : readSampling(input, known.sampling);
+  planned.adjustments = sampling === SAMPLING.adjusted ? readAdjustments(input) : null;
   const tokens = planned.tokens = input.nullableInts(known.tokens);
   const newBlocks = planned.newBlocks = input.ints(known.newBlocks);
   const promptTargets = planned.promptTargets = input.nullableInts(known.promptTargets);
@@ -113,4 +127,14 @@ function readSampling(input: WireReader, sampling: Mutable<PlannedSampling>): Pl
   const logprobs = input.int();
   sampling.logprobs = logprobs === NO_LOGPROBS ? null : logprobs;
   return sampling;
+}
+
+function readAdjustments(input: WireReader): PlannedAdjustments {
+  const count = input.int();
+  const length = input.count(20);
+  const places = input.int32Elements(length);
+  const entries = input.int32Elements(4 * length);
+  const words = input.int();
+  const mask = words < 0 ? null : input.int32Elements(words);
+  return { count, places, entries, masked: words !== MASK.none, mask };
 }

@@ -27,7 +27,7 @@ export class RankExecutor implements Executor {
     this.#channel = HostChannel.create({
       ranks: config.tensorParallelSize * config.pipelineParallelSize,
       plansInFlight,
-      maxPlanBytes: maxPlanBytes(config),
+      maxPlanBytes: maxPlanBytes({ ...config, vocabSize: config.modelConfig.vocabSize }),
       // A plan names a step at most `plansInFlight` before it; twice as many stay for a rank that lags.
       boardSteps: 2 * plansInFlight,
       boardSlots: config.maxNumSeqs,

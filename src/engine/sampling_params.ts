@@ -13,6 +13,24 @@ export const MAX_STOP_STRING_LENGTH = 1024;
 /** Stop token ids of one request at most. */
 export const MAX_STOP_TOKEN_IDS = 1024;
 
+/** Tokens of one request's `logitBias` at most. */
+export const MAX_LOGIT_BIASES = 1024;
+
+/** Bad words of one request at most. */
+export const MAX_BAD_WORDS = 128;
+
+/** UTF-16 code units of one bad word at most. */
+export const MAX_BAD_WORD_LENGTH = 256;
+
+/** Furthest that a presence or frequency penalty goes to either side. */
+export const MAX_PENALTY = 2;
+
+/** Least and largest repetition penalty: logits stay far from the ends of their type. */
+export const REPETITION_PENALTIES = { min: 0.01, max: 100 } as const;
+
+/** Furthest that a logit bias goes to either side. */
+export const MAX_LOGIT_BIAS = 100;
+
 /** Log-probabilities that one request may ask for in all: positions times tokens reported at each. */
 const MAX_REPORTED_LOGPROBS = 2 ** 22;
 
@@ -46,10 +64,19 @@ export const DEFAULT_SAMPLING_PARAMS: SamplingParams = Object.freeze({
   topK: 0,
   topP: 1,
   minP: 0,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  repetitionPenalty: 1,
+  logitBias: Object.freeze({}),
+  badWords: Object.freeze([]),
+  allowedTokenIds: null,
   seed: null,
   maxTokens: 16,
+  minTokens: 0,
   stop: Object.freeze([]),
   stopTokenIds: Object.freeze([]),
+  includeStopStrInOutput: false,
+  skipSpecialTokens: true,
   ignoreEos: false,
   logprobs: null,
   promptLogprobs: null,
@@ -102,16 +129,31 @@ export function resolveSamplingParams(
       wanted: "from 0 to 1",
       accepts: (value) => value >= 0 && value <= 1,
     }),
+    presencePenalty: penalty(pick("presencePenalty"), "presencePenalty"),
+    frequencyPenalty: penalty(pick("frequencyPenalty"), "frequencyPenalty"),
+    repetitionPenalty: repetitionPenalty(pick("repetitionPenalty")),
+    logitBias: logitBias(pick("logitBias"), vocabSize),
+    badWords: badWords(pick("badWords")),
+    allowedTokenIds: allowedTokenIds(pick("allowedTokenIds"), vocabSize),
     seed: seed(pick("seed")),
     maxTokens: maxTokens(given.maxTokens, pick("maxTokens"), context),
+    minTokens: integer(pick("minTokens"), "minTokens", {
+      wanted: "an integer of at least 0",
+      accepts: (count) => count >= 0,
+    }),
     stop: stopStrings(pick("stop")),
     stopTokenIds: stopTokenIds(pick("stopTokenIds"), vocabSize),
+    includeStopStrInOutput: boolean(pick("includeStopStrInOutput"), "includeStopStrInOutput"),
+    skipSpecialTokens: boolean(pick("skipSpecialTokens"), "skipSpecialTokens"),
     ignoreEos: boolean(pick("ignoreEos"), "ignoreEos"),
     logprobs: logprobs(pick("logprobs"), "logprobs", vocabSize),
     promptLogprobs: logprobs(pick("promptLogprobs"), "promptLogprobs", vocabSize),
   };
   if (params.maxTokens === 0 && params.promptLogprobs === null) {
     throw refused("maxTokens", "at least 1, or 0 together with promptLogprobs", 0);
+  }
+  if (params.minTokens > params.maxTokens) {
+    throw refused("minTokens", `at most maxTokens, which is ${params.maxTokens}`, params.minTokens);
   }
   checkReported("logprobs", params.logprobs, { rows: params.maxTokens, vocabSize });
   checkReported("promptLogprobs", params.promptLogprobs, {
@@ -154,6 +196,67 @@ function integer(value: unknown, param: string, range: Range): number {
 function boolean(value: unknown, param: string): boolean {
   if (typeof value !== "boolean") throw refused(param, "true or false", value);
   return value;
+}
+
+function penalty(value: unknown, param: string): number {
+  return number(value, param, {
+    wanted: `from -${MAX_PENALTY} to ${MAX_PENALTY}`,
+    accepts: (value) => Math.abs(value) <= MAX_PENALTY,
+  });
+}
+
+function repetitionPenalty(value: unknown): number {
+  const { min, max } = REPETITION_PENALTIES;
+  return number(value, "repetitionPenalty", {
+    wanted: `from ${min} to ${max}`,
+    accepts: (value) => value >= min && value <= max,
+  });
+}
+
+function logitBias(value: unknown, vocabSize: number): Readonly<Record<number, number>> {
+  const wanted =
+    `at most ${MAX_LOGIT_BIASES} numbers from -${MAX_LOGIT_BIAS} to ${MAX_LOGIT_BIAS} by ` +
+    `token ids from 0 to ${vocabSize - 1}`;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw refused("logitBias", wanted, value);
+  }
+  const entries = Object.entries(value);
+  if (entries.length > MAX_LOGIT_BIASES) throw refused("logitBias", wanted, entries.length);
+  for (const [id, bias] of entries) {
+    if (!/^(0|[1-9][0-9]{0,9})$/.test(id) || Number(id) >= vocabSize) {
+      throw refused("logitBias", wanted, id);
+    }
+    number(bias, "logitBias", {
+      wanted,
+      accepts: (bias) => Math.abs(bias) <= MAX_LOGIT_BIAS,
+    });
+  }
+  return { ...value };
+}
+
+function badWords(value: unknown): readonly string[] {
+  const wanted =
+    `at most ${MAX_BAD_WORDS} texts of 1 to ${MAX_BAD_WORD_LENGTH} characters, not all spaces`;
+  if (!Array.isArray(value)) throw refused("badWords", wanted, value);
+  if (value.length > MAX_BAD_WORDS) throw refused("badWords", wanted, value.length);
+  for (const text of value) {
+    if (typeof text !== "string" || text.trim() === "" || text.length > MAX_BAD_WORD_LENGTH) {
+      throw refused("badWords", wanted, text);
+    }
+    if (!text.isWellFormed()) throw refused("badWords", "valid Unicode", text);
+  }
+  return [...value];
+}
+
+function allowedTokenIds(value: unknown, vocabSize: number): readonly number[] | null {
+  if (value === null) return null;
+  const wanted = `a list of 1 to ${vocabSize} ids from 0 to ${vocabSize - 1}, or null`;
+  if (!Array.isArray(value)) throw refused("allowedTokenIds", wanted, value);
+  if (value.length < 1 || value.length > vocabSize) {
+    throw refused("allowedTokenIds", wanted, value.length);
+  }
+  const accepts = (id: number) => id >= 0 && id < vocabSize;
+  return value.map((id) => integer(id, "allowedTokenIds", { wanted, accepts }));
 }
 
 function seed(value: unknown): bigint | null {

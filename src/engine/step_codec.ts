@@ -5,6 +5,7 @@
  * @module
  */
 import type {
+  PlannedAdjustments,
   PlannedSampling,
   PlannedSequence,
   RowLogprobs,
@@ -12,13 +13,17 @@ import type {
   StepPlan,
   StepResult,
 } from "./step_plan.ts";
-import { NO_LOGPROBS, PlanDecoder, SEQUENCE_BYTES } from "./plan_decoder.ts";
+import { MASK, NO_LOGPROBS, PlanDecoder, SAMPLING, SEQUENCE_BYTES } from "./plan_decoder.ts";
 import { ResultDecoder, ROW_BYTES, SEQUENCE_RESULT_BYTES, TOP_BYTES } from "./result_decoder.ts";
 import { intsBytes, WireWriter } from "./wire.ts";
 
 const PLAN_HEADER_BYTES = 8 + 4;
 /** Three floats, five integers. */
 const SAMPLING_BYTES = 3 * 8 + 5 * 4;
+/** Number of entries, and of those that are new. */
+const ADJUSTMENTS_BYTES = 2 * 4;
+/** Place and entry. */
+const ADJUSTMENT_BYTES = 4 + 16;
 const RESULT_HEADER_BYTES = 8 + 4;
 const NO_BYTES = new Uint8Array(0);
 
@@ -30,15 +35,21 @@ export interface PlanLimits {
   readonly maxNumBatchedTokens: number;
   /** Cached blocks that sequences take over in one step at most. */
   readonly maxHitBlocks: number;
+  /** Logits that are changed in one step at most. */
+  readonly maxAdjustments: number;
+  /** Entries of the vocabulary: bits of a mask. */
+  readonly vocabSize: number;
 }
 
 /** Bytes that suffice for every plan within the limits, each of whose new blocks is cached or holds a new token. */
 export function maxPlanBytes(limits: PlanLimits): number {
   const sequences = Math.min(limits.maxNumSeqs, limits.maxNumBatchedTokens);
-  const perSequence = SEQUENCE_BYTES + SAMPLING_BYTES + 3 * intsBytes(0);
+  const perSequence = SEQUENCE_BYTES + SAMPLING_BYTES + 3 * intsBytes(0) +
+    ADJUSTMENTS_BYTES + intsBytes(Math.ceil(limits.vocabSize / 32));
   // Tokens, new blocks and prompt targets number at most one each per token of the step.
   const integers = 3 * limits.maxNumBatchedTokens + limits.maxHitBlocks;
-  return PLAN_HEADER_BYTES + sequences * perSequence + 4 * integers;
+  return PLAN_HEADER_BYTES + sequences * perSequence + 4 * integers +
+    ADJUSTMENT_BYTES * limits.maxAdjustments;
 }
 
 /** Packs `plan` at the start of `into` and returns the bytes used; throws RangeError when it is too small. */
@@ -109,8 +120,14 @@ function writeSequence(out: WireWriter, sequence: PlannedSequence): void {
   out.float(sequence.inputStep);
   out.int(sequence.firstNewBlock);
   out.int(sequence.promptLogprobs);
-  out.int(sequence.sampling === null ? 0 : 1);
-  if (sequence.sampling !== null) writeSampling(out, sequence.sampling);
+  const { sampling, adjustments } = sequence;
+  out.int(
+    sampling === null ? SAMPLING.none : adjustments === null ? SAMPLING.plain : SAMPLING.adjusted,
+  );
+  if (sampling !== null) {
+    writeSampling(out, sampling);
+    if (adjustments !== null) writeAdjustments(out, adjustments);
+  }
   out.ints(sequence.tokens);
   out.ints(sequence.newBlocks);
   out.ints(sequence.promptTargets);
@@ -126,6 +143,22 @@ function writeSampling(out: WireWriter, sampling: PlannedSampling): void {
   out.int(sampling.seedHigh | 0);
   out.int(sampling.choice);
   out.int(sampling.logprobs ?? NO_LOGPROBS);
+}
+
+function writeAdjustments(out: WireWriter, adjustments: PlannedAdjustments): void {
+  const { count, places, entries, masked, mask } = adjustments;
+  if (entries.length !== 4 * places.length) {
+    throw new RangeError(
+      `Cannot pack adjustments as entries and places differ in number: ` +
+        `${entries.length / 4} and ${places.length}`,
+    );
+  }
+  out.int(count);
+  out.int(places.length);
+  out.elements(places);
+  out.elements(entries);
+  out.int(!masked ? MASK.none : mask === null ? MASK.same : mask.length);
+  if (masked && mask !== null) out.elements(mask);
 }
 
 function writeRow(out: WireWriter, row: RowLogprobs): void {

@@ -30,6 +30,9 @@ const MAX_HIT_BLOCKS = 2 ** 14;
 /** Bytes of logits computed at once, at most. */
 const MAX_LOGIT_BYTES: Readonly<Record<DeviceKind, number>> = { cpu: 64 << 20, cuda: 512 << 20 };
 
+/** Logits that a step may change for each sequence, on average: a long chat has as many different tokens. */
+const ADJUSTMENTS_PER_SEQUENCE = 1024;
+
 /** Limits of a step. */
 export interface StepLimits {
   /** Positions that a request may take. */
@@ -42,6 +45,8 @@ export interface StepLimits {
   readonly maxLogitRows: number;
   /** Cached blocks that requests take over in one step; 0 without a prefix cache. */
   readonly maxHitBlocks: number;
+  /** Logits that are changed in one step by penalties, biases and bans, of all requests together. */
+  readonly maxAdjustments: number;
 }
 
 /** Settles the limits; what is left out follows from what is given. Throws RangeError. */
@@ -80,6 +85,7 @@ export function stepLimits(
     maxNumBatchedTokens: Math.min(maxNumBatchedTokens, maxNumSeqs * maxModelLen),
     maxLogitRows: Math.min(maxNumSeqs, fitting),
     maxHitBlocks: options.enablePrefixCaching ?? true ? hitBlocks(maxNumSeqs, maxModelLen) : 0,
+    maxAdjustments: Math.max(vocabSize, maxNumSeqs * ADJUSTMENTS_PER_SEQUENCE),
   };
 }
 

@@ -23,6 +23,26 @@ export interface PlannedSampling {
   readonly logprobs: number | null;
 }
 
+/**
+ * What a sequence's logits are changed by before its next token is drawn. Ranks keep it by slot: a plan
+ * names what is new, and the first one of a slot's sequence names everything.
+ */
+export interface PlannedAdjustments {
+  /** Entries that hold: those at places `[0, count)`. */
+  readonly count: number;
+  /** Places of the entries that are written, each below `count`. */
+  readonly places: Int32Array;
+  /**
+   * `[places, 4]`: the token, then the bits of three f32 of `LogitEntries`: what is added before scaling,
+   * the scale, and what is added after. No token has two places.
+   */
+  readonly entries: Int32Array;
+  /** Whether only the tokens of a mask may be drawn. */
+  readonly masked: boolean;
+  /** The mask: token `id` may be drawn where bit `id % 32` of word `id / 32` is set. Null: the one before. */
+  readonly mask: Int32Array | null;
+}
+
 /** Work for one sequence in one step. */
 export interface PlannedSequence {
   /** Row of the rank-resident block table and of the token board; stable while the sequence holds blocks. */
@@ -44,6 +64,8 @@ export interface PlannedSequence {
   readonly newBlocks: ArrayLike<number>;
   /** How to draw the next token; null when this chunk does not end the known tokens. */
   readonly sampling: PlannedSampling | null;
+  /** What changes the logits of that draw; null for nothing, and where nothing is drawn. */
+  readonly adjustments: PlannedAdjustments | null;
   /** Prompt log-probabilities: the token that follows each of the first `targets.length` tokens. */
   readonly promptTargets: ArrayLike<number> | null;
   /** Top tokens to report at each of them. */

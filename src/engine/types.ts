@@ -15,14 +15,35 @@ export interface SamplingParams {
   readonly topP: number;
   /** Keep tokens at least this likely relative to the most likely one. [0, 1], default 0. */
   readonly minP: number;
+  /** Taken off the logit of every token that was generated. From -2 to 2, default 0. */
+  readonly presencePenalty: number;
+  /** Taken off the logit of a token for each time that it was generated. From -2 to 2, default 0. */
+  readonly frequencyPenalty: number;
+  /**
+   * Divides the logit of every token of prompt and output where it is above 0, and multiplies it elsewhere. From
+   * 0.01 to 100, default 1.
+   */
+  readonly repetitionPenalty: number;
+  /** Added to the logits of tokens, by id: from -100 to 100. None by default. */
+  readonly logitBias: Readonly<Record<number, number>>;
+  /** Texts that are not generated, at the start of a word or inside of one; needs a tokenizer. None by default. */
+  readonly badWords: readonly string[];
+  /** The only tokens that may be generated; null for all, the default. */
+  readonly allowedTokenIds: readonly number[] | null;
   /** Unsigned 64-bit seed: same seed, same tokens, on any layout and load. Random when null. */
   readonly seed: bigint | null;
   /** Tokens to generate at most. Default 16. */
   readonly maxTokens: number;
-  /** Texts that end the generation; not part of the output. */
+  /** Tokens that are generated before an end token, a stop token or a stop text ends it. Default 0. */
+  readonly minTokens: number;
+  /** Texts that end the generation; not part of the output, unless `includeStopStrInOutput`. */
   readonly stop: readonly string[];
   /** Token ids that end the generation; part of `tokenIds`, not of the text. */
   readonly stopTokenIds: readonly number[];
+  /** Whether the text ends with the stop text, or with the text of the stop token. Default false. */
+  readonly includeStopStrInOutput: boolean;
+  /** Whether special tokens have no text. Default true. */
+  readonly skipSpecialTokens: boolean;
   /** Go on past the model's end tokens. */
   readonly ignoreEos: boolean;
   /** Log-probabilities of this many top tokens beside each token; -1 the whole vocabulary; null none. */
@@ -76,6 +97,8 @@ export interface GenerationChunk {
   readonly promptLogprobs?: readonly (TokenLogprob | null)[];
   /** On the first chunk: tokens of the prompt that were not computed, as the prefix cache had them; left out for none. */
   readonly cachedTokens?: number;
+  /** On the first chunk: time that the request waited in the engine until it was first computed, in seconds. */
+  readonly queueSeconds?: number;
   /** Set on the last chunk. */
   readonly finishReason: FinishReason | null;
   /** The stop text or token id that ended the generation; null for an end token or length. */

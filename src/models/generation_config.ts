@@ -15,6 +15,8 @@ export interface DefaultSampling {
   readonly topP?: number;
   /** Keep tokens at least this likely relative to the most likely one. */
   readonly minP?: number;
+  /** Divides positive logits of tokens that occurred, and multiplies negative ones. */
+  readonly repetitionPenalty?: number;
   /** Tokens to generate at most. */
   readonly maxTokens?: number;
 }
@@ -34,7 +36,6 @@ export interface GenerationConfig {
 /** Settings that change which tokens come out, with the values at which they do nothing. */
 const NEUTRAL: Readonly<Record<string, readonly JsonValue[]>> = {
   do_sample: [true, null],
-  repetition_penalty: [1, null],
   encoder_repetition_penalty: [1, null],
   typical_p: [1, null],
   epsilon_cutoff: [0, null],
@@ -87,8 +88,8 @@ export function readGenerationConfig(folder: string): GenerationConfig {
 }
 
 /**
- * Understands a parsed generation_config.json. temperature, top_k, top_p, min_p and max_new_tokens
- * become defaults, as vLLM's `--generation-config auto` takes them: whatever `do_sample` says.
+ * Understands a parsed generation_config.json. temperature, top_k, top_p, min_p, repetition_penalty
+ * and max_new_tokens become defaults, as vLLM's `--generation-config auto` takes them: whatever `do_sample` says.
  * Unknown keys are advice for other software. Throws ModelLoadError for wrong types and ranges.
  */
 export function parseGenerationConfig(
@@ -122,6 +123,9 @@ function readSampling(reader: ConfigReader): DefaultSampling {
     },
     ...given("top_p") && { topP: reader.number("top_p", { min: 1e-9, max: 1 }) },
     ...given("min_p") && { minP: reader.number("min_p", { min: 0, max: 1 }) },
+    ...given("repetition_penalty") && {
+      repetitionPenalty: reader.number("repetition_penalty", { min: 0.01, max: 100 }),
+    },
     ...given("max_new_tokens") && { maxTokens: reader.integer("max_new_tokens", count) },
   };
 }

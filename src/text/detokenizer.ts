@@ -2,7 +2,7 @@
  * Incremental detokenization: text as soon as it is certain, at constant cost per token.
  * @module
  */
-import { StopMatcher } from "./stop_matcher.ts";
+import { type StopMatch, StopMatcher } from "./stop_matcher.ts";
 
 /** Turns a run of tokens into text; unfinished UTF-8 shows as U+FFFD at its end. */
 export type DecodeTokens = (tokenIds: readonly number[]) => string;
@@ -117,6 +117,8 @@ export interface DetokenizerOptions {
   readonly stop?: readonly string[];
   /** Keep the stop string in the text. Default false. */
   readonly includeStop?: boolean;
+  /** Tokens, those that have no text included, before which no stop string ends the stream. Default 0. */
+  readonly minTokens?: number;
   /** Tokens that have no text (special ones, say). Default: none. */
   readonly skip?: (tokenId: number) => boolean;
 }
@@ -129,6 +131,8 @@ export class Detokenizer {
   readonly #decoder: IncrementalDecoder;
   readonly #matcher: StopMatcher;
   readonly #skip: (tokenId: number) => boolean;
+  readonly #minTokens: number;
+  #pushed = 0;
   #stopped = false;
 
   /** Uses `decode` for windows of tokens. */
@@ -136,6 +140,7 @@ export class Detokenizer {
     this.#decoder = new IncrementalDecoder(decode);
     this.#matcher = new StopMatcher(options.stop ?? [], { includeStop: options.includeStop });
     this.#skip = options.skip ?? (() => false);
+    this.#minTokens = options.minTokens ?? 0;
   }
 
   /**
@@ -146,18 +151,23 @@ export class Detokenizer {
     let text = "";
     if (this.#stopped) return { text, stop: null };
     for (let index = 0; index < tokenIds.length; index++) {
+      this.#pushed++;
       if (this.#skip(tokenIds[index])) continue;
-      const match = this.#matcher.push(this.#decoder.push(tokenIds[index]));
+      const match = this.#match(this.#decoder.push(tokenIds[index]));
       text += match.text;
       if (match.stop !== null) return this.#stop(text, match.stop, index + 1);
     }
     if (last) {
-      const match = this.#matcher.push(this.#decoder.flush());
+      const match = this.#match(this.#decoder.flush());
       text += match.text;
       if (match.stop !== null) return this.#stop(text, match.stop, tokenIds.length);
       text += this.#matcher.flush();
     }
     return { text, stop: null };
+  }
+
+  #match(text: string): StopMatch {
+    return this.#matcher.push(text, { mayStop: this.#pushed > this.#minTokens });
   }
 
   #stop(text: string, stop: string, tokens: number): TextDelta {

@@ -29,8 +29,11 @@ export class StopMatcher {
     this.#includeStop = options.includeStop ?? false;
   }
 
-  /** Takes the next piece. Give no more after a match. */
-  push(piece: string): StopMatch {
+  /**
+   * Takes the next piece; a stop string that ends in it is no match unless it `mayStop`. Give no more after a
+   * match.
+   */
+  push(piece: string, { mayStop = true }: { readonly mayStop?: boolean } = {}): StopMatch {
     if (this.#automata.length === 0) return { text: piece, stop: null };
     const pending = this.#held + piece;
     for (let index = this.#held.length; index < pending.length; index++) {
@@ -41,7 +44,7 @@ export class StopMatcher {
           found = automaton.pattern;
         }
       }
-      if (found !== null) {
+      if (found !== null && mayStop) {
         const end = index + 1 - (this.#includeStop ? 0 : found.length);
         this.#held = "";
         return { text: pending.slice(0, end), stop: found };

@@ -40,6 +40,8 @@ export interface TextModelOptions {
 export interface TextStreamOptions {
   /** Texts that end the stream. */
   readonly stop?: readonly string[];
+  /** Tokens whose text ends at no stop text: those that come first. Default 0. */
+  readonly minTokens?: number;
   /** Leave special tokens out of the text. Default true. */
   readonly skipSpecialTokens?: boolean;
   /** Keep the stop string in the text. Default false. */
@@ -177,11 +179,12 @@ export class TextModel {
    * @throws {TextError} when a stop string is empty or not valid Unicode.
    */
   openDetokenizer(options: TextStreamOptions = {}): Detokenizer {
-    const { stop = [], skipSpecialTokens = true, includeStop = false } = options;
+    const { stop = [], skipSpecialTokens = true, includeStop = false, minTokens = 0 } = options;
     checkStopStrings(stop);
     return new Detokenizer((ids) => this.decode(ids, { skipSpecialTokens }), {
       stop,
       includeStop,
+      minTokens,
       skip: (id) =>
         (skipSpecialTokens && this.#special.has(id)) ||
         this.#tokenizer.id_to_token(id) === undefined,

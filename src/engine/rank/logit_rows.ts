@@ -7,6 +7,7 @@ import { type Mutable, ReusedList } from "../reused.ts";
 import type { SampleRow } from "../sampler/sample_row.ts";
 import type { Samples } from "../sampler/samples_landing.ts";
 import type { PlannedSequence, RowLogprobs, SequenceResult } from "../step_plan.ts";
+import type { AdjustmentTables } from "./adjustment_tables.ts";
 
 /** A row of logits with where its answer belongs. */
 export interface LogitRow extends SampleRow {
@@ -19,6 +20,12 @@ export interface LogitRow extends SampleRow {
 /** Rows of one plan at a time, in the same objects each time. */
 export class LogitRows {
   readonly #rows = new ReusedList<Mutable<LogitRow>>(emptyRow);
+  readonly #adjustments: AdjustmentTables;
+
+  /** What plans say of adjustments goes into `adjustments`. */
+  constructor(adjustments: AdjustmentTables) {
+    this.#adjustments = adjustments;
+  }
 
   /**
    * The rows that a step needs: prompt tokens with targets, and each sequence's next token. They stay as they
@@ -28,11 +35,12 @@ export class LogitRows {
     this.#rows.begin();
     let firstToken = 0;
     for (let index = 0; index < sequences.length; index++) {
-      const { promptTargets, promptLogprobs, sampling, startPosition, numTokens } =
-        sequences[index];
+      const { promptTargets, promptLogprobs, sampling, adjustments } = sequences[index];
+      const { slot, startPosition, numTokens } = sequences[index];
       for (let i = 0; promptTargets && i < promptTargets.length; i++) {
         const row = this.#add(index, firstToken + i);
         row.sampling = null;
+        row.adjustments = null;
         row.position = startPosition + i + 1;
         row.target = promptTargets[i];
         row.logprobs = promptLogprobs;
@@ -40,6 +48,7 @@ export class LogitRows {
       if (sampling) {
         const row = this.#add(index, firstToken + numTokens - 1);
         row.sampling = sampling;
+        row.adjustments = adjustments && this.#adjustments.change(slot, adjustments);
         row.position = startPosition + numTokens;
         row.target = -1;
         row.logprobs = sampling.logprobs;
@@ -59,7 +68,15 @@ export class LogitRows {
 }
 
 function emptyRow(): Mutable<LogitRow> {
-  return { token: 0, sequence: 0, sampling: null, position: 0, target: 0, logprobs: null };
+  return {
+    token: 0,
+    sequence: 0,
+    sampling: null,
+    adjustments: null,
+    position: 0,
+    target: 0,
+    logprobs: null,
+  };
 }
 
 /** What the sequences of one plan at a time get, in the same objects each time. */

@@ -5,6 +5,7 @@
 import type { CausalLm } from "../../models/causal_lm.ts";
 import type { Device } from "../../tensor/device.ts";
 import { Tensor } from "../../tensor/tensor.ts";
+import { AdjustmentTables } from "./adjustment_tables.ts";
 import { BlockTables } from "./block_tables.ts";
 import { bucketOf, decodeBuckets } from "./decode_buckets.ts";
 import type { LogitRow } from "./logit_rows.ts";
@@ -65,6 +66,7 @@ export class ModelRunner implements Disposable {
   readonly #buckets: readonly number[];
   readonly #decodeBatches = new Map<number, DecodeBatch>();
   readonly #freeSteps: RunningStep[] = [];
+  readonly #adjustments = new AdjustmentTables();
 
   /** Allocates the batch buffers; {@linkcode allocateCache} must follow. */
   constructor(options: ModelRunnerOptions) {
@@ -133,6 +135,7 @@ export class ModelRunner implements Disposable {
   #newStep(): RunningStep {
     return new RunningStep({
       samples: this.#options.sampler !== null,
+      adjustments: this.#adjustments,
       onFinished: (step) => this.#freeSteps.push(step),
     });
   }

@@ -77,7 +77,7 @@ export class RankEngine implements Disposable {
     const start = performance.now();
     const model = loadRankModel(options, { device, mesh, shared }, resources);
     const weightSeconds = (performance.now() - start) / 1000;
-    const sampler = openSampler(model, device, mesh);
+    const sampler = openSampler(model, device, { mesh, maxAdjustments: config.maxAdjustments });
     if (sampler) resources.use(sampler);
     this.runner = resources.use(
       new ModelRunner({
@@ -181,10 +181,14 @@ function loadRankModel(
   return model;
 }
 
-function openSampler(model: CausalLm, device: Device, mesh: DeviceMesh): Sampler | null {
-  const { vocab, logits } = model;
+function openSampler(
+  { vocab, logits }: CausalLm,
+  device: Device,
+  { mesh, maxAdjustments }: { readonly mesh: DeviceMesh; readonly maxAdjustments: number },
+): Sampler | null {
   if (!vocab || !logits) return null;
-  return new Sampler({ device, tensorParallel: mesh.tensorParallel, vocab, logits });
+  const { tensorParallel } = mesh;
+  return new Sampler({ device, tensorParallel, vocab, logits, maxAdjustments });
 }
 
 /** The first stage takes tokens: its own, or those that the last stage posts. */

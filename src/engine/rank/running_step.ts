@@ -2,6 +2,7 @@
  * A step between its plan and its results.
  * @module
  */
+import type { AdjustmentTables } from "./adjustment_tables.ts";
 import { type LogitRow, LogitRows, SequenceResults } from "./logit_rows.ts";
 import type { PendingSamples } from "../sampler/samples_landing.ts";
 import type { SequenceResult, StepPlan } from "../step_plan.ts";
@@ -23,6 +24,8 @@ export interface PendingStep {
 export interface RunningStepOptions {
   /** Whether tokens are drawn here. */
   readonly samples: boolean;
+  /** What changes the logits of sequences, by slot. */
+  readonly adjustments: AdjustmentTables;
   /** Learns when the object can be used for another step. */
   readonly onFinished: (step: RunningStep) => void;
 }
@@ -34,7 +37,7 @@ export class RunningStep implements PendingStep {
   /** Rows of logits to sample, padding included. */
   rowsToSample = 0;
   readonly #options: RunningStepOptions;
-  readonly #logitRows = new LogitRows();
+  readonly #logitRows: LogitRows;
   readonly #results = new SequenceResults();
   #rows: readonly LogitRow[] = [];
   readonly #pending: PendingSamples[] = [];
@@ -42,6 +45,7 @@ export class RunningStep implements PendingStep {
   /** No step yet. */
   constructor(options: RunningStepOptions) {
     this.#options = options;
+    this.#logitRows = new LogitRows(options.adjustments);
   }
 
   /** Rows of logits that are sampled. */

@@ -28,20 +28,29 @@ export class LogprobCollector implements Disposable {
       : Tensor.allocate(device, { shape: [2 * logits.shape[0] * topsAtOnce(vocab)], dtype: "i32" });
   }
 
-  /** Allocates what `work` needs beyond that: the gathered logits of several ranks. */
-  prepare({ logprobs }: SamplingWork): void {
+  /** Allocates what `work` needs beyond that: logits of several ranks, or such as are masked afterwards. */
+  prepare({ logprobs, masked }: SamplingWork): void {
     const { device, tensorParallel, logits, vocab } = this.#options;
-    if (!logprobs?.whole || tensorParallel.size === 1) return;
+    if (!logprobs?.whole || (tensorParallel.size === 1 && !masked)) return;
     this.#gathered ??= Tensor.allocate(device, {
       shape: [tensorParallel.size, logits.shape[0], vocab.paddedCount],
     });
   }
 
-  /** Finds targets' logits and tops on the device, once the tokens are drawn; device work only. */
-  run(work: SamplingWork, parameters: SamplingParameters): void {
-    if (!work.logprobs) return;
+  /** Finds tops on the device, before logits are adjusted for the draw; device work only. */
+  findTops({ rows, logprobs }: SamplingWork): void {
+    if (!logprobs) return;
+    const { tensorParallel, vocab, logits } = this.#options;
+    if (logprobs.top > 0) this.#findTops(rows, logprobs.top);
+    if (this.#gathered && logprobs.whole) {
+      tensorParallel.allGather(this.#gathered.address, logits.address, rows * vocab.paddedCount);
+    }
+  }
+
+  /** Finds the logits of targets, once the tokens are drawn and the logits are their own; device work only. */
+  findTargets({ rows, logprobs }: SamplingWork, parameters: SamplingParameters): void {
+    if (!logprobs) return;
     const { device, tensorParallel, vocab, logits } = this.#options;
-    const { rows } = work;
     const targets = parameters.targets.tensor;
     const { tokens, targetLogits } = this.#results;
     device.gatherTokens(targets, tokens, parameters.targetSources.tensor, rows);
@@ -51,10 +60,6 @@ export class LogprobCollector implements Disposable {
     });
     if (tensorParallel.size > 1) {
       tensorParallel.allReduce(targetLogits.address, rows, { op: "max" });
-    }
-    if (work.logprobs.top > 0) this.#findTops(rows, work.logprobs.top);
-    if (this.#gathered && work.logprobs.whole) {
-      tensorParallel.allGather(this.#gathered.address, logits.address, rows * vocab.paddedCount);
     }
   }
 

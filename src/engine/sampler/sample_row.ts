@@ -8,10 +8,22 @@ import type { Device } from "../../tensor/device.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { PlannedSampling } from "../step_plan.ts";
 
+/** Changes to the logits of a row before it is drawn from. */
+export interface RowAdjustments {
+  /** Number of entries. */
+  readonly count: number;
+  /** i32 `[at least count, 4]`: tokens and how they change, as kernels take them (`LogitEntries`). */
+  readonly entries: Int32Array;
+  /** Bits of the tokens that may be drawn; null for all. */
+  readonly mask: Int32Array | null;
+}
+
 /** What is asked of one row of logits. */
 export interface SampleRow {
   /** How to draw a token; null to only look at `target`. */
   readonly sampling: PlannedSampling | null;
+  /** What changes the logits for the draw, not for log-probabilities; null for nothing. */
+  readonly adjustments: RowAdjustments | null;
   /** Absolute position of the token that is drawn. */
   readonly position: number;
   /** Token whose log-probability is wanted in place of a drawn one, or -1. */
@@ -30,6 +42,8 @@ export interface SamplerOptions {
   readonly vocab: VocabShard;
   /** `[maxRows, vocab.paddedCount]`. */
   readonly logits: Tensor;
+  /** Entries of all {@linkcode RowAdjustments} of a step at most. */
+  readonly maxAdjustments: number;
 }
 
 /** Most tops that are found on the device; more of them are ranked on the host. */
@@ -45,6 +59,10 @@ export interface SamplingWork {
   readonly topK: boolean;
   /** Whether some row keeps its top-p tokens only. */
   readonly topP: boolean;
+  /** Whether some row has {@linkcode RowAdjustments}. */
+  readonly adjusted: boolean;
+  /** Whether some row has a mask. */
+  readonly masked: boolean;
   /** Null when no row asks for log-probabilities. */
   readonly logprobs: {
     /** Tops that are found for every row on each rank: none, or {@linkcode topsAtOnce}. */
@@ -66,8 +84,18 @@ export function topsAtOnce({ paddedCount }: VocabShard): number {
   return Math.min(MAX_TOPS, paddedCount);
 }
 
-const NEEDS = ["truncated", "top-k", "top-p", "logprobs", "tops", "whole"] as const;
-const [TRUNCATED, TOP_K, TOP_P, LOGPROBS, TOPS, WHOLE] = NEEDS.map((_, index) => 1 << index);
+const NEEDS = [
+  "truncated",
+  "top-k",
+  "top-p",
+  "logprobs",
+  "tops",
+  "whole",
+  "adjusted",
+  "masked",
+] as const;
+const [TRUNCATED, TOP_K, TOP_P, LOGPROBS, TOPS, WHOLE, ADJUSTED, MASKED] = NEEDS
+  .map((_, index) => 1 << index);
 
 /** Says what work rows ask for: the same object for equal work, as there are few kinds. */
 export class SamplingWorks {
@@ -105,6 +133,8 @@ export class SamplingWorks {
       truncated: (needs & TRUNCATED) !== 0,
       topK: (needs & TOP_K) !== 0,
       topP: (needs & TOP_P) !== 0,
+      adjusted: (needs & ADJUSTED) !== 0,
+      masked: (needs & MASKED) !== 0,
       logprobs: (needs & LOGPROBS) !== 0 ? { top, whole: (needs & WHOLE) !== 0 } : null,
       key: [`${rows} rows`, ...names].join(", "),
     };
@@ -115,10 +145,11 @@ export class SamplingWorks {
 function needsOf(rows: readonly SampleRow[]): number {
   let needs = 0;
   for (let row = 0; row < rows.length; row++) {
-    const { sampling, logprobs } = rows[row];
+    const { sampling, adjustments, logprobs } = rows[row];
     if (sampling && isTruncated(sampling)) {
       needs |= TRUNCATED | (sampling.topK > 0 ? TOP_K : 0) | (sampling.topP < 1 ? TOP_P : 0);
     }
+    if (adjustments !== null) needs |= ADJUSTED | (adjustments.mask !== null ? MASKED : 0);
     if (logprobs === null) continue;
     needs |= LOGPROBS | (needsWhole(logprobs) ? WHOLE : logprobs > 0 ? TOPS : 0);
   }

@@ -7,6 +7,7 @@
  */
 import type { GumbelOptions } from "../../tensor/sampling_kernels.ts";
 import { Tensor } from "../../tensor/tensor.ts";
+import { LogitAdjuster } from "./logit_adjuster.ts";
 import { LogprobCollector } from "./logprobs.ts";
 import {
   type SamplerOptions,
@@ -25,6 +26,7 @@ type ShardGumbelOptions = GumbelOptions & { readonly size: number; readonly firs
  * Gumbel-max sampling: the token with the largest logit / temperature + noise, where the noise is a
  * function of (seed, choice, position, token id) alone (NUMERICS.md 9). Truncation is a threshold on
  * the logits, applied in the order min-p, top-k, top-p; tokens that tie with the last one kept are kept.
+ * Adjustments of the logits come before all of that; log-probabilities are those of the logits without them.
  *
  * A step is {@linkcode prepare}, {@linkcode run}, {@linkcode readBack}: one upload, work on the device
  * alone, one copy back. Every tensor-parallel rank calls them with the same rows.
@@ -44,6 +46,7 @@ export class Sampler implements Disposable {
   readonly #truncatedDraws: ShardGumbelOptions;
   readonly #search: ThresholdSearch;
   readonly #logprobs: LogprobCollector;
+  readonly #adjuster: LogitAdjuster;
   #rows: readonly SampleRow[] = [];
 
   /** Allocates what the largest batch of rows needs. */
@@ -66,6 +69,7 @@ export class Sampler implements Disposable {
     this.#gatheredStats = Tensor.allocate(device, { shape: [parts, rows, 2] });
     this.#search = new ThresholdSearch(options);
     this.#logprobs = new LogprobCollector(options, this.#results);
+    this.#adjuster = new LogitAdjuster(options);
   }
 
   /** i32, at least `[maxRows]`, on the device: the drawn token of each row, on every rank. */
@@ -82,6 +86,7 @@ export class Sampler implements Disposable {
     const work = this.#works.of(rows, paddedRows);
     this.#rows = rows;
     this.#logprobs.prepare(work);
+    if (work.adjusted) this.#adjuster.upload(rows, work);
     this.#parameters.upload(rows, work);
     return work;
   }
@@ -91,10 +96,15 @@ export class Sampler implements Disposable {
    * whole vocabularies, it may be recorded once for each `work.key` and replayed.
    */
   run(work: SamplingWork): void {
-    if (work.truncated || work.logprobs) this.#reduceStats(work.rows);
-    if (work.truncated) this.#truncate(work);
+    const { rows, truncated, adjusted, logprobs } = work;
+    const { stats } = this.#results;
+    if (logprobs || (truncated && !adjusted)) this.#reduceStats(stats, rows);
+    this.#logprobs.findTops(work);
+    if (adjusted) this.#adjuster.adjust(work);
+    if (truncated) this.#truncate(work, adjusted ? this.#adjustedStats(rows) : stats);
     this.#draw(work);
-    this.#logprobs.run(work, this.#parameters);
+    if (adjusted && logprobs) this.#adjuster.restore(work);
+    this.#logprobs.findTargets(work, this.#parameters);
   }
 
   /** Queues the copy of what the work has drawn for the rows that were last prepared. */
@@ -105,10 +115,16 @@ export class Sampler implements Disposable {
     return this.#results.readBack(this.#rows, work, whole);
   }
 
+  /** Those of the logits that are drawn from, where they are not those that are reported. */
+  #adjustedStats(rows: number): Tensor {
+    const { stats } = this.#adjuster;
+    this.#reduceStats(stats, rows);
+    return stats;
+  }
+
   /** Maximum and sum of exponentials of every row, over the whole vocabulary. */
-  #reduceStats(rows: number): void {
+  #reduceStats(stats: Tensor, rows: number): void {
     const { device, tensorParallel, vocab, logits } = this.#options;
-    const { stats } = this.#results;
     const { paddedCount: size, blockSize } = vocab;
     device.logSumExp(stats, logits, rows, { size, blockSize });
     if (tensorParallel.size === 1) return;
@@ -116,9 +132,8 @@ export class Sampler implements Disposable {
     device.mergeLogSumExp(stats, this.#gatheredStats, rows, tensorParallel.size);
   }
 
-  #truncate({ rows, topK, topP }: SamplingWork): void {
+  #truncate({ rows, topK, topP }: SamplingWork, stats: Tensor): void {
     const { minPOffsets, topKShares, topPShares, temperatures } = this.#parameters;
-    const { stats } = this.#results;
     const thresholds = this.#thresholds;
     this.#options.device.minPThresholds(thresholds, stats, minPOffsets.tensor, rows);
     const common = { thresholds, stats, temperatures: temperatures.tensor };
@@ -168,6 +183,7 @@ export class Sampler implements Disposable {
       this.#gatheredStats,
       this.#search,
       this.#logprobs,
+      this.#adjuster,
     ];
     for (const resource of resources) resource[Symbol.dispose]();
   }

@@ -18,7 +18,13 @@ const DRAW_BYTES = 20;
 const ROW_BYTES = 52;
 
 const KEEP_ALL = { minP: 0, topK: 0, topP: 1 };
-const PADDING: SampleRow = { sampling: null, position: 0, target: 0, logprobs: null };
+const PADDING: SampleRow = {
+  sampling: null,
+  adjustments: null,
+  position: 0,
+  target: 0,
+  logprobs: null,
+};
 
 /**
  * One array per parameter, all in one piece of memory on either side, so that a step's parameters

@@ -36,6 +36,8 @@ export interface SchedulerOptions {
    * finds room; 0 without a prefix cache.
    */
   readonly maxHitBlocks: number;
+  /** Logits that are changed in one step, of all requests together: those of a whole vocabulary at least. */
+  readonly maxAdjustments: number;
   /** What names of cached blocks depend on: random, and known to nobody, where users are to learn nothing of others. */
   readonly cacheSecret: string;
 }
@@ -121,7 +123,8 @@ export class Scheduler {
    * Queues a request. It fits when `promptLength + maxTokens <= maxModelLen` and the positions that
    * are ever computed (all but that of the last token) fit the pool alone.
    *
-   * @throws {UnsupportedRequestError} when it can never run here; `param` is `prompt` or `maxTokens`.
+   * @throws {UnsupportedRequestError} when it can never run here; `param` is `prompt`, `maxTokens` or
+   * `allowedTokenIds`.
    * @throws {RangeError} when a live request has the same id.
    */
   add(request: SchedulerRequest): void {
@@ -130,8 +133,8 @@ export class Scheduler {
     }
     this.#check(request);
     const arrival = this.#arrivals++;
-    const { blockSize } = this.#options;
-    const sequence = new Sequence(request, { arrival, blockSize, namer: this.#namer });
+    const { blockSize, vocabSize } = this.#options;
+    const sequence = new Sequence(request, { arrival, blockSize, namer: this.#namer, vocabSize });
     this.#requests.set(request.id, sequence);
     this.#queue.add(sequence);
   }

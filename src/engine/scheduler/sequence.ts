@@ -7,6 +7,8 @@ import type { BlockName, BlockNamer } from "./block_names.ts";
 import type { Mutable } from "../reused.ts";
 import type { PlannedSampling, RowLogprobs, SequenceResult } from "../step_plan.ts";
 import type { FinishReason, GenerationChunk, SamplingParams, TokenLogprob } from "../types.ts";
+import { SequenceAdjustments } from "./sequence_adjustments.ts";
+import type { TokenMask } from "./token_mask.ts";
 
 /** Sampling parameters whose seed has been chosen. */
 export type SeededSamplingParams = SamplingParams & { readonly seed: bigint };
@@ -21,6 +23,10 @@ export interface SchedulerRequest {
   readonly sampling: SeededSamplingParams;
   /** The model's end tokens. */
   readonly eosTokenIds: readonly number[];
+  /** Tokens of `sampling.badWords`: each word is one run of tokens or more. None when left out. */
+  readonly badWords?: readonly (readonly number[])[];
+  /** Which tokens may be drawn: a grammar's. It takes the place of `allowedTokenIds`, which must be null. */
+  readonly mask?: TokenMask;
   /** Choice index, which takes part in every draw. 0 when left out. */
   readonly choice?: number;
   /** Only requests with the same salt share blocks. None when left out, which is a salt too. */
@@ -37,6 +43,8 @@ export interface SequenceOptions {
   readonly blockSize: number;
   /** Names its blocks; null where no block is shared. */
   readonly namer: BlockNamer | null;
+  /** Entries of the vocabulary. */
+  readonly vocabSize: number;
 }
 
 /** What a retired step added to a request: a {@linkcode GenerationChunk} before its text and version. */
@@ -72,6 +80,8 @@ export class Sequence implements NamedBlocks {
   readonly numPositions: number;
   /** How its tokens are drawn. */
   readonly plannedSampling: PlannedSampling;
+  /** What changes its logits; null for nothing. */
+  readonly adjustments: SequenceAdjustments | null;
   /** Blocks and slot while it runs, else null. */
   table: BlockTable | null = null;
   /** Positions that plans cover since it was last admitted. */
@@ -103,8 +113,9 @@ export class Sequence implements NamedBlocks {
   #cachedTokens: number | null = null;
   readonly #output: Mutable<SchedulerOutput>;
 
-  /** Copies the prompt. */
-  constructor(request: SchedulerRequest, { arrival, blockSize, namer }: SequenceOptions) {
+  /** Copies the prompt. Throws UnsupportedRequestError when no token is left to draw. */
+  constructor(request: SchedulerRequest, options: SequenceOptions) {
+    const { arrival, blockSize, namer, vocabSize } = options;
     const { sampling, promptTokenIds } = request;
     this.id = request.id;
     this.arrival = arrival;
@@ -123,6 +134,7 @@ export class Sequence implements NamedBlocks {
       choice: request.choice ?? 0,
       logprobs: sampling.logprobs,
     });
+    this.adjustments = SequenceAdjustments.of(request, vocabSize);
     this.#sampling = sampling;
     this.#eosTokenIds = request.eosTokenIds;
     this.#tokens = Int32Array.from(promptTokenIds);
@@ -145,6 +157,14 @@ export class Sequence implements NamedBlocks {
   /** True when nothing remains to be planned: only results are awaited. */
   get fullyPlanned(): boolean {
     return this.numComputed === this.numPositions;
+  }
+
+  /**
+   * Whether the token after its computed ones may be planned with `lastStep` as the source of its input, before
+   * that is known: not when that input changes the logits that it leads to.
+   */
+  get runsAhead(): boolean {
+    return this.adjustments === null || !this.adjustments.followsTokens;
   }
 
   /** Top tokens to report at each prompt target; 0 without prompt log-probabilities. */
@@ -214,6 +234,7 @@ export class Sequence implements NamedBlocks {
     this.numComputed = cachedBlocks * this.#blockSize;
     this.prefillEnd = this.#numKnown;
     this.blocksTold = 0;
+    this.adjustments?.forget();
     this.blocksShared = cachedBlocks;
     if (this.#cachedTokens !== null) return 0;
     this.#cachedTokens = this.numComputed;
@@ -253,6 +274,7 @@ export class Sequence implements NamedBlocks {
     }
     this.#tokens[this.#numKnown++] = token;
     this.#newTokens[0] = token;
+    this.adjustments?.accept(this.#tokens.subarray(this.promptLength, this.#numKnown));
     const output = this.#report(this.#finishReasonOf(token));
     return result.logprobs === null
       ? output

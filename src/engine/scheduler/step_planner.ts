@@ -6,7 +6,7 @@ import { type Mutable, ReusedList } from "../reused.ts";
 import type { BlockManager, BlockTable } from "./block_manager.ts";
 import type { RunQueue } from "./run_queue.ts";
 import type { Sequence, SequenceChunk } from "./sequence.ts";
-import type { PlannedSequence, StepPlan } from "../step_plan.ts";
+import type { PlannedAdjustments, PlannedSequence, StepPlan } from "../step_plan.ts";
 
 /** Flights that waiting prompts are cut into, for each stage of a pipeline: the bubble is then small. */
 const FLIGHTS_PER_STAGE = 4;
@@ -19,6 +19,16 @@ interface PlannedEntry extends Mutable<PlannedSequence> {
   readonly newBlocks: number[];
 }
 
+/** How much of everything a step takes. */
+export interface StepBounds {
+  /** Tokens computed in one step. */
+  readonly maxNumBatchedTokens: number;
+  /** Cached blocks that sequences take over in one step. */
+  readonly maxHitBlocks: number;
+  /** Logits that are changed in one step, of all sequences together. */
+  readonly maxAdjustments: number;
+}
+
 /** A plan and the sequence behind each of its entries; written anew when its step has retired. */
 export class PlannedStep {
   /** What the ranks are told. */
@@ -27,6 +37,8 @@ export class PlannedStep {
   tokensLeft: number = 0;
   /** Cached blocks that it has room for. */
   hitBlocksLeft: number = 0;
+  /** Changed logits that it has room for. */
+  adjustmentsLeft: number = 0;
   readonly #entries = new ReusedList<PlannedEntry>(emptyEntry);
   readonly #sequences: Sequence[] = [];
   readonly #tables: BlockTable[] = [];
@@ -53,14 +65,12 @@ export class PlannedStep {
   }
 
   /** Begins `step`, with no entries. */
-  begin(
-    step: number,
-    limits: { readonly maxNumBatchedTokens: number; readonly maxHitBlocks: number },
-  ): void {
+  begin(step: number, limits: StepBounds): void {
     this.#plan.step = step;
     this.#entries.begin();
     this.tokensLeft = limits.maxNumBatchedTokens;
     this.hitBlocksLeft = limits.maxHitBlocks;
+    this.adjustmentsLeft = limits.maxAdjustments;
   }
 
   /** Adds the entry of a sequence that has `table`, all of whose fields the caller writes. */
@@ -90,23 +100,20 @@ function emptyEntry(): PlannedEntry {
     firstNewBlock: 0,
     newBlocks: [],
     sampling: null,
+    adjustments: null,
     promptTargets: null,
     promptLogprobs: 0,
   };
 }
 
 /** Options of {@linkcode StepPlanner}. */
-export interface StepPlannerOptions {
+export interface StepPlannerOptions extends StepBounds {
   /** Where blocks come from. */
   readonly blocks: BlockManager;
   /** Who runs and who waits. */
   readonly queue: RunQueue;
   /** Stages that a step passes through. */
   readonly pipelineStages: number;
-  /** Tokens computed in one step. */
-  readonly maxNumBatchedTokens: number;
-  /** Cached blocks that sequences take over in one step. */
-  readonly maxHitBlocks: number;
 }
 
 /**
@@ -155,7 +162,8 @@ export class StepPlanner {
       decoding++;
       // A token in flight is with the first stage only once its step has left the last one.
       const known = sequence.numComputed < sequence.numKnown;
-      if (known || sequence.lastStep <= step - pipelineStages) this.#turn[ready++] = sequence;
+      const arrives = sequence.runsAhead && sequence.lastStep <= step - pipelineStages;
+      if (known || arrives) this.#turn[ready++] = sequence;
     }
     this.#endTurn(ready);
     if (!isSorted(this.#turn)) this.#turn.sort(comparePlannedLast);
@@ -199,6 +207,8 @@ export class StepPlanner {
     const chunk = this.#chunk;
     chunk.start = start;
     chunk.end = end;
+    const draws = sequence.drawsAfter(chunk);
+    if (draws && !fitsAdjustments(planned, sequence)) return;
     const known = start < sequence.numKnown;
     const promptTargets = sequence.targetsOf(chunk);
     const entry = planned.add(sequence, table);
@@ -209,7 +219,8 @@ export class StepPlanner {
     entry.inputStep = known ? -1 : sequence.lastStep;
     blocks.extend(table, end);
     tellNewBlocks(entry, sequence, table);
-    entry.sampling = sequence.drawsAfter(chunk) ? sequence.plannedSampling : null;
+    entry.sampling = draws ? sequence.plannedSampling : null;
+    entry.adjustments = draws ? planAdjustments(planned, sequence, end) : null;
     entry.promptTargets = promptTargets;
     entry.promptLogprobs = promptTargets === null ? 0 : sequence.promptLogprobsWidth;
     planned.tokensLeft -= end - start;
@@ -225,6 +236,22 @@ function tellNewBlocks(entry: PlannedEntry, sequence: Sequence, { blocks }: Bloc
   for (let i = first; i < blocks.length; i++) newBlocks[i - first] = blocks[i];
   while (newBlocks.length > blocks.length - first) newBlocks.pop();
   sequence.blocksTold = blocks.length;
+}
+
+/** Whether the step has room for what changes the logits of a sequence, and that is known. */
+function fitsAdjustments({ adjustmentsLeft }: PlannedStep, { adjustments }: Sequence): boolean {
+  return adjustments === null || (adjustments.ready && adjustments.count <= adjustmentsLeft);
+}
+
+/** What changes the logits of the token that is drawn at position `end`. */
+function planAdjustments(
+  planned: PlannedStep,
+  { adjustments, promptLength }: Sequence,
+  end: number,
+): PlannedAdjustments | null {
+  if (adjustments === null) return null;
+  planned.adjustmentsLeft -= adjustments.count;
+  return adjustments.plan(end - promptLength);
 }
 
 /** Whose turn comes first. */

@@ -113,12 +113,12 @@ Deno.test("advice in generation_config.json that is not followed is logged", asy
   const folder = await Deno.makeTempDir();
   try {
     await run("init-model", "--preset", "tiny", "--seed", "1", "--out", folder);
-    const advice = { repetition_penalty: 1.2, top_k: 5 };
+    const advice = { no_repeat_ngram_size: 3, top_k: 5 };
     await Deno.writeTextFile(`${folder}/generation_config.json`, JSON.stringify(advice));
     const args = ["--prompt-ids", "1", "--max-tokens", "1", "--num-kv-blocks", "4"];
     const { status, log } = await run("generate", "--model", folder, ...args);
     assertEquals(status, 0, log);
-    assertMatch(log, / WARN {2}not followed in generation_config\.json: repetition_penalty=1\.2$/m);
+    assertMatch(log, / WARN {2}not followed in generation_config\.json: no_repeat_ngram_size=3$/m);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -40,6 +40,7 @@ const scheduler = new Scheduler({
   lookahead: config.lookahead,
   vocabSize: config.modelConfig.vocabSize,
   maxHitBlocks: config.maxHitBlocks,
+  maxAdjustments: config.maxAdjustments,
   cacheSecret: "",
 });
 let progress: (outputs: readonly SchedulerOutput[]) => void = () => {};

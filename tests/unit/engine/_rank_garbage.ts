@@ -35,7 +35,7 @@ const { scheduler, runner } = harness;
 await using channel = HostChannel.create({
   ranks: 1,
   plansInFlight: STEPS_A_ROUND + 1,
-  maxPlanBytes: maxPlanBytes(limits),
+  maxPlanBytes: maxPlanBytes({ ...limits, maxAdjustments: 0, vocabSize: 0 }),
   boardSteps: STEPS_A_ROUND,
   boardSlots: MOST,
 });

@@ -7,6 +7,7 @@ import { createDeviceMesh } from "../../../src/distributed/device_mesh.ts";
 import { SingleRankCommunicator } from "../../../src/distributed/single_rank_communicator.ts";
 import { ModelRunner } from "../../../src/engine/rank/model_runner.ts";
 import type { PendingStep } from "../../../src/engine/rank/running_step.ts";
+import { DEFAULT_SAMPLING_PARAMS } from "../../../src/engine/sampling_params.ts";
 import { Sampler } from "../../../src/engine/sampler/sampler.ts";
 import {
   Scheduler,
@@ -22,17 +23,11 @@ import type { Device } from "../../../src/tensor/device.ts";
 
 /** Greedy sampling, to be changed. */
 export const GREEDY: SeededSamplingParams = {
+  ...DEFAULT_SAMPLING_PARAMS,
   temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
   seed: 5n,
   maxTokens: 12,
-  stop: [],
-  stopTokenIds: [],
   ignoreEos: true,
-  logprobs: null,
-  promptLogprobs: null,
 };
 
 /** Options of {@linkcode RunnerHarness}. */
@@ -48,6 +43,8 @@ export interface RunnerHarnessOptions {
   readonly lookahead?: number;
   /** Cached blocks that a step takes over; none when left out. */
   readonly maxHitBlocks?: number;
+  /** Logits that a step changes; those of two vocabularies when left out. */
+  readonly maxAdjustments?: number;
 }
 
 /** Runs requests through a scheduler and one runner. */
@@ -60,6 +57,7 @@ export class RunnerHarness implements Disposable {
     const { device, record, maxNumSeqs = 6, maxNumBatchedTokens = 24, numBlocks = 24 } = options;
     const { maxLogitRows = maxNumSeqs, lookahead = 1, maxHitBlocks = 0 } = options;
     const config = readModelConfig(options.model);
+    const { maxAdjustments = 2 * config.vocabSize } = options;
     const maxModelLen = 128;
     const format = "f32";
     const world = new SingleRankCommunicator({ copy: device.copy });
@@ -79,7 +77,9 @@ export class RunnerHarness implements Disposable {
     const { vocab, logits } = model;
     assert(vocab && logits);
     const { tensorParallel } = mesh;
-    const sampler = this.#owned.use(new Sampler({ device, tensorParallel, vocab, logits }));
+    const sampler = this.#owned.use(
+      new Sampler({ device, tensorParallel, vocab, logits, maxAdjustments }),
+    );
     this.runner = this.#owned.use(
       new ModelRunner({
         device,
@@ -104,6 +104,7 @@ export class RunnerHarness implements Disposable {
       lookahead,
       vocabSize: config.vocabSize,
       maxHitBlocks,
+      maxAdjustments,
       cacheSecret: "",
     });
   }

@@ -28,7 +28,13 @@ export class SamplerHarness implements Disposable {
     const shape = [MAX_ROWS, this.#vocab.paddedCount];
     this.#logits = this.#resources.use(Tensor.allocate(device, { shape }));
     this.#logits.upload(new Float32Array(MAX_ROWS * this.#vocab.paddedCount).fill(-Infinity));
-    const options = { device, tensorParallel, vocab: this.#vocab, logits: this.#logits };
+    const options = {
+      device,
+      tensorParallel,
+      vocab: this.#vocab,
+      logits: this.#logits,
+      maxAdjustments: 2 * vocabSize,
+    };
     this.sampler = this.#resources.use(new Sampler(options));
   }
 
@@ -63,6 +69,7 @@ export function drawnRow(
   const greedy = { temperature: 0, topK: 0, topP: 1, minP: 0, seedLow: 1, seedHigh: 2, choice: 0 };
   return {
     sampling: { ...greedy, logprobs: null, ...sampling },
+    adjustments: null,
     position: 0,
     target: -1,
     logprobs: null,
@@ -72,7 +79,7 @@ export function drawnRow(
 
 /** A row that only looks at a token. */
 export function targetRow(target: number, logprobs: number): SampleRow {
-  return { sampling: null, position: 3, target, logprobs };
+  return { sampling: null, adjustments: null, position: 3, target, logprobs };
 }
 
 /** Rows that ask for everything there is, in every mixture. */

@@ -27,6 +27,7 @@ export function schedulerOptions(options: Partial<SchedulerOptions> = {}): Sched
     lookahead: 0,
     vocabSize: VOCAB_SIZE,
     maxHitBlocks: 512,
+    maxAdjustments: 4 * VOCAB_SIZE,
     cacheSecret: "a secret",
     ...options,
   };

@@ -7,7 +7,7 @@ import {
   encodeResult,
   maxPlanBytes,
 } from "../../../src/engine/step_codec.ts";
-import type { StepPlan, StepResult } from "../../../src/engine/step_plan.ts";
+import type { PlannedAdjustments, StepPlan, StepResult } from "../../../src/engine/step_plan.ts";
 
 const plain = { noNullPrototype: true } as const;
 const int31 = fc.nat(2 ** 31 - 1);
@@ -26,6 +26,21 @@ const sampling = fc.record({
   logprobs: fc.option(fc.integer({ min: -1, max: 200_000 })),
 }, plain);
 
+const words = (length: number) =>
+  fc.array(int31, { minLength: length, maxLength: length }).map((values) =>
+    Int32Array.from(values)
+  );
+
+const adjustments: fc.Arbitrary<PlannedAdjustments> = fc.nat(5).chain((changes) =>
+  fc.record({
+    count: int31,
+    places: words(changes),
+    entries: words(4 * changes),
+    masked: fc.boolean(),
+    mask: fc.option(words(3)),
+  }, plain).map((planned) => planned.masked ? planned : { ...planned, mask: null })
+);
+
 const plan: fc.Arbitrary<StepPlan> = fc.record({
   step,
   sequences: fc.array(
@@ -39,8 +54,9 @@ const plan: fc.Arbitrary<StepPlan> = fc.record({
       newBlocks: ids,
       sampling: fc.option(sampling),
       promptTargets: fc.option(ids),
+      adjustments: fc.option(adjustments),
       promptLogprobs: fc.integer({ min: -1, max: 200_000 }),
-    }, plain),
+    }, plain).map((planned) => planned.sampling ? planned : { ...planned, adjustments: null }),
     { maxLength: 6 },
   ),
 }, plain);
@@ -95,6 +111,7 @@ Deno.test("encodePlan() takes plain arrays as well as typed ones", () => {
     firstNewBlock: 0,
     newBlocks: [4],
     sampling: null,
+    adjustments: null,
     promptTargets: [8, 9],
     promptLogprobs: 2,
   };
@@ -119,7 +136,13 @@ Deno.test("encodePlan() refuses a buffer that is too small and numbers that are 
 });
 
 Deno.test("maxPlanBytes() bounds the largest plan, and not by much", () => {
-  const limits = { maxNumSeqs: 8, maxNumBatchedTokens: 64, maxHitBlocks: 8 };
+  const limits = {
+    maxNumSeqs: 8,
+    maxNumBatchedTokens: 64,
+    maxHitBlocks: 8,
+    maxAdjustments: 16,
+    vocabSize: 33,
+  };
   const [largest] = fc.sample(sampling, { numRuns: 1, seed: 1 });
   const tokens = new Int32Array(8);
   // A block for each token, and one that was cached.
@@ -133,12 +156,25 @@ Deno.test("maxPlanBytes() bounds the largest plan, and not by much", () => {
     firstNewBlock: 0,
     newBlocks,
     sampling: largest,
+    adjustments: {
+      count: 2,
+      places: new Int32Array(2),
+      entries: new Int32Array(8),
+      masked: true,
+      mask: new Int32Array(2),
+    },
     promptTargets: tokens,
     promptLogprobs: -1,
   }));
   const length = encodePlan({ step: 2 ** 40, sequences }, new Uint8Array(maxPlanBytes(limits)));
   assertEquals(length, maxPlanBytes(limits));
-  const tiny = { maxNumSeqs: 64, maxNumBatchedTokens: 1, maxHitBlocks: 1 };
+  const tiny = {
+    ...limits,
+    maxNumSeqs: 64,
+    maxNumBatchedTokens: 1,
+    maxHitBlocks: 1,
+    maxAdjustments: 2,
+  };
   assertLessOrEqual(
     encodePlan({ step: 0, sequences: [{ ...sequences[0], tokens: null }] }, new Uint8Array(4096)),
     maxPlanBytes({ ...tiny, maxNumBatchedTokens: 8 }),

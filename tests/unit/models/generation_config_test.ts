@@ -39,8 +39,13 @@ Deno.test("published generation configs are read", () => {
     top_p: 0.8,
     top_k: 20,
   });
-  assertEquals(qwen.sampling, { temperature: 0.7, topP: 0.8, topK: 20 });
-  assertEquals(qwen.ignored, ["repetition_penalty=1.1"]);
+  assertEquals(qwen.sampling, {
+    temperature: 0.7,
+    topP: 0.8,
+    topK: 20,
+    repetitionPenalty: 1.1,
+  });
+  assertEquals(qwen.ignored, []);
   assertEquals(parse({ eos_token_id: 2, _from_model_config: true }).eosTokenIds, [2]);
 });
 

@@ -110,6 +110,7 @@ function plan(step: number, slots: readonly number[], tokens: number[] | null): 
       firstNewBlock: tokens ? 0 : 1,
       newBlocks: tokens ? [slot + 1] : [],
       sampling: DRAW,
+      adjustments: null,
       promptTargets: null,
       promptLogprobs: 0,
     })),
