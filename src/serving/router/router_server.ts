@@ -2,44 +2,29 @@
  * The router over replicas as a Hono app.
  * @module
  */
-import { type Context, Hono } from "hono";
 import type { BalancingPolicy } from "../../routing/balancing_policy.ts";
 import { CoarseTimers } from "../../routing/coarse_timers.ts";
 import type { MemberStatus } from "../../routing/member_status.ts";
 import type { OutlierEjectionOptions } from "../../routing/outlier_ejection.ts";
 import { ReplicaPool } from "../../routing/replica_pool.ts";
-import { RetryBudget } from "../../routing/retry_budget.ts";
 import { ModelUpdateManager } from "../../routing/updates/model_update_manager.ts";
 import { PoolFleet } from "../../routing/updates/pool_fleet.ts";
 import type { UpdateSource } from "../../routing/updates/updatable_replica.ts";
-import { ApiError, internalError } from "../api_error.ts";
-import { jsonOnly } from "../admin/json_only.ts";
-import { type ApiKeys, requireApiKeys } from "../authentication.ts";
+import type { ApiKeys } from "../authentication.ts";
 import type { ConnectionInfo } from "../connection_info.ts";
-import {
-  commonVersion,
-  reportHealth,
-  type ReportingEngine,
-  reportMetrics,
-} from "../fleet/engine_reports.ts";
 import type { BodyLimits } from "../request_body.ts";
-import { RequestGate } from "../request_gate.ts";
-import { RequestLog, type RequestRecord } from "../request_log.ts";
-import { updateRoutes } from "../updates/update_routes.ts";
-import { VERSION } from "../version.ts";
-import { adminRoutes } from "./admin_routes.ts";
-import { forward, type ForwardDeadlines, RefusedError } from "./forward.ts";
-import { ForwardedRequest } from "./forwarded_request.ts";
-import { GuestBook } from "./guest.ts";
+import type { RequestGate } from "../request_gate.ts";
+import type { RequestRecord } from "../request_log.ts";
+import type { ForwardDeadlines } from "./forward.ts";
 import { HealthMonitor } from "./health_monitor.ts";
 import type { HttpReplica } from "./http_replica.ts";
 import { HttpUpdatableReplica } from "./http_updatable_replica.ts";
 import { probeEngine, probeReplica } from "./probe.ts";
 import { type JoinOptions, ReplicaRegistry } from "./replica_registry.ts";
+import { createRouterApp, type RouterApp } from "./router_app.ts";
 import { RouterMetrics } from "./router_metrics.ts";
 import { ScalingMonitor } from "./scaling_monitor.ts";
 import { readTokenCounters } from "./token_counters.ts";
-import { readWholeBody } from "./whole_body.ts";
 
 /** Options of {@linkcode RouterServer}. */
 export interface RouterServerOptions extends ApiKeys {
@@ -89,14 +74,8 @@ export interface RouterServerOptions extends ApiKeys {
   readonly onCommit?: (weights: UpdateSource) => void;
 }
 
-/** Paths of the replicas' own. */
-const PASSED_ON = ["/v1/*", "/tokenize", "/detokenize", "/openapi.json", "/docs"];
-
 /** Time between two looks for replicas that are stuck, in milliseconds. */
 const LOOK_MS = 100;
-
-/** Time that a replica which leaves has for its requests, in milliseconds. */
-const LEAVE_MS = 120_000;
 
 /**
  * Routes the OpenAI API over replicas at addresses of their own. Disposing ends the probes.
@@ -115,7 +94,7 @@ export class RouterServer implements Disposable {
   readonly #monitor: HealthMonitor<HttpReplica>;
   readonly #scaling: ScalingMonitor<HttpReplica>;
   readonly #updates: ModelUpdateManager;
-  readonly #app: Hono<RouterEnv>;
+  readonly #app: RouterApp;
   readonly #look: ReturnType<typeof setInterval>;
   readonly #timers = new CoarseTimers();
 
@@ -150,7 +129,7 @@ export class RouterServer implements Disposable {
     });
     this.#updates = new ModelUpdateManager(fleet);
     const metrics = new RouterMetrics(this.#pool, this.#scaling);
-    this.#app = createApp({
+    this.#app = createRouterApp({
       pool: this.#pool,
       registry: this.#registry,
       metrics,
@@ -213,130 +192,4 @@ export class RouterServer implements Disposable {
     this.#monitor[Symbol.dispose]();
     this.#scaling[Symbol.dispose]();
   }
-}
-
-/** The client's connection, where whoever serves knows it. */
-interface RouterEnv {
-  readonly Bindings: ConnectionInfo | undefined;
-}
-
-interface RouterParts {
-  readonly pool: ReplicaPool<HttpReplica>;
-  readonly registry: ReplicaRegistry;
-  readonly metrics: RouterMetrics;
-  readonly updates: ModelUpdateManager;
-  readonly timers: CoarseTimers;
-}
-
-function createApp(
-  { pool, registry, metrics, updates, timers }: RouterParts,
-  options: RouterServerOptions,
-): Hono<RouterEnv> {
-  const gate = options.gate ?? new RequestGate();
-  const limits = { maxBodyBytes: 8 * 1024 * 1024, bodyTimeoutMs: 30_000, ...options.limits };
-  const forwarding = {
-    pool,
-    budget: new RetryBudget(),
-    deadlines: {
-      queueMs: 30_000,
-      firstByteMs: 60_000,
-      wholeMs: 600_000,
-      stallMs: 120_000,
-      ...options.deadlines,
-    },
-    hedgeAfterMs: options.hedgeAfterMs ?? null,
-    observer: metrics,
-    timers,
-    onFirstByte: (id: string, seconds: number) => metrics.observeFirstByte(id, seconds),
-  };
-  const requests = new RequestLog(options.onRequest);
-  const app = new Hono<RouterEnv>();
-  requests.watch(app);
-  app.onError((error, c) => {
-    const response = error instanceof RefusedError
-      ? error.response
-      : toResponse(error, (unknown) => {
-        options.onError?.(unknown, requests.idOf(c.req.raw));
-      });
-    metrics.observeAnswer(response.status);
-    return response;
-  });
-  app.notFound((c) =>
-    new ApiError(`Cannot find the route: ${c.req.method} ${c.req.path.slice(0, 200)}`, {
-      status: 404,
-      code: "route_not_found",
-    }).response
-  );
-  requireApiKeys(app, options);
-  app.use("/admin/*", jsonOnly);
-  app.get("/health", async (c) => {
-    const { members } = pool;
-    const engines = options.engines && await reportHealth(enginesOf(pool));
-    const dead = new Set(engines?.filter(({ healthy }) => !healthy).map(({ engine }) => engine));
-    const serving = members.filter(({ serves, id }) => serves && !dead.has(id)).length;
-    const status = gate.draining
-      ? "draining"
-      : serving === 0
-      ? "dead"
-      : serving < members.length
-      ? "degraded"
-      : "ok";
-    const ready = status === "ok" || status === "degraded";
-    const ofEngines = engines && { weight_version: commonVersion(engines), engines };
-    const health = { status, balancing: pool.balancing, replicas: members, ...ofEngines };
-    return c.json(health, ready ? 200 : 503);
-  });
-  app.get("/ready", (c) => {
-    const status = !pool.members.some(({ serves }) => serves)
-      ? "dead"
-      : gate.draining
-      ? "draining"
-      : gate.full
-      ? "full"
-      : "ready";
-    return c.json({ status }, status === "ready" ? 200 : 503);
-  });
-  app.get("/version", (c) => c.json({ version: VERSION }));
-  app.get("/metrics", async (c) => {
-    const own = await metrics.text();
-    const text = options.engines
-      ? `${own}\n${await reportMetrics(enginesOf(pool), options.engines)}`
-      : own;
-    return c.body(text, 200, { "content-type": metrics.contentType });
-  });
-  const onError = options.onError ?? (() => {});
-  app.route("/admin/updates", updateRoutes(updates, { limits, onError }));
-  app.route("/admin/replicas", adminRoutes({ pool, registry, limits, drainMs: LEAVE_MS }));
-  const guests = new GuestBook(gate, timers);
-  const passOn = async (
-    { req: { raw }, env }: Context<RouterEnv>,
-  ): Promise<Response> => {
-    const resources = new DisposableStack();
-    const guest = resources.use(guests.enter(raw));
-    resources.use(requests.hold(raw));
-    let body: Uint8Array<ArrayBuffer> | null = null;
-    try {
-      const bare = raw.method === "GET" || raw.method === "HEAD";
-      if (!bare) body = await readWholeBody(raw, { limits, timers });
-    } catch (error) {
-      resources[Symbol.dispose]();
-      throw error;
-    }
-    const request = new ForwardedRequest(raw, body, { id: requests.idOf(raw), info: env });
-    const response = await forward(request, forwarding, { signal: guest.signal, resources });
-    metrics.observeAnswer(response.status);
-    return response;
-  };
-  for (const path of PASSED_ON) app.all(path, passOn);
-  return app;
-}
-
-function enginesOf(pool: ReplicaPool<HttpReplica>): ReportingEngine[] {
-  return pool.members.map(({ id, reason }) => ({ id, reason, target: pool.target(id) }));
-}
-
-function toResponse(error: unknown, onUnexpected: (error: unknown) => void): Response {
-  if (error instanceof ApiError) return error.response;
-  onUnexpected(error);
-  return internalError().response;
 }
