@@ -14,9 +14,9 @@ export interface AdmissionLimits {
 }
 
 /**
- * Running and waiting sequences, each in order of arrival. Sequences are admitted first come, first
- * served, and the latest to arrive is the first to lose its blocks, so every running sequence
- * arrived before every waiting one, the oldest is never preempted, and the queue always advances.
+ * Running and waiting sequences, each in order of priority and, among equals, of arrival. The first that waits is
+ * admitted first, and the last that runs is the first to lose its blocks. So the first of all that run is never
+ * preempted, and the queue always advances; among equals every running sequence arrived before every waiting one.
  */
 export class RunQueue {
   readonly #blocks: BlockManager;
@@ -32,7 +32,7 @@ export class RunQueue {
     this.#blocks = blocks;
   }
 
-  /** Sequences that have work left to plan and hold a slot, in order of arrival. */
+  /** Sequences that have work left to plan and hold a slot, in their order. */
   get running(): readonly Sequence[] {
     return this.#running;
   }
@@ -52,7 +52,7 @@ export class RunQueue {
     return tokens;
   }
 
-  /** Times a sequence lost its blocks to an older one. */
+  /** Times a sequence lost its blocks to one before it. */
   get preemptions(): number {
     return this.#preemptions;
   }
@@ -69,7 +69,7 @@ export class RunQueue {
 
   /** Queues a sequence that has just arrived. */
   add(sequence: Sequence): void {
-    this.#waiting.push(sequence);
+    insert(this.#waiting, sequence);
   }
 
   /** Takes a sequence out, wherever it is; what it holds is free when its last plan has retired. */
@@ -85,7 +85,7 @@ export class RunQueue {
 
   /**
    * Positions that a running sequence can be given beyond those it has computed. When there is none,
-   * later arrivals are preempted, unless blocks are about to be free anyway; 0 means it has to wait.
+   * those after it are preempted, unless blocks are about to be free anyway; 0 means it has to wait.
    */
   roomFor(sequence: Sequence): number {
     const { table } = sequence;
@@ -122,19 +122,19 @@ export class RunQueue {
     const queries = sequence.admit(table, prefix.length);
     this.#cacheQueries += queries;
     if (queries > 0) this.#cacheHits += sequence.numComputed;
-    this.#running.push(sequence);
+    insert(this.#running, sequence);
     return sequence;
   }
 
-  /** Throws when a sequence is out of order of arrival, runs without a table, or waits with one. */
+  /** Throws when a sequence is out of order, runs without a table, or waits with one. */
   checkIntegrity(): void {
-    const all = [...this.#running, ...this.#waiting];
-    all.forEach((sequence, i) => {
-      const runs = i < this.#running.length;
-      if ((i > 0 && sequence.arrival <= all[i - 1].arrival) || runs !== (sequence.table !== null)) {
+    for (const list of [this.#running, this.#waiting]) {
+      list.forEach((sequence, i) => {
+        const isInOrder = i === 0 || isBefore(list[i - 1], sequence);
+        if (isInOrder && (sequence.table !== null) === (list === this.#running)) return;
         throw new Error(`A sequence is out of place in the queue: ${sequence.id}`);
-      }
-    });
+      });
+    }
   }
 
   /** Blocks that a sequence holds once its known tokens and the next one are computed. */
@@ -145,7 +145,7 @@ export class RunQueue {
 
   #preempt(victim: Sequence): void {
     this.#running.pop();
-    this.#waiting.unshift(victim);
+    insert(this.#waiting, victim);
     this.#release(victim);
     this.#preemptions++;
   }
@@ -154,4 +154,15 @@ export class RunQueue {
     this.#blocks.release(sequence.table!, sequence.lastStep);
     sequence.table = null;
   }
+}
+
+function isBefore(one: Sequence, other: Sequence): boolean {
+  return (one.priority - other.priority || one.arrival - other.arrival) < 0;
+}
+
+/** Puts a sequence to its place, mostly the end. */
+function insert(list: Sequence[], sequence: Sequence): void {
+  let place = list.length;
+  while (place > 0 && isBefore(sequence, list[place - 1])) place--;
+  list.splice(place, 0, sequence);
 }

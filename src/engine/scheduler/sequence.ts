@@ -29,6 +29,8 @@ export interface SchedulerRequest {
   readonly mask?: TokenMask;
   /** Choice index, which takes part in every draw. 0 when left out. */
   readonly choice?: number;
+  /** Lower ones are admitted first and lose their blocks last; among equals who came first. 0 when left out. */
+  readonly priority?: number;
   /** Only requests with the same salt share blocks. None when left out, which is a salt too. */
   readonly cacheSalt?: string;
   /** False takes no block from the prefix cache and leaves none there. Default true. */
@@ -71,6 +73,8 @@ export class Sequence implements NamedBlocks {
   readonly id: number | string;
   /** Place in the order of arrival. */
   readonly arrival: number;
+  /** Comes before {@linkcode arrival} in the order of sequences. */
+  readonly priority: number;
   /** Tokens of the prompt. */
   readonly promptLength: number;
   /**
@@ -88,6 +92,8 @@ export class Sequence implements NamedBlocks {
   numComputed: number = 0;
   /** End of the known tokens when it was last admitted: up to there it prefills, then it decodes. */
   prefillEnd: number = 0;
+  /** Tokens up to there that were not cached. */
+  prefillTokens: number = 0;
   /** Blocks of its table that the ranks were told. */
   blocksTold: number = 0;
   /** Blocks of its table that others can find, or need not. */
@@ -119,6 +125,7 @@ export class Sequence implements NamedBlocks {
     const { sampling, promptTokenIds } = request;
     this.id = request.id;
     this.arrival = arrival;
+    this.priority = request.priority ?? 0;
     this.#blockSize = blockSize;
     this.#namer = request.cachePrompt === false ? null : namer;
     this.#salt = request.cacheSalt ?? "";
@@ -233,6 +240,7 @@ export class Sequence implements NamedBlocks {
     this.table = table;
     this.numComputed = cachedBlocks * this.#blockSize;
     this.prefillEnd = this.#numKnown;
+    this.prefillTokens = this.prefillEnd - this.numComputed;
     this.blocksTold = 0;
     this.adjustments?.forget();
     this.blocksShared = cachedBlocks;

@@ -119,14 +119,17 @@ export interface StepPlannerOptions extends StepBounds {
 /**
  * Plans single steps. Decoding sequences come first, least recently planned first, at most their
  * number divided by the stages, so that the flights of a pipeline are balanced; then prefill chunks
- * of running and then of waiting sequences, first come, first served, while tokens last. In a pipeline
- * prompts are cut into several flights even where one step would hold them, as stages work side by side.
+ * of running and then of waiting sequences, in their order, while tokens last. Prompts that take several
+ * steps get half of those tokens at least, and no more where shorter ones need the rest: neither keeps the
+ * other from its first token. In a pipeline prompts are cut into several flights even where one step
+ * would hold them, as stages work side by side.
  *
  * Lists and chunks are kept from step to step: a decode step makes no object.
  */
 export class StepPlanner {
   readonly #options: StepPlannerOptions;
   readonly #turn: Sequence[] = [];
+  readonly #long: Sequence[] = [];
   readonly #chunk: Mutable<SequenceChunk> = { start: 0, end: 0 };
 
   /** Plans from `queue` into `blocks`. */
@@ -165,7 +168,7 @@ export class StepPlanner {
       const arrives = sequence.runsAhead && sequence.lastStep <= step - pipelineStages;
       if (known || arrives) this.#turn[ready++] = sequence;
     }
-    this.#endTurn(ready);
+    shorten(this.#turn, ready);
     if (!isSorted(this.#turn)) this.#turn.sort(comparePlannedLast);
     const limit = Math.ceil(decoding / pipelineStages);
     for (let i = 0; i < ready && planned.length < limit && planned.tokensLeft > 0; i++) {
@@ -175,26 +178,68 @@ export class StepPlanner {
   }
 
   #planPrefills(planned: PlannedStep, retiredStep: number): void {
-    const { queue } = this.#options;
-    let prefilling = 0;
-    for (let i = 0; i < queue.running.length; i++) {
-      if (queue.running[i].prefilling) this.#turn[prefilling++] = queue.running[i];
+    const { running } = this.#options.queue;
+    const half = Math.ceil(planned.tokensLeft / 2);
+    let short = 0, long = 0, longTokens = 0;
+    for (let i = 0; i < running.length; i++) {
+      const sequence = running[i];
+      if (!sequence.prefilling) continue;
+      if (this.#isLong(sequence)) {
+        this.#long[long++] = sequence;
+        longTokens += sequence.prefillEnd - sequence.numComputed;
+      } else this.#turn[short++] = sequence;
     }
-    this.#endTurn(prefilling);
-    for (let i = 0; i < prefilling && planned.tokensLeft > 0; i++) {
-      const sequence = this.#turn[i];
-      this.#planChunk(planned, sequence, sequence.chunkLimit(sequence.numComputed));
-    }
-    while (planned.tokensLeft > 0) {
-      const sequence = queue.admit({ retiredStep, maxHitBlocks: planned.hitBlocksLeft });
-      if (sequence === null) return;
-      planned.hitBlocksLeft -= sequence.blocksShared;
+    shorten(this.#turn, short);
+    shorten(this.#long, long);
+    const kept = Math.min(longTokens, half);
+    planned.tokensLeft -= kept;
+    this.#planEach(planned, this.#turn);
+    const keptInAll = this.#admit(planned, { retiredStep, kept, half });
+    planned.tokensLeft += keptInAll;
+    this.#planEach(planned, this.#long);
+  }
+
+  /** Whether a prompt takes more than a step by itself. */
+  #isLong({ prefillTokens }: Sequence): boolean {
+    return prefillTokens > this.#options.maxNumBatchedTokens;
+  }
+
+  /** Goes on with prompts while tokens last. */
+  #planEach(planned: PlannedStep, sequences: readonly Sequence[]): void {
+    for (let i = 0; i < sequences.length && planned.tokensLeft > 0; i++) {
+      const sequence = sequences[i];
       this.#planChunk(planned, sequence, sequence.chunkLimit(sequence.numComputed));
     }
   }
 
-  #endTurn(length: number): void {
-    while (this.#turn.length > length) this.#turn.pop();
+  /**
+   * Admits sequences while tokens last; long ones join the list of those. Returns the tokens that are kept for
+   * these: `kept` are already, and `half` are the most that may be.
+   */
+  #admit(
+    planned: PlannedStep,
+    { retiredStep, kept, half }: {
+      readonly retiredStep: number;
+      readonly kept: number;
+      readonly half: number;
+    },
+  ): number {
+    const { queue } = this.#options;
+    let keptNow = kept;
+    while (planned.tokensLeft > 0) {
+      const sequence = queue.admit({ retiredStep, maxHitBlocks: planned.hitBlocksLeft });
+      if (sequence === null) break;
+      planned.hitBlocksLeft -= sequence.blocksShared;
+      if (this.#isLong(sequence)) {
+        const more = Math.min(half - keptNow, sequence.prefillTokens, planned.tokensLeft);
+        keptNow += more;
+        planned.tokensLeft -= more;
+        this.#long.push(sequence);
+      } else {
+        this.#planChunk(planned, sequence, sequence.chunkLimit(sequence.numComputed));
+      }
+    }
+    return keptNow;
   }
 
   /** Plans positions up to `limit`, or as many as there is room for, and the blocks they need. */
@@ -252,6 +297,10 @@ function planAdjustments(
   if (adjustments === null) return null;
   planned.adjustmentsLeft -= adjustments.count;
   return adjustments.plan(end - promptLength);
+}
+
+function shorten(list: unknown[], length: number): void {
+  while (list.length > length) list.pop();
 }
 
 /** Whose turn comes first. */

@@ -21,6 +21,7 @@ const arrival = fc.record({
   family: fc.nat(2),
   /** Tokens from here on are the request's own. */
   own: fc.integer({ min: 0, max: 16 }),
+  priority: fc.constantFrom(undefined, undefined, undefined, -4, 7),
   cacheSalt: fc.constantFrom(undefined, undefined, undefined, "another"),
   cachePrompt: fc.constantFrom(undefined, undefined, true, false),
   sampling,
@@ -89,14 +90,15 @@ function simulate(setup: Setup): Simulation {
 }
 
 function toRequest(arrival: Setup["arrivals"][number], id: number): SchedulerRequest {
-  const { length, family, own, sampling, echo, cacheSalt, cachePrompt } = arrival;
+  const { length, family, own, sampling, echo, ...fields } = arrival;
   const maxTokens = echo && sampling.promptLogprobs !== null ? 0 : sampling.maxTokens;
   const promptTokenIds = Array.from(
     { length },
     (_, i) => ((i < own ? family : 3 + id) * 7 + i * 5 + 1) % VOCAB_SIZE,
   );
   const made = request(id, length, { ...sampling, maxTokens });
-  return { ...made, promptTokenIds, cacheSalt, cachePrompt };
+  const { priority, cacheSalt, cachePrompt } = fields;
+  return { ...made, promptTokenIds, priority, cacheSalt, cachePrompt };
 }
 
 Deno.test("Scheduler gives every request what it gives alone, over random traces", () => {
