@@ -312,6 +312,28 @@ Deno.test("keys: the router asks for its own and brings the replica's", async ()
   }
 });
 
+for (
+  const path of [
+    "/v1/../admin/weights/update",
+    "/v1/%2e%2e/admin/weights/update",
+    "/v1/models/.%2E/../admin/replicas",
+    "/v1/..\\admin/weights/update",
+    "/v1/..#/",
+  ]
+) {
+  Deno.test(`what is no path of the API when it is read reaches no replica, with its key: ${path}`, async () => {
+    await using router = await routerOver(["serves"], { apiKey: "client", adminApiKey: "admin" });
+    // Clients that parse addresses never send such a path: others do.
+    const connection = await Deno.connect({ port: Number(new URL(router.url).port) });
+    const request = `POST ${path} HTTP/1.1\r\nhost: router\r\nauthorization: Bearer client\r\n` +
+      "content-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+    await connection.write(new TextEncoder().encode(request));
+    const answer = await new Response(connection.readable).text();
+    assertMatch(answer, /^HTTP\/1.1 40[04] .*"(?:invalid_path|route_not_found)"/s);
+    assertEquals(router.upstreams[0].bodies, []);
+  });
+}
+
 Deno.test("metrics name the replicas", async () => {
   await using router = await routerOver(["serves", "resets at once"]);
   for (let i = 0; i < 4; i++) await (await router.post()).body?.cancel();

@@ -4,6 +4,7 @@
  */
 import type { RoutedRequest } from "../../routing/balancing_policy.ts";
 import { prefixHashes } from "../../routing/prefix_hash.ts";
+import { badRequest } from "../api_error.ts";
 import type { ConnectionInfo } from "../connection_info.ts";
 import { REQUEST_ID_HEADER } from "../request_log.ts";
 
@@ -57,15 +58,17 @@ export class ForwardedRequest implements RoutedRequest {
   #fields: KnownFields | null = null;
   #prefix: readonly number[] | null = null;
 
-  /** Takes method, path and headers of `request`, which is called `id`. */
+  /**
+   * Takes method, path and headers of `request`, which is called `id`. Throws ApiError 400 for a path that is read
+   * otherwise than it is written.
+   */
   constructor(
     request: Request,
     body: Uint8Array<ArrayBuffer> | null,
     { id, info }: { readonly id: string; readonly info?: ConnectionInfo },
   ) {
-    const { url } = request;
     this.method = request.method;
-    this.path = url.slice(url.indexOf("/", url.indexOf("//") + 2));
+    this.path = pathOf(request.url);
     this.body = body;
     this.tokens = Math.ceil((body?.length ?? 0) / BYTES_PER_TOKEN);
     this.#headers = request.headers;
@@ -107,6 +110,23 @@ export class ForwardedRequest implements RoutedRequest {
   get #known(): KnownFields {
     return this.#fields ??= parse(this.body);
   }
+}
+
+/**
+ * Path with query. A listener may hand an address on as it came, so that routes are found by what it says, while
+ * whoever sends it reads it anew: `/v1/../admin` would reach the admin routes of a replica, with the replica's key.
+ */
+function pathOf(url: string): string {
+  const path = url.slice(url.indexOf("/", url.indexOf("//") + 2));
+  const { pathname } = URL.parse(url) ?? {};
+  if (path === pathname || path.startsWith(`${pathname}?`)) return path;
+  throw badRequest(
+    `Cannot pass the request on as its path is read otherwise than it is written: ${
+      path.slice(0, 200)
+    }`,
+    null,
+    "invalid_path",
+  );
 }
 
 /** Those of `names`, in lower case, that there are, with their values. */
