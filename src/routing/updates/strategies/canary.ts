@@ -77,10 +77,11 @@ export class CanaryStrategy implements UpdateStrategy {
     log.add("observing", { message: `${this.#share} of the requests go to ${names(fresh)}` });
     const started = performance.now();
     while (true) {
-      for (const id of fresh) if (!fleet.serves(id)) throw rejected(`${id} does not serve`, id);
       const verdict = judge.verdict(performance.now() - started);
+      if (typeof verdict === "object") throw rejected(verdict.reject, names(fresh));
+      // Only then: one that failed requests may be ejected by now, and that it failed them says more.
+      for (const id of fresh) if (!fleet.serves(id)) throw rejected(`${id} does not serve`, id);
       if (verdict === "promote") break;
-      if (verdict !== "wait") throw rejected(verdict.reject, names(fresh));
       await run.pass(LOOK_MS);
     }
     log.add("promoted", { message: judge.summary });
