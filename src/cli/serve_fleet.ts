@@ -4,6 +4,7 @@
  */
 import { chooseDevice } from "../engine/device_choice.ts";
 import { availableMemory } from "../engine/host_resources.ts";
+import { givenVersion } from "../engine/weight_version.ts";
 import { createBalancingPolicy } from "../routing/policies/mod.ts";
 import { ReplicaStartError, ReplicaSupervisor } from "../serving/fleet/replica_supervisor.ts";
 import { listen } from "../serving/listen.ts";
@@ -55,7 +56,11 @@ export async function serveFleet(
     deadlines: { queueMs: PATIENT_MS, firstByteMs: PATIENT_MS, wholeMs: PATIENT_MS },
     hedgeAfterMs: values["hedge-after"] === undefined ? null : 1000 * values["hedge-after"],
     onError: (error) => host.log.error(error instanceof Error ? error.stack! : String(error)),
-    onCommit: (weights) => supervisor.commit(weights),
+    onCommit: ({ model, version }) =>
+      supervisor.commit({
+        model,
+        version: givenVersion({ model, version }, values["load-format"]),
+      }),
     onChange: (id, reason) => log.changed(Number(id), reason),
     onEject: (id, reason) => log.ejected(Number(id), reason),
   });

@@ -48,6 +48,22 @@ export function weightVersion(name: string | undefined, fingerprint: string): st
   );
 }
 
+/**
+ * The name that was given to weights; undefined where it is the one that their files give, which whoever loads them
+ * finds again, or finds another one should the files have changed.
+ */
+export function givenVersion(
+  { model, version }: { readonly model: string; readonly version?: string },
+  loadFormat: EngineConfig["loadFormat"],
+): string | undefined {
+  try {
+    const fingerprint = weightFingerprint({ model, loadFormat });
+    return version === weightVersion(undefined, fingerprint) ? undefined : version;
+  } catch {
+    return version; // Whoever loads it says what is wrong with the folder.
+  }
+}
+
 /** In order of their names, since a cut into other files changes nothing. */
 function hashTensors(hash: Hash, tensors: ReadonlyMap<string, StoredTensor>): void {
   using files = new OpenFiles();

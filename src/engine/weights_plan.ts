@@ -67,9 +67,10 @@ export async function planOtherWeights(
     readonly signal: AbortSignal;
   },
 ): Promise<WeightsPlan> {
-  await verifyFolderDigest(model, { sha256, signal });
+  const folder = realFolder(model);
+  await verifyFolderDigest(folder, { sha256, signal });
   const numKvBlocks = present.config.numBlocks ?? undefined;
-  const config = resolveEngineConfig({ ...options, model, numKvBlocks }, choice);
+  const config = resolveEngineConfig({ ...options, model: folder, numKvBlocks }, choice);
   verifySameModel(config.modelConfig, present.config.modelConfig);
   verifyMemory(config, beside.map((plan) => plan.config));
   const plan = describePlan(config, version);
@@ -109,6 +110,15 @@ const INVALID = [ModelLoadError, RangeError, UnsupportedRequestError];
 function reasonOf(error: unknown): WeightsErrorReason {
   if (error instanceof CapacityError || RANK_OUT_OF_MEMORY.test(String(error))) return "memory";
   return INVALID.some((kind) => error instanceof kind) ? "invalid" : "failed";
+}
+
+/** Where a link leads now: it may lead elsewhere when the folder is loaded again. */
+function realFolder(path: string): string {
+  try {
+    return Deno.realPathSync(path);
+  } catch {
+    return path; // Whoever reads it says what is missing.
+  }
 }
 
 function describePlan(config: EngineConfig, version: string | undefined): WeightsPlan {

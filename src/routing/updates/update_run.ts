@@ -43,7 +43,7 @@ export class UpdateRun {
   readonly #golden: readonly GoldenPrompt[];
   readonly #cancelled = Promise.withResolvers<never>();
   #isCancelled = false;
-  #version: string | null = null;
+  #loaded: ReplicaWeights | null = null;
   #hold: Disposable | null = null;
 
   /** Nothing has changed yet. */
@@ -61,9 +61,9 @@ export class UpdateRun {
     return this.fleet.replicas.filter(({ id }) => this.old.has(id));
   }
 
-  /** The new weights, by the name that replicas gave them; by that which was asked for before. */
+  /** The new weights, by the name and folder that replicas say; by what was asked for before. */
   get target(): UpdateSource {
-    return this.#version === null ? this.#source : { ...this.#source, version: this.#version };
+    return { ...this.#source, ...this.#loaded };
   }
 
   /** No step begins any more, and no wait goes on. */
@@ -167,7 +167,7 @@ export class UpdateRun {
     await Promise.all(this.fleet.replicas.map((replica) =>
       this.#at(replica, async () => {
         const { current } = await replica.weights();
-        if (current.version === this.#version) return;
+        if (current.version === this.#loaded?.version) return;
         throw failed(replica, `Cannot end the update as ${replica.id} serves ${current.version}`);
       })
     ));
@@ -189,12 +189,12 @@ export class UpdateRun {
   }
 
   /** All replicas must name the weights alike: another name means other files. */
-  #verifySame(replica: UpdatableReplica, { version }: ReplicaWeights): void {
-    this.#version ??= version;
-    if (version === this.#version) return;
+  #verifySame(replica: UpdatableReplica, weights: ReplicaWeights): void {
+    const { version } = this.#loaded ??= { model: weights.model, version: weights.version };
+    if (weights.version === version) return;
     throw failed(
       replica,
-      `Cannot serve different weights: ${replica.id} has ${version}, others ${this.#version}`,
+      `Cannot serve different weights: ${replica.id} has ${weights.version}, others ${version}`,
     );
   }
 

@@ -293,6 +293,20 @@ Deno.test("weights are replaced in place only where the old ones could be loaded
   assertEquals((await ask(engine)).versions, ["second"]);
 });
 
+Deno.test("a link is followed once: weights can be replaced though it leads elsewhere by then", async () => {
+  using others = copyWeights(model);
+  using link = copyWeights(model);
+  const path = `${link.folder}/current`;
+  Deno.symlinkSync(others.folder, path);
+  await using engine = await load();
+  await engine.updateWeights({ model: path, version: "second" });
+  assertEquals(engine.weights.current.model, others.folder);
+  Deno.removeSync(path);
+  Deno.symlinkSync(model, path);
+  await engine.updateWeights({ model: path, version: "third" });
+  assertEquals(engine.weights.current, { model, version: "third" });
+});
+
 Deno.test("an engine that is disposed in the middle of a change ends the change and what waits", async () => {
   using other = otherWeights(model);
   for (const [change, delayMs] of [["prepareWeights", 0], ["updateWeights", 60]] as const) {

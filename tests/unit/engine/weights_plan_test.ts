@@ -3,7 +3,11 @@ import { assertEquals, assertMatch, assertNotEquals, assertThrows } from "@std/a
 import { type EngineConfig, resolveEngineConfig } from "../../../src/engine/engine_config.ts";
 import { verifyMemory, verifySharedHost } from "../../../src/engine/engine_memory.ts";
 import { verifySameModel } from "../../../src/engine/same_model.ts";
-import { weightFingerprint, weightVersion } from "../../../src/engine/weight_version.ts";
+import {
+  givenVersion,
+  weightFingerprint,
+  weightVersion,
+} from "../../../src/engine/weight_version.ts";
 import { WeightsError } from "../../../src/engine/weights.ts";
 import { CapacityError } from "../../../src/tensor/errors.ts";
 import { copyWeights, flipByte, otherWeights } from "../../weight_versions.ts";
@@ -26,6 +30,18 @@ Deno.test("weights are named by what their files say, wherever they lie", () => 
   assertEquals(versionOf(other.folder, "dummy"), versionOf(model, "dummy"));
   flipByte(`${same.folder}/config.json`);
   assertNotEquals(versionOf(same.folder), version);
+});
+
+Deno.test("a name that the files give is told from one that was given, until the files change", () => {
+  using copy = copyWeights(model);
+  const { folder } = copy;
+  const version = versionOf(folder);
+  assertEquals(givenVersion({ model: folder, version }, "safetensors"), undefined);
+  assertEquals(givenVersion({ model: folder, version: "v2" }, "safetensors"), "v2");
+  flipByte(`${folder}/config.json`);
+  assertEquals(givenVersion({ model: folder, version }, "safetensors"), version);
+  Deno.removeSync(`${folder}/config.json`);
+  assertEquals(givenVersion({ model: folder, version }, "safetensors"), version);
 });
 
 Deno.test("a change to one tensor alone changes the name", () => {

@@ -304,6 +304,7 @@ export function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
+/** As replicas do, it says where a link leads. */
 function loaded({ model, version = model.split("/").at(-1)! }: UpdateSource): ReplicaWeights {
-  return { model, version };
+  return { model: model.replace(/^\/links\//, "/models/"), version };
 }

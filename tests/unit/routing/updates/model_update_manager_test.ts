@@ -203,6 +203,14 @@ Deno.test("blue-green keeps the old weights for a switch back, and the next upda
   assertOneVersion(fleet, "newest");
 });
 
+Deno.test("replicas start with the folder that was loaded, wherever a link to it leads by then", async () => {
+  using fleet = new SimulatedFleet(2);
+  await using manager = new ModelUpdateManager(fleet.fleet);
+  const source = { model: "/links/new" };
+  await (await manager.start({ strategy: new RollingStrategy(), source })).ended;
+  assertEquals(fleet.committed, NEW);
+});
+
 Deno.test("weights that a manager has left behind when it was killed are freed", async () => {
   using fleet = new SimulatedFleet(2);
   const [first, second] = fleet.replicas;
