@@ -22,6 +22,7 @@ export function engineOptions(values: EngineFlagValues, model: string): EngineOp
     maxNumBatchedTokens: values["max-num-batched-tokens"],
     numKvBlocks: values["num-kv-blocks"],
     kvCacheMemory: values["kv-cache-memory"],
+    schedulingPolicy: values["scheduling-policy"],
     enablePrefixCaching: values["enable-prefix-caching"],
     gpuMemoryUtilization: values["gpu-memory-utilization"],
     device: values.device,

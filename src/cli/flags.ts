@@ -90,6 +90,11 @@ export const ENGINE_FLAGS = {
     shownDefault: "a quarter of the free memory, shared by the replicas; on GPUs what is left",
     help: "KV cache bytes of a replica, over all its ranks",
   }),
+  "scheduling-policy": choice({
+    values: { fcfs: "fcfs", priority: "priority" },
+    fallback: "fcfs",
+    help: "Who is served first: who came first, or whose priority in the request is lower",
+  }),
   "enable-prefix-caching": onOff({
     fallback: true,
     help: "Keep what requests have computed, for those that begin alike",

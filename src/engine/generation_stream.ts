@@ -119,6 +119,7 @@ export class GenerationStream implements AsyncIterableIterator<GenerationChunk, 
     // Refused at once when it is malformed, even where it has to wait.
     const promptLength = promptTokenIds.length;
     this.#reader.resolveSampling(this.#request, { model, promptLength });
+    this.#reader.readPriority(this.#request);
     return promptTokenIds;
   }
 
@@ -127,7 +128,8 @@ export class GenerationStream implements AsyncIterableIterator<GenerationChunk, 
     const promptLength = promptTokenIds.length;
     const sampling = this.#reader.resolveSampling(this.#request, { model, promptLength });
     const { cacheSalt, cachePrompt } = this.#request;
-    const input = { promptTokenIds, sampling, cacheSalt, cachePrompt };
+    const priority = this.#reader.readPriority(this.#request);
+    const input = { promptTokenIds, sampling, priority, cacheSalt, cachePrompt };
     this.#running = model.start(input, { lease, onChange: this.#answerCalls });
     this.#text = this.#reader.text?.openStream({ stop: sampling.stop }) ?? null;
   }

@@ -78,7 +78,7 @@ export class LlmEngine implements Replica, UpdatableWeights {
     this.info = first.info;
     this.text = text;
     this.#ownsText = ownsText;
-    this.#reader = new RequestReader(text, asked.options.seed ?? null);
+    this.#reader = new RequestReader(text, asked.options);
     this.#ended = new StatsTotals();
     this.#sets = new WeightSets(first, {
       loader: {

@@ -21,6 +21,8 @@ export interface ModelRequestInput {
   readonly sampling: SamplingParams;
   /** Tokens of `sampling.badWords`. */
   readonly badWords?: readonly (readonly number[])[];
+  /** See {@linkcode GenerateRequest.priority}. */
+  readonly priority?: number;
   /** See {@linkcode GenerateRequest.cacheSalt}. */
   readonly cacheSalt?: string;
   /** See {@linkcode GenerateRequest.cachePrompt}. */

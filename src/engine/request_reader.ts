@@ -4,18 +4,28 @@
  */
 import type { TextProcessor } from "../text/text_processor.ts";
 import type { LoadedModel } from "./loaded_model.ts";
-import { type GenerateRequest, type SamplingParams, UnsupportedRequestError } from "./types.ts";
+import {
+  type EngineOptions,
+  type GenerateRequest,
+  type SamplingParams,
+  UnsupportedRequestError,
+} from "./types.ts";
 
 /** Reads the prompts of an engine's requests and completes their parameters. */
 export class RequestReader {
   /** The model's tokenizer, or null. */
   readonly text: TextProcessor | null;
   readonly #seed: bigint | null;
+  readonly #schedulingPolicy: EngineOptions["schedulingPolicy"];
 
-  /** `seed` is that of requests that bring none; null leaves it to chance. */
-  constructor(text: TextProcessor | null, seed: bigint | null) {
+  /** Reads by the options of an engine whose tokenizer is `text`. */
+  constructor(
+    text: TextProcessor | null,
+    { seed, schedulingPolicy }: Pick<EngineOptions, "seed" | "schedulingPolicy">,
+  ) {
     this.text = text;
-    this.#seed = seed;
+    this.#seed = seed ?? null;
+    this.#schedulingPolicy = schedulingPolicy;
   }
 
   /** The tokens of a prompt. Rejects with UnsupportedRequestError when there is none that can be read. */
@@ -34,6 +44,22 @@ export class RequestReader {
       );
     }
     return await this.text.encode(prompt!);
+  }
+
+  /** The place of a request before others; throws UnsupportedRequestError for one that has none here. */
+  readPriority({ priority = 0 }: GenerateRequest): number {
+    if (priority !== (priority | 0)) {
+      throw new UnsupportedRequestError(
+        `Cannot order requests as priority must be a whole number of 32 bits: current value is ${priority}`,
+        "priority",
+      );
+    }
+    if (priority === 0 || this.#schedulingPolicy === "priority") return priority;
+    throw new UnsupportedRequestError(
+      `Cannot follow a priority as the scheduling policy is first come, first served: ` +
+        `current value is ${priority}`,
+      "priority",
+    );
   }
 
   /** The parameters of a request on `model`; throws UnsupportedRequestError for those that can't be served. */

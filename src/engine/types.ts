@@ -64,6 +64,11 @@ export interface GenerateRequest {
   readonly answer?: object;
   /** Sampling parameters; what is left out takes the model's `generation_config.json` or the default. */
   readonly sampling?: Partial<SamplingParams>;
+  /**
+   * Lower ones are served first, among equals who came first. Other than 0 only under `schedulingPolicy`
+   * `priority`. A whole number of 32 bits, default 0.
+   */
+  readonly priority?: number;
   /** Only requests with the same salt share cached blocks: nobody else can find out by time what it holds. */
   readonly cacheSalt?: string;
   /** False takes nothing from the prefix cache and leaves nothing there. Default true. */
@@ -205,6 +210,8 @@ export interface EngineOptions {
   readonly maxNumBatchedTokens?: number;
   /** Blocks of the KV cache; overrides `kvCacheMemory`. */
   readonly numKvBlocks?: number;
+  /** Who is served first: who came first (`fcfs`, the default), or who has the lower `priority`. */
+  readonly schedulingPolicy?: "fcfs" | "priority";
   /** Whether requests share the cached blocks of prompts that begin alike. Default true. */
   readonly enablePrefixCaching?: boolean;
   /** Bytes of KV cache over all ranks. Default: a quarter of the free memory; on GPUs what is left. */

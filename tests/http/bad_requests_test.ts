@@ -55,6 +55,8 @@ const BAD_COMPLETIONS: readonly [Record<string, unknown>, string][] = [
   [{ stop_token_ids: [258] }, "stop_token_ids"],
   [{ stop_token_ids: [-1] }, "stop_token_ids[0]"],
   [{ stop_token_ids: Array(1025).fill(1) }, "stop_token_ids"],
+  [{ priority: 0.5 }, "priority"],
+  [{ priority: 2 ** 31 }, "priority"],
   [{ cache_salt: "" }, "cache_salt"],
   [{ cache_salt: 5 }, "cache_salt"],
   [{ cache_salt: "x".repeat(1025) }, "cache_salt"],

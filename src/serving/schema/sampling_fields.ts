@@ -38,6 +38,10 @@ export const samplingFields = {
   stop_token_ids: z.array(z.int32().min(0)).max(MAX_STOP_TOKEN_IDS).nullish(),
   ignore_eos: z.boolean().nullish(),
   return_token_ids: z.boolean().nullish(),
+  priority: z.int32().nullish().openapi({
+    description:
+      "Lower ones are served first. Other than 0 only with --scheduling-policy priority.",
+  }),
   cache_salt: z.string().min(1).max(MAX_CACHE_SALT_LENGTH).nullish().openapi({
     description: "Only requests with the same salt share what is cached of their prompts.",
   }),
@@ -79,7 +83,6 @@ export const neutralFields = {
   guided_grammar: neutral(),
   logits_processors: neutral(),
   return_tokens_as_token_ids: neutral(false),
-  priority: neutral(0),
   kv_transfer_params: neutral(),
   vllm_xargs: neutral(),
 } as const;

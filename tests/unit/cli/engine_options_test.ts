@@ -16,6 +16,7 @@ Deno.test("every engine flag reaches the engine", () => {
     ...["--gpu-memory-utilization=0.5", "--enforce-eager", "--quantization=int4"],
     ...["--num-kv-blocks=6", "--kv-cache-memory=4096", "--kv-cache-dtype=int8"],
     ...["--load-format=dummy", "--pipeline-layers=2,1,3", "--no-enable-prefix-caching"],
+    ...["--scheduling-policy=priority"],
   );
   assertEquals(given, {
     model: "folder",
@@ -29,6 +30,7 @@ Deno.test("every engine flag reaches the engine", () => {
     numKvBlocks: 6,
     kvCacheMemory: 4096,
     kvCacheDtype: "int8",
+    schedulingPolicy: "priority",
     enablePrefixCaching: false,
     gpuMemoryUtilization: 0.5,
     enforceEager: true,

@@ -1,0 +1,38 @@
+/** Who is served first, as a client asks for it. */
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { LlmEngine } from "../../src/engine/llm_engine.ts";
+import { goldenFolder } from "../golden/golden_case.ts";
+import { testApp } from "./test_server.ts";
+
+const options = { model: goldenFolder("llama"), device: "cpu", threads: 1, text: null } as const;
+
+Deno.test("the lower priority is served first, and none but 0 is taken where the policy is not priority", async () => {
+  const body = (priority: number | null, max_tokens = 8) => ({
+    prompt: [5, 9, 2],
+    ...{ priority, max_tokens, ignore_eos: true, temperature: 0 },
+  });
+  {
+    await using replica = await LlmEngine.load({
+      ...options,
+      maxNumSeqs: 1,
+      schedulingPolicy: "priority",
+    });
+    const { json } = testApp({}, { replica });
+    const ended: number[] = [];
+    // The first one runs by the time the others are there.
+    await Promise.all([0, 9, -3, 4, 9].map(async (priority, i) => {
+      await json("/v1/completions", body(priority, i === 0 ? 100 : 8));
+      ended.push(i);
+    }));
+    assertEquals(ended, [0, 2, 3, 1, 4]);
+  }
+  await using replica = await LlmEngine.load(options);
+  const { json, post } = testApp({}, { replica });
+  for (const priority of [0, null]) {
+    assertEquals((await json("/v1/completions", body(priority))).usage.completion_tokens, 8);
+  }
+  const refused = await post("/v1/completions", body(1));
+  const { error } = await refused.json();
+  assertEquals([refused.status, error.param], [400, "priority"]);
+  assertStringIncludes(error.message, "first come, first served: current value is 1");
+});
