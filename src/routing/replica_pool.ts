@@ -3,14 +3,15 @@
  * @module
  */
 import type { BalancingPolicy, RoutedOutcome, RoutedRequest } from "./balancing_policy.ts";
-import { NoReplicaError } from "./errors.ts";
 import { Lease, type LeaseOutcome, type LeaseOwner } from "./lease.ts";
-import { Member, type MemberOptions, type RecoveryOptions } from "./member.ts";
+import type { Member, MemberOptions, RecoveryOptions } from "./member.ts";
+import { MemberList } from "./member_list.ts";
 import { type MemberStatus, statusOf } from "./member_status.ts";
-import { FleetOccupancy, Occupancy, type OccupancyReading } from "./occupancy.ts";
+import type { OccupancyReading } from "./occupancy.ts";
 import { OutlierEjection, type OutlierEjectionOptions } from "./outlier_ejection.ts";
 import { LeastLoadedPolicy } from "./policies/least_loaded.ts";
-import type { Side, TrafficSplit } from "./traffic_split.ts";
+import { type CandidateOptions, TrafficControl } from "./traffic_control.ts";
+import type { TrafficSplit } from "./traffic_split.ts";
 import { WaitingQueue } from "./waiting_queue.ts";
 
 /** Options of {@linkcode ReplicaPool}. */
@@ -47,25 +48,24 @@ export type OutcomeListener = (id: string, outcome: RoutedOutcome) => void;
  * back that another has not started, where one has at least two of those.
  */
 export class ReplicaPool<T> implements LeaseOwner<T> {
-  readonly #options: ReplicaPoolOptions;
   readonly #policy: BalancingPolicy;
   readonly #now: () => number;
-  readonly #members = new Map<string, Member<T>>();
-  readonly #fleet: FleetOccupancy;
+  readonly #members: MemberList<T>;
   readonly #outliers: OutlierEjection<T>;
   readonly #queue: WaitingQueue<Lease<T>>;
   readonly #drained = new Map<Member<T>, PromiseWithResolvers<void>>();
   readonly #listeners = new Set<OutcomeListener>();
-  #holds = 0;
-  #split: TrafficSplit | null = null;
+  readonly #traffic = new TrafficControl<T>();
 
   /** Without replicas. */
   constructor(options: ReplicaPoolOptions = {}) {
-    this.#options = options;
     this.#policy = options.policy ?? new LeastLoadedPolicy();
     this.#now = options.now ?? (() => performance.now());
-    this.#fleet = new FleetOccupancy(this.#now);
-    this.#outliers = new OutlierEjection(this.#members, { ...options.outliers, now: this.#now });
+    this.#members = new MemberList({ ...options, now: this.#now });
+    this.#outliers = new OutlierEjection(this.#members.byId, {
+      ...options.outliers,
+      now: this.#now,
+    });
     this.#queue = new WaitingQueue(options.maxQueued ?? 1024);
   }
 
@@ -81,17 +81,17 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
 
   /** The replicas, in the order in which they joined. */
   get members(): readonly MemberStatus[] {
-    return [...this.#members.values()].map(statusOf);
+    return this.#members.all.map(statusOf);
   }
 
   /** True while at least one replica serves. */
   get serves(): boolean {
-    return [...this.#members.values()].some((member) => member.serves);
+    return this.#members.serve;
   }
 
   /** What is sent to a replica; throws RangeError when there is none of that name. */
   target(id: string): T {
-    return this.#member(id).target;
+    return this.#members.get(id).target;
   }
 
   /**
@@ -99,12 +99,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
    * or an option is out of range.
    */
   add(id: string, target: T, options: MemberOptions & { readonly down?: string } = {}): void {
-    if (this.#members.has(id)) {
-      throw new RangeError(`Cannot add the replica as there is one of that name: ${id}`);
-    }
-    const member = this.#create(id, target, options);
-    member.down = options.down ?? null;
-    this.#members.set(id, member);
+    this.#members.add(id, target, options).down = options.down ?? null;
     this.#serveQueue();
   }
 
@@ -113,24 +108,16 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
    * counts and drain, and has no past otherwise. What the old one has not started is taken back.
    */
   replace(id: string, target: T, down: string): void {
-    const old = this.#member(id);
-    const { weight, maxConcurrency, sent, failed, ejections, draining, returning } = old;
-    const member = this.#create(id, target, { weight, maxConcurrency });
-    Object.assign(member, { sent, failed, ejections, draining, returning, down });
-    this.#members.set(id, member);
-    this.#policy.left?.(id);
-    this.#outliers.left(id);
-    for (const lease of old.leases) lease.withdraw();
+    const { leases } = this.#members.replace(id, target, down);
+    this.#forget(id);
+    for (const lease of leases) lease.withdraw();
     this.#failQueueWithoutReplicas();
   }
 
   /** Takes a replica out at once. Requests that it has go on; {@linkcode drain} waits for them. */
   remove(id: string): void {
-    const member = this.#member(id);
-    member.draining = true;
-    this.#members.delete(id);
-    this.#policy.left?.(id);
-    this.#outliers.left(id);
+    this.#members.remove(id);
+    this.#forget(id);
     this.#failQueueWithoutReplicas();
   }
 
@@ -139,7 +126,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
    * requests wait for one that `returns`, and else are refused.
    */
   drain(id: string, { returns = false }: { readonly returns?: boolean } = {}): Promise<void> {
-    const member = this.#member(id);
+    const member = this.#members.get(id);
     member.draining = true;
     member.returning = returns;
     this.#failQueueWithoutReplicas();
@@ -148,7 +135,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
 
   /** Resolves when a replica has ended the requests that it has. */
   quiet(id: string): Promise<void> {
-    const member = this.#member(id);
+    const member = this.#members.get(id);
     if (member.leases.size === 0) return Promise.resolve();
     let drained = this.#drained.get(member);
     if (drained === undefined) this.#drained.set(member, drained = Promise.withResolvers());
@@ -157,7 +144,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
 
   /** Gives a drained replica requests again. */
   resume(id: string): void {
-    const member = this.#member(id);
+    const member = this.#members.get(id);
     member.draining = false;
     member.returning = false;
     this.#serveQueue();
@@ -165,7 +152,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
 
   /** Changes a replica's share of the work. */
   setWeight(id: string, weight: number): void {
-    const member = this.#member(id);
+    const member = this.#members.get(id);
     if (!(weight > 0 && weight < Infinity)) {
       throw new RangeError(`Cannot weigh the replica ${id} as that is not positive: ${weight}`);
     }
@@ -174,7 +161,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
 
   /** A replica is known not to serve, until {@linkcode setUp}. Requests that it has not started are taken back. */
   setDown(id: string, reason: string): void {
-    const member = this.#member(id);
+    const member = this.#members.get(id);
     member.setDown(reason);
     for (const lease of member.leases) lease.withdraw();
     this.#failQueueWithoutReplicas();
@@ -182,13 +169,13 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
 
   /** A replica is known to serve; it starts slowly when it was down. */
   setUp(id: string): void {
-    this.#member(id).setUp();
+    this.#members.get(id).setUp();
     this.#serveQueue();
   }
 
   /** A probe of a replica was answered: as good as a request, so that an ejected one may come back. */
   probed(id: string): void {
-    const member = this.#member(id);
+    const member = this.#members.get(id);
     member.excusedUntil = this.#now();
     member.breaker.enter();
     member.breaker.succeed();
@@ -200,8 +187,8 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
    * taken back. To be called again and again. While requests are held replicas may be paused: then it waits.
    */
   ejectStuck(): void {
-    if (this.#holds > 0) {
-      for (const member of this.#members.values()) member.excusedUntil = this.#now();
+    if (this.#traffic.held) {
+      for (const member of this.#members.all) member.excusedUntil = this.#now();
       return;
     }
     this.#outliers.ejectStuck();
@@ -210,12 +197,12 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
 
   /** How long a replica has had how many requests so far, and how many replicas had any meanwhile. */
   occupancy(id: string): OccupancyReading {
-    return this.#member(id).occupancy.read();
+    return this.#members.get(id).occupancy.read();
   }
 
   /** Milliseconds since a replica last gave a sign of life; Infinity when it never did. */
   silentMs(id: string): number {
-    return this.#now() - this.#member(id).lastSign;
+    return this.#now() - this.#members.get(id).lastSign;
   }
 
   /**
@@ -223,22 +210,15 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
    * replica serves. Their deadlines run on.
    */
   hold(): Disposable {
-    this.#holds++;
-    let held = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (!held) return;
-        held = false;
-        if (--this.#holds > 0) return;
-        this.#serveQueue();
-        this.#failQueueWithoutReplicas();
-      },
-    };
+    return this.#traffic.hold(() => {
+      this.#serveQueue();
+      this.#failQueueWithoutReplicas();
+    });
   }
 
   /** Divides requests among replicas with new weights and with old ones; null for no division. */
   divide(split: TrafficSplit | null): void {
-    this.#split = split;
+    this.#traffic.divide(split);
     this.#serveQueue();
   }
 
@@ -250,8 +230,8 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
 
   /** A place, if one is free now; else null. Throws NoReplicaError when no replica serves. */
   tryAcquire(request: RoutedRequest, avoid?: ReadonlySet<string>): Lease<T> | null {
-    if (this.#holds > 0) return null;
-    if (this.#hopeless) throw this.#noReplica();
+    if (this.#traffic.held) return null;
+    if (this.#members.areHopeless) throw this.#members.noReplicaError();
     const moved = avoid !== undefined && avoid.size > 0;
     const candidates = this.#candidates(request, { avoid: avoid ?? new Set(), again: moved });
     return this.#choose(candidates, { request, moved });
@@ -259,7 +239,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
 
   /** A place at a replica that is none of `except`, if one is free now; else null. */
   tryAcquireOther(request: RoutedRequest, except: ReadonlySet<string>): Lease<T> | null {
-    if (this.#holds > 0) return null;
+    if (this.#traffic.held) return null;
     const others = this.#candidates(request, { avoid: except, again: false })
       .filter(({ id }) => !except.has(id));
     return this.#choose(others, { request, moved: true });
@@ -295,7 +275,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
       if (outcome === "outrun") this.#outliers.note(lease, lease.ageMs);
     }
     member.note(outcome);
-    const isMember = this.#members.get(member.id) === member;
+    const isMember = this.#members.has(member);
     if (isMember && outcome !== "cancelled") {
       const routed = lease.outcome(outcome);
       this.#policy.ended?.(member.id, routed);
@@ -310,35 +290,13 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     if (isMember && member.hasPlace && member.leases.size === 0) this.#steal();
   }
 
-  /** Members with room that may take the request, `again` when others failed it: where there are any, not those. */
-  #candidates(
-    request: RoutedRequest,
-    { avoid, again }: { readonly avoid: ReadonlySet<string>; readonly again: boolean },
-  ): Member<T>[] {
-    const groups = this.#groups(request, again).map((group) =>
-      group.filter((member) => member.hasPlace)
-    );
-    for (const group of groups) {
-      const untried = avoid.size === 0 ? group : group.filter(({ id }) => !avoid.has(id));
-      if (untried.length > 0) return untried;
-    }
-    return groups.find((group) => group.length > 0) ?? [];
-  }
-
-  /** Members that may take a request, in groups of which the first is preferred. */
-  #groups(request: RoutedRequest, again: boolean): Member<T>[][] {
-    const members = [...this.#members.values()];
-    const split = this.#split;
-    if (split === null) return [members];
-    const groups = { fresh: [] as Member<T>[], stable: [] as Member<T>[] };
-    for (const member of members) if (member.serves) groups[sideOf(split, member)].push(member);
-    const [fresh, stable] = [groups.fresh.length, groups.stable.length];
-    return split.sides(request, { fresh, stable, again }).map((side) => groups[side]);
+  #candidates(request: RoutedRequest, options: CandidateOptions): readonly Member<T>[] {
+    return this.#traffic.candidates(this.#members.all, request, options);
   }
 
   /** Under a split the first in the queue may wait for one side while the other has room. */
   #serveQueue(): void {
-    this.#queue.serve({ pastFirst: this.#split !== null && this.#holds === 0 });
+    this.#queue.serve({ pastFirst: this.#traffic.divided && !this.#traffic.held });
   }
 
   #choose(
@@ -347,7 +305,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
   ): Lease<T> | null {
     if (candidates.length === 0) return null;
     const { id } = this.#policy.select(candidates.map(({ load }) => load), request);
-    const member = this.#member(id);
+    const member = this.#members.get(id);
     const lease = new Lease<T>(this, { member, request, moved, now: this.#now });
     member.leases.add(lease);
     member.occupancy.change(member.leases.size);
@@ -356,39 +314,13 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     member.sent++;
     member.breaker.enter();
     this.#policy.sent?.(member.id, request);
-    this.#split?.sent(request, sideOf(this.#split, member));
+    this.#traffic.sent(request, member);
     return lease;
   }
 
-  #create(id: string, target: T, options: MemberOptions): Member<T> {
-    const { openMs, maxOpenMs, failures, slowStartMs } = this.#options;
-    const recovery = { openMs, maxOpenMs, failures, slowStartMs };
-    const onEject = (reason: string): void => this.#options.onEject?.(id, reason);
-    const occupancy = new Occupancy(this.#fleet);
-    return new Member(id, {
-      ...recovery,
-      ...options,
-      target,
-      now: this.#now,
-      occupancy,
-      onEject,
-    });
-  }
-
-  #member(id: string): Member<T> {
-    const member = this.#members.get(id);
-    if (member === undefined) {
-      throw new RangeError(`Cannot find a replica of that name: ${id.slice(0, 200)}`);
-    }
-    return member;
-  }
-
-  #noReplica(): NoReplicaError {
-    const states = this.members.map(({ id, state, reason }) => `${id} is ${reason ?? state}`);
-    return new NoReplicaError(
-      `Cannot serve the request as no replica can: ${states.join(", ") || "there is none"}`,
-      "none",
-    );
+  #forget(id: string): void {
+    this.#policy.left?.(id);
+    this.#outliers.left(id);
   }
 
   /**
@@ -396,28 +328,19 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
    * that is answered in one piece nobody knows, and it may be nearly done.
    */
   #steal(): void {
-    if (this.#split !== null) return; // Whoever is idle may not be one who may have it.
+    if (this.#traffic.divided) return; // Whoever is idle may not be one who may have it.
     let youngest: Lease<T> | undefined;
     let most = 1;
-    for (const { leases } of this.#members.values()) {
+    for (const { leases } of this.#members.all) {
       const waiting = [...leases].filter(({ started, request }) => !started && request.stream);
       if (waiting.length > most) [youngest, most] = [waiting.at(-1), waiting.length];
     }
     youngest?.withdraw();
   }
 
-  /** Whether no replica serves, and none will soon. */
-  get #hopeless(): boolean {
-    return !this.serves && ![...this.#members.values()].some(({ returning }) => returning);
-  }
-
   #failQueueWithoutReplicas(): void {
-    if (this.#queue.size > 0 && this.#holds === 0 && this.#hopeless) {
-      this.#queue.fail(this.#noReplica());
+    if (this.#queue.size > 0 && !this.#traffic.held && this.#members.areHopeless) {
+      this.#queue.fail(this.#members.noReplicaError());
     }
   }
-}
-
-function sideOf(split: TrafficSplit, { id }: { readonly id: string }): Side {
-  return split.fresh.has(id) ? "fresh" : "stable";
 }
