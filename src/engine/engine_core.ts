@@ -3,6 +3,7 @@
  * @module
  */
 import type { Executor } from "./executor.ts";
+import { QueueTimes } from "./queue_times.ts";
 import type { Scheduler, SchedulerOutput, SchedulerRequest } from "./scheduler/scheduler.ts";
 import type { StepResult } from "./step_plan.ts";
 import type { EngineStats } from "./types.ts";
@@ -26,6 +27,7 @@ export class EngineCore {
   readonly #scheduler: Scheduler;
   readonly #executor: Executor;
   readonly #events: EngineCoreEvents;
+  readonly #queueTimes = new QueueTimes();
   #dead = false;
   #held = false;
   #onStill: (() => void) | null = null;
@@ -47,6 +49,7 @@ export class EngineCore {
   /** Queues a request; throws UnsupportedRequestError when it can never run here. */
   add(request: SchedulerRequest): void {
     this.#scheduler.add(request);
+    this.#queueTimes.arrived(request.id);
     this.#planSteps();
     this.#events.progress([], this.stats);
   }
@@ -54,6 +57,7 @@ export class EngineCore {
   /** Ends a request from the next plan on. */
   abort(id: number): void {
     this.#scheduler.abort(id);
+    this.#queueTimes.forget(id);
     this.#planSteps();
     this.#events.progress([], this.stats);
   }
@@ -84,6 +88,7 @@ export class EngineCore {
       for (let plan = this.#scheduler.schedule(); plan; plan = this.#scheduler.schedule()) {
         this.#executor.execute(plan);
       }
+      this.#scheduler.takeBegun(this.#queueTimes.begun);
     } catch (error) {
       this.#die(String(error));
     }
@@ -94,7 +99,7 @@ export class EngineCore {
     try {
       const outputs = this.#scheduler.update(result);
       this.#planSteps();
-      this.#events.progress(outputs, this.stats);
+      this.#events.progress(this.#queueTimes.tell(outputs), this.stats);
       this.#tellStill();
     } catch (error) {
       this.#die(error instanceof Error ? error.message : String(error));

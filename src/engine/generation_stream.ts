@@ -129,7 +129,8 @@ export class GenerationStream implements AsyncIterableIterator<GenerationChunk, 
     const sampling = this.#reader.resolveSampling(this.#request, { model, promptLength });
     const { cacheSalt, cachePrompt } = this.#request;
     const priority = this.#reader.readPriority(this.#request);
-    const input = { promptTokenIds, sampling, priority, cacheSalt, cachePrompt };
+    const { choice } = this.#request;
+    const input = { promptTokenIds, sampling, choice, priority, cacheSalt, cachePrompt };
     this.#running = model.start(input, { lease, onChange: this.#answerCalls });
     this.#text = this.#reader.text?.openStream({ stop: sampling.stop }) ?? null;
   }
@@ -195,7 +196,8 @@ const ABORTED: Omit<GenerationChunk, "weightVersion"> = Object.freeze({
 });
 
 function chunkOf(output: SchedulerOutput, text: string, weightVersion: string): GenerationChunk {
-  const { tokenIds, finishReason, stopReason, logprobs, promptLogprobs, cachedTokens } = output;
+  const { tokenIds, finishReason, stopReason } = output;
+  const { logprobs, promptLogprobs, cachedTokens, queueSeconds } = output;
   const chunk: Mutable<GenerationChunk> = {
     tokenIds,
     text,
@@ -206,6 +208,7 @@ function chunkOf(output: SchedulerOutput, text: string, weightVersion: string): 
   if (logprobs !== undefined) chunk.logprobs = logprobs;
   if (promptLogprobs !== undefined) chunk.promptLogprobs = promptLogprobs;
   if (cachedTokens !== undefined) chunk.cachedTokens = cachedTokens;
+  if (queueSeconds !== undefined) chunk.queueSeconds = queueSeconds;
   return chunk;
 }
 

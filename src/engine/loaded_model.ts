@@ -21,6 +21,8 @@ export interface ModelRequestInput {
   readonly sampling: SamplingParams;
   /** Tokens of `sampling.badWords`. */
   readonly badWords?: readonly (readonly number[])[];
+  /** See {@linkcode GenerateRequest.choice}. */
+  readonly choice?: number;
   /** See {@linkcode GenerateRequest.priority}. */
   readonly priority?: number;
   /** See {@linkcode GenerateRequest.cacheSalt}. */

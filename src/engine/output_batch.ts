@@ -49,5 +49,5 @@ export function unpackOutputs(
 function isPlain(output: SchedulerOutput): boolean {
   return output.tokenIds.length === 1 && output.finishReason === null &&
     output.logprobs === undefined && output.promptLogprobs === undefined &&
-    output.cachedTokens === undefined;
+    output.cachedTokens === undefined && output.queueSeconds === undefined;
 }

@@ -64,6 +64,8 @@ export interface GenerateRequest {
   readonly answer?: object;
   /** Sampling parameters; what is left out takes the model's `generation_config.json` or the default. */
   readonly sampling?: Partial<SamplingParams>;
+  /** Number of this among the generations of one prompt, which takes part in every draw. Default 0. */
+  readonly choice?: number;
   /**
    * Lower ones are served first, among equals who came first. Other than 0 only under `schedulingPolicy`
    * `priority`. A whole number of 32 bits, default 0.

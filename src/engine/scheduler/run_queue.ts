@@ -23,6 +23,7 @@ export class RunQueue {
   readonly #running: Sequence[] = [];
   readonly #waiting: Sequence[] = [];
   readonly #prefix: number[] = [];
+  readonly #begun: (number | string)[] = [];
   #preemptions = 0;
   #cacheQueries = 0;
   #cacheHits = 0;
@@ -65,6 +66,12 @@ export class RunQueue {
   /** Those among them that were found. */
   get cacheHits(): number {
     return this.#cacheHits;
+  }
+
+  /** Calls back with each sequence that was admitted for the first time since the last call. */
+  takeBegun(take: (id: number | string) => void): void {
+    for (let i = 0; i < this.#begun.length; i++) take(this.#begun[i]);
+    this.#begun.length = 0;
   }
 
   /** Queues a sequence that has just arrived. */
@@ -119,6 +126,7 @@ export class RunQueue {
     const table = this.#blocks.open(prefix);
     if (table === null) return null;
     this.#waiting.shift();
+    if (sequence.lastStep < 0) this.#begun.push(sequence.id);
     const queries = sequence.admit(table, prefix.length);
     this.#cacheQueries += queries;
     if (queries > 0) this.#cacheHits += sequence.numComputed;

@@ -163,6 +163,11 @@ export class Scheduler {
     return planned.plan;
   }
 
+  /** Calls back with each request that was planned for the first time since the last call. */
+  takeBegun(take: (id: number | string) => void): void {
+    this.#queue.takeBegun(take);
+  }
+
   /**
    * Retires the oldest plan and returns what it added to each request; that stays as it is until the next
    * call.

@@ -72,3 +72,23 @@ Deno.test("a core that is held lets steps under way end, plans none, and goes on
   assertEquals(tokens.map(({ length }) => length), [10, 10]);
   for (const holdAfter of [0, 1, 4]) assertEquals(run(holdAfter), tokens);
 });
+
+Deno.test("the first output of each request, and no other, says how long it waited", () => {
+  const executor = new SteppedExecutor();
+  const waited: (number | undefined)[][] = [[], [], []];
+  const core = new EngineCore(new Scheduler({ ...OPTIONS, maxNumSeqs: 1 }), executor, {
+    progress(outputs) {
+      for (const { id, queueSeconds } of outputs) waited[Number(id)].push(queueSeconds);
+    },
+    dead: (reason) => assert(false, reason),
+  });
+  for (const id of [0, 1, 2]) core.add(request(id, 3, { maxTokens: 3 }));
+  core.abort(2);
+  while (executor.ranks.plansInFlight > 0) executor.retire();
+  assertEquals(waited.map((all) => all.map((seconds) => seconds !== undefined)), [
+    [true, false, false],
+    [true, false, false],
+    [],
+  ]);
+  assert(waited[1][0]! >= waited[0][0]!, "the second waited for the first");
+});
