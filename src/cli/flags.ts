@@ -2,6 +2,7 @@
  * Every flag of every command: name (as vLLM spells it), kind, default and help.
  * @module
  */
+import { MAX_PENALTY, REPETITION_PENALTIES } from "../engine/sampling_params.ts";
 import { PRESET_NAMES } from "../models/presets.ts";
 import { BALANCING_POLICY_NAMES, type BalancingPolicyName } from "../routing/policies/mod.ts";
 import {
@@ -396,6 +397,33 @@ export const GENERATE_FLAGS = {
     max: 1,
     shownDefault: "the model's, or 0",
     help: "Keep tokens at least this likely relative to the best",
+  }),
+  "presence-penalty": number({
+    min: -MAX_PENALTY,
+    max: MAX_PENALTY,
+    shownDefault: "0",
+    help: "Taken off the logit of every token that was generated",
+  }),
+  "frequency-penalty": number({
+    min: -MAX_PENALTY,
+    max: MAX_PENALTY,
+    shownDefault: "0",
+    help: "Taken off a token's logit for each time that it was generated",
+  }),
+  "repetition-penalty": number({
+    ...REPETITION_PENALTIES,
+    shownDefault: "the model's, or 1",
+    help: "Divides positive logits of tokens in prompt and output; multiplies others",
+  }),
+  "bad-words": text({
+    repeatable: true,
+    help: "Text that is not generated, a word in a text too; may be repeated",
+  }),
+  "min-tokens": integer({
+    min: 0,
+    max: COUNT,
+    shownDefault: "0",
+    help: "Tokens before which nothing ends the output",
   }),
   "stop": text({ repeatable: true, help: "Text that ends the output; may be repeated" }),
   "ignore-eos": onOff({ help: "Go on past the model's end tokens" }),

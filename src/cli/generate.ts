@@ -87,11 +87,20 @@ function samplingParams(values: Values, given: readonly GivenFlag[]): Partial<Sa
     topP: values["top-p"],
     topK: values["top-k"],
     minP: values["min-p"],
-    stop: given.filter(({ name }) => name === "stop").map(({ value }) => value as string),
+    presencePenalty: values["presence-penalty"],
+    frequencyPenalty: values["frequency-penalty"],
+    repetitionPenalty: values["repetition-penalty"],
+    badWords: textsOf("bad-words", given),
+    minTokens: values["min-tokens"],
+    stop: textsOf("stop", given),
     ignoreEos: values["ignore-eos"],
     logprobs: values.logprobs ?? null,
     promptLogprobs: values["prompt-logprobs"] ? 0 : null,
   };
+}
+
+function textsOf(flag: string, given: readonly GivenFlag[]): string[] {
+  return given.filter(({ name }) => name === flag).map(({ value }) => value as string);
 }
 
 async function encode(prompt: string | number[], engine: LlmEngine): Promise<number[]> {

@@ -37,9 +37,12 @@ export class GenerationStream implements AsyncIterableIterator<GenerationChunk, 
   /** Calls of `next` that have no answer yet, the oldest first. */
   readonly #calls = new Queue<PromiseWithResolvers<Step>>();
   #promptTokenIds: readonly number[] | null = null;
+  #badWords: readonly (readonly number[])[] = [];
   #lease: SetLease<LoadedModel> | null = null;
   #running: ModelRequest | null = null;
   #text: TextStream | null = null;
+  /** Whether the text has that of the token that ended the generation. */
+  #includesStop = false;
   /** Whether the oldest call waits for something else than an output. */
   #busy = false;
   #ended = false;
@@ -118,7 +121,8 @@ export class GenerationStream implements AsyncIterableIterator<GenerationChunk, 
     const promptTokenIds = await this.#reader.readPrompt(this.#request);
     // Refused at once when it is malformed, even where it has to wait.
     const promptLength = promptTokenIds.length;
-    this.#reader.resolveSampling(this.#request, { model, promptLength });
+    const sampling = this.#reader.resolveSampling(this.#request, { model, promptLength });
+    if (sampling.badWords.length > 0) this.#badWords = await this.#reader.readBadWords(sampling);
     this.#reader.readPriority(this.#request);
     return promptTokenIds;
   }
@@ -128,11 +132,15 @@ export class GenerationStream implements AsyncIterableIterator<GenerationChunk, 
     const promptLength = promptTokenIds.length;
     const sampling = this.#reader.resolveSampling(this.#request, { model, promptLength });
     const { cacheSalt, cachePrompt } = this.#request;
+    const badWords = this.#badWords;
     const priority = this.#reader.readPriority(this.#request);
     const { choice } = this.#request;
-    const input = { promptTokenIds, sampling, choice, priority, cacheSalt, cachePrompt };
+    const input = { promptTokenIds, sampling, choice, badWords, priority, cacheSalt, cachePrompt };
     this.#running = model.start(input, { lease, onChange: this.#answerCalls });
-    this.#text = this.#reader.text?.openStream({ stop: sampling.stop }) ?? null;
+    const { stop, minTokens, skipSpecialTokens, includeStopStrInOutput: includeStop } = sampling;
+    const options = { stop, minTokens, skipSpecialTokens, includeStop };
+    this.#text = this.#reader.text?.openStream(options) ?? null;
+    this.#includesStop = includeStop;
   }
 
   #deliver(output: SchedulerOutput): void {
@@ -143,7 +151,12 @@ export class GenerationStream implements AsyncIterableIterator<GenerationChunk, 
   async #deliverText(output: SchedulerOutput, text: TextStream): Promise<void> {
     this.#busy = true;
     try {
-      this.#give(await withText(output, text, this.#version));
+      this.#give(
+        await withText(output, text, {
+          includesStop: this.#includesStop,
+          weightVersion: this.#version,
+        }),
+      );
     } catch (error) {
       this.#fail(error);
     } finally {
@@ -216,11 +229,14 @@ function chunkOf(output: SchedulerOutput, text: string, weightVersion: string): 
 async function withText(
   output: SchedulerOutput,
   stream: TextStream,
-  weightVersion: string,
+  { includesStop, weightVersion }: {
+    readonly includesStop: boolean;
+    readonly weightVersion: string;
+  },
 ): Promise<GenerationChunk> {
   const { tokenIds, finishReason } = output;
-  // The token that ended the generation is no part of the text.
-  const shown = finishReason === "stop" ? tokenIds.slice(0, -1) : tokenIds;
+  // The token that ended the generation is no part of the text, unless that is asked for.
+  const shown = finishReason === "stop" && !includesStop ? tokenIds.slice(0, -1) : tokenIds;
   const { text, stop } = await stream.push(shown, finishReason !== null);
   const chunk = chunkOf(output, text, weightVersion);
   if (!stop) return chunk;

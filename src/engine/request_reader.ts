@@ -2,7 +2,9 @@
  * What a request asks for.
  * @module
  */
+import { TextError, type TextErrorReason } from "../text/text_error.ts";
 import type { TextProcessor } from "../text/text_processor.ts";
+import { badWordTokens } from "./bad_words.ts";
 import type { LoadedModel } from "./loaded_model.ts";
 import {
   type EngineOptions,
@@ -10,6 +12,9 @@ import {
   type SamplingParams,
   UnsupportedRequestError,
 } from "./types.ts";
+
+/** A text that takes too long to encode is as much the request's fault as a malformed one. */
+const REQUEST_FAULTS: ReadonlySet<TextErrorReason> = new Set(["input", "timeout"]);
 
 /** Reads the prompts of an engine's requests and completes their parameters. */
 export class RequestReader {
@@ -46,6 +51,17 @@ export class RequestReader {
     return await this.text.encode(prompt!);
   }
 
+  /** The tokens of a request's bad words. Rejects with UnsupportedRequestError when they can't be encoded in time. */
+  async readBadWords({ badWords }: SamplingParams): Promise<readonly (readonly number[])[]> {
+    if (badWords.length === 0 || this.text === null) return [];
+    try {
+      return await badWordTokens(badWords, this.text);
+    } catch (error) {
+      if (!(error instanceof TextError) || !REQUEST_FAULTS.has(error.reason)) throw error;
+      throw new UnsupportedRequestError(error.message, "badWords");
+    }
+  }
+
   /** The place of a request before others; throws UnsupportedRequestError for one that has none here. */
   readPriority({ priority = 0 }: GenerateRequest): number {
     if (priority !== (priority | 0)) {
@@ -72,6 +88,12 @@ export class RequestReader {
       throw new UnsupportedRequestError(
         "Cannot look for stop texts as the model folder has no tokenizer: give stopTokenIds",
         "stop",
+      );
+    }
+    if (resolved.badWords.length > 0 && !this.text) {
+      throw new UnsupportedRequestError(
+        "Cannot leave out bad words as the model folder has no tokenizer: give a logitBias of tokens",
+        "badWords",
       );
     }
     return { ...resolved, seed: resolved.seed ?? this.#seed };

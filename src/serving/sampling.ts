@@ -29,13 +29,19 @@ export function toSamplingParams(
   if (stop.length > 0 && context.text === null) {
     throw badRequest("Cannot match stop texts as the model has no tokenizer", "stop");
   }
+  if (fields.bad_words?.length && context.text === null) {
+    throw badRequest("Cannot leave out bad words as the model has no tokenizer", "bad_words");
+  }
   const stopTokenIds = fields.stop_token_ids ?? [];
   const { vocabSize } = context.router.info;
-  const outside = stopTokenIds.find((id) => id >= vocabSize);
-  if (outside !== undefined) {
+  checkTokens("stop_token_ids", stopTokenIds, vocabSize);
+  checkTokens("allowed_token_ids", fields.allowed_token_ids ?? [], vocabSize);
+  checkTokens("logit_bias", Object.keys(fields.logit_bias ?? {}).map(Number), vocabSize);
+  const minTokens = fields.min_tokens ?? 0;
+  if (minTokens > fields.maxTokens) {
     throw badRequest(
-      `Cannot stop at token ${outside} as the vocabulary is smaller: ${vocabSize}`,
-      "stop_token_ids",
+      `Cannot generate ${minTokens} tokens at least and ${fields.maxTokens} at most`,
+      "min_tokens",
     );
   }
   return {
@@ -43,6 +49,15 @@ export function toSamplingParams(
     ...optional("topP", fields.top_p),
     ...optional("topK", fields.top_k === -1 ? 0 : fields.top_k),
     ...optional("minP", fields.min_p),
+    ...optional("presencePenalty", fields.presence_penalty),
+    ...optional("frequencyPenalty", fields.frequency_penalty),
+    ...optional("repetitionPenalty", fields.repetition_penalty),
+    ...optional("logitBias", fields.logit_bias),
+    ...optional("badWords", fields.bad_words),
+    ...optional("allowedTokenIds", fields.allowed_token_ids),
+    ...optional("minTokens", fields.min_tokens),
+    ...optional("includeStopStrInOutput", fields.include_stop_str_in_output),
+    ...optional("skipSpecialTokens", fields.skip_special_tokens),
     ...optional("ignoreEos", fields.ignore_eos),
     // Negative seeds are allowed by OpenAI's API: their 64 bits are taken as they are.
     ...optional(
@@ -55,6 +70,15 @@ export function toSamplingParams(
     logprobs: fields.logprobs,
     promptLogprobs: fields.promptLogprobs,
   };
+}
+
+function checkTokens(param: string, ids: readonly number[], vocabSize: number): void {
+  const outside = ids.find((id) => id >= vocabSize);
+  if (outside === undefined) return;
+  throw badRequest(
+    `Cannot use token ${outside} as the vocabulary is smaller: ${vocabSize}`,
+    param,
+  );
 }
 
 function optional<Key extends keyof SamplingParams>(

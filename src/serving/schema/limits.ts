@@ -9,6 +9,8 @@ export const MAX_PROMPTS = 128;
 export const MAX_MESSAGES = 4096;
 /** Content parts of one message. */
 export const MAX_CONTENT_PARTS = 1024;
+/** Entries of `allowed_token_ids`, whatever the vocabulary. */
+export const MAX_ALLOWED_TOKEN_IDS = 2 ** 20;
 /** Top log-probabilities beside each token. */
 export const MAX_LOGPROBS = 20;
 /** UTF-16 code units of `cache_salt`. */

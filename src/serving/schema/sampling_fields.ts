@@ -4,11 +4,17 @@
  */
 import { z } from "@hono/zod-openapi";
 import {
+  MAX_BAD_WORD_LENGTH,
+  MAX_BAD_WORDS,
+  MAX_LOGIT_BIAS,
+  MAX_LOGIT_BIASES,
+  MAX_PENALTY,
   MAX_STOP_STRING_LENGTH,
   MAX_STOP_STRINGS,
   MAX_STOP_TOKEN_IDS,
+  REPETITION_PENALTIES,
 } from "../../engine/sampling_params.ts";
-import { MAX_CACHE_SALT_LENGTH } from "./limits.ts";
+import { MAX_ALLOWED_TOKEN_IDS, MAX_CACHE_SALT_LENGTH } from "./limits.ts";
 import { neutral } from "./neutral.ts";
 
 const stopText = z.string().min(1).max(MAX_STOP_STRING_LENGTH).refine(
@@ -17,6 +23,13 @@ const stopText = z.string().min(1).max(MAX_STOP_STRING_LENGTH).refine(
     error: "it holds half of a surrogate pair",
   },
 );
+
+const badWord = z.string().max(MAX_BAD_WORD_LENGTH).refine(
+  (text) => text.trim() !== "" && text.isWellFormed(),
+  { error: "it must be valid text, and not all spaces" },
+);
+
+const penalty = z.number().min(-MAX_PENALTY).max(MAX_PENALTY);
 
 /** Implemented fields. Null means the same as absent throughout, as in OpenAI's API. */
 export const samplingFields = {
@@ -31,11 +44,26 @@ export const samplingFields = {
   top_p: z.number().gt(0).max(1).nullish(),
   top_k: z.int32().min(-1).nullish(),
   min_p: z.number().min(0).max(1).nullish(),
+  presence_penalty: penalty.nullish(),
+  frequency_penalty: penalty.nullish(),
+  repetition_penalty: z.number().min(REPETITION_PENALTIES.min).max(REPETITION_PENALTIES.max)
+    .nullish(),
+  logit_bias: z.record(
+    z.string().regex(/^(0|[1-9][0-9]{0,9})$/, { error: "it must name tokens by their ids" }),
+    z.number().min(-MAX_LOGIT_BIAS).max(MAX_LOGIT_BIAS),
+  ).refine((biases) => Object.keys(biases).length <= MAX_LOGIT_BIASES, {
+    error: `it must have at most ${MAX_LOGIT_BIASES} entries`,
+  }).nullish(),
+  bad_words: z.array(badWord).max(MAX_BAD_WORDS).nullish(),
+  allowed_token_ids: z.array(z.int32().min(0)).min(1).max(MAX_ALLOWED_TOKEN_IDS).nullish(),
   seed: z.int().nullish(),
+  min_tokens: z.int32().min(0).nullish(),
   stop: z.union([stopText, z.array(stopText).max(MAX_STOP_STRINGS)], {
     error: `it must be a text or a list of at most ${MAX_STOP_STRINGS} texts`,
   }).nullish(),
   stop_token_ids: z.array(z.int32().min(0)).max(MAX_STOP_TOKEN_IDS).nullish(),
+  include_stop_str_in_output: z.boolean().nullish(),
+  skip_special_tokens: z.boolean().nullish(),
   ignore_eos: z.boolean().nullish(),
   return_token_ids: z.boolean().nullish(),
   priority: z.int32().nullish().openapi({
@@ -61,17 +89,9 @@ export const informationalFields = {
 /** Known fields of OpenAI and vLLM that are not implemented yet. */
 export const neutralFields = {
   n: neutral(1),
-  presence_penalty: neutral(0),
-  frequency_penalty: neutral(0),
-  repetition_penalty: neutral(1),
+  typical_p: neutral(1),
   length_penalty: neutral(1),
-  logit_bias: neutral({}),
-  min_tokens: neutral(0),
   use_beam_search: neutral(false),
-  bad_words: neutral([]),
-  allowed_token_ids: neutral(),
-  include_stop_str_in_output: neutral(false),
-  skip_special_tokens: neutral(true),
   spaces_between_special_tokens: neutral(true),
   truncate_prompt_tokens: neutral(),
   prompt_logprobs: neutral(),
