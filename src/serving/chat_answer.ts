@@ -5,9 +5,12 @@
 import type { GenerationChunk } from "../engine/types.ts";
 import { chatLogprobs, type ChatTokenLogprob } from "./chat_logprobs.ts";
 import type { Generation, Usage } from "./generation.ts";
+import { formatPromptLogprobs, type PromptLogprobs } from "./prompt_logprobs.ts";
 import type { Prompt } from "./prompts.ts";
 import type { ChatRequest } from "./schema/chat_request.ts";
 import type { ServerContext } from "./server_context.ts";
+import { usageOfChunk } from "./stream_usage.ts";
+import type { TextService } from "./text_service.ts";
 
 interface ChatLogprobs {
   readonly content: ChatTokenLogprob[];
@@ -20,7 +23,7 @@ interface ChatEnd {
 }
 
 interface ChatChoice extends ChatEnd {
-  readonly index: 0;
+  readonly index: number;
   readonly message: { readonly role: "assistant"; content: string; readonly refusal: null };
   readonly logprobs: ChatLogprobs | null;
   readonly prompt_token_ids?: readonly number[];
@@ -28,7 +31,7 @@ interface ChatChoice extends ChatEnd {
 }
 
 interface ChatChunkChoice extends ChatEnd {
-  readonly index: 0;
+  readonly index: number;
   readonly delta: { readonly role?: "assistant"; readonly content?: string };
   readonly logprobs: ChatLogprobs | null;
   readonly prompt_token_ids?: readonly number[];
@@ -45,8 +48,9 @@ interface ChatHead<Kind extends string> {
 }
 
 interface ChatBody extends ChatHead<"chat.completion"> {
-  readonly choices: readonly [ChatChoice];
+  readonly choices: readonly ChatChoice[];
   readonly usage: Usage;
+  readonly prompt_logprobs?: PromptLogprobs;
 }
 
 interface ChatChunkBody extends ChatHead<"chat.completion.chunk"> {
@@ -54,11 +58,14 @@ interface ChatChunkBody extends ChatHead<"chat.completion.chunk"> {
   readonly usage?: Usage | null;
 }
 
-/** Formats the generation of one chat request. */
+/** Formats the generations of one chat request, `n` choices. */
 export class ChatAnswer {
   readonly #context: ServerContext;
   readonly #request: ChatRequest;
   readonly #prompt: Prompt;
+  readonly #indices: readonly number[];
+  /** Names tokens of log-probabilities; null for their numbers. */
+  readonly #names: TextService | null;
   readonly #id: string;
   readonly #created = Math.floor(Date.now() / 1000);
 
@@ -71,13 +78,16 @@ export class ChatAnswer {
     this.#context = context;
     this.#request = options.request;
     this.#prompt = options.prompt;
+    const { n, return_tokens_as_token_ids } = options.request;
+    this.#indices = Array.from({ length: n ?? 1 }, (_, index) => index);
+    this.#names = return_tokens_as_token_ids === true ? null : context.text;
   }
 
   /** The answer in one piece. */
   async whole(generation: Generation): Promise<ChatBody> {
     const head = this.#head("chat.completion", await generation.begin());
-    const choice: ChatChoice = {
-      index: 0,
+    const choices = this.#indices.map((index): ChatChoice => ({
+      index,
       message: { role: "assistant", content: "", refusal: null },
       logprobs: this.#request.logprobs ? { content: [], refusal: null } : null,
       finish_reason: null,
@@ -85,45 +95,50 @@ export class ChatAnswer {
       ...this.#request.return_token_ids
         ? { prompt_token_ids: this.#prompt.tokenIds, token_ids: [] }
         : {},
-    };
-    for await (const { chunk } of generation.events()) {
+    }));
+    let ofPrompt: GenerationChunk["promptLogprobs"];
+    for await (const { choice: index, chunk } of generation.events()) {
+      const choice = choices[index];
       choice.message.content += chunk.text;
       choice.finish_reason = chunk.finishReason;
       choice.stop_reason = chunk.stopReason;
       choice.token_ids?.push(...chunk.tokenIds);
       const logprobs = await this.#logprobs(chunk);
       choice.logprobs?.content.push(...logprobs?.content ?? []);
+      ofPrompt ??= chunk.promptLogprobs;
     }
-    return { ...head, choices: [choice], usage: generation.usage };
+    const promptLogprobs = await this.#promptLogprobs(ofPrompt);
+    return { ...head, choices, usage: generation.usage, ...promptLogprobs };
   }
 
-  /** The answer as server-sent events: the role first, then one event per chunk of the engine. */
+  /** The answer as server-sent events: the roles first, then one event per chunk of the engine. */
   async *events(generation: Generation): AsyncGenerator<ChatChunkBody, void> {
     const head = this.#head("chat.completion.chunk", await generation.begin());
-    const withUsage = this.#request.stream_options?.include_usage === true;
-    const usage = withUsage ? { usage: null } : {};
-    const returnTokenIds = this.#request.return_token_ids === true;
-    const start: ChatChunkChoice = {
-      index: 0,
-      delta: { role: "assistant", content: "" },
-      logprobs: null,
-      finish_reason: null,
-      stop_reason: null,
-      ...returnTokenIds ? { prompt_token_ids: this.#prompt.tokenIds } : {},
-    };
-    yield { ...head, choices: [start], ...usage };
-    for await (const { chunk } of generation.events()) {
+    const { stream_options, return_token_ids } = this.#request;
+    const usage = () => usageOfChunk(stream_options, generation);
+    for (const index of this.#indices) {
+      const start: ChatChunkChoice = {
+        index,
+        delta: { role: "assistant", content: "" },
+        logprobs: null,
+        finish_reason: null,
+        stop_reason: null,
+        ...return_token_ids ? { prompt_token_ids: this.#prompt.tokenIds } : {},
+      };
+      yield { ...head, choices: [start], ...usage() };
+    }
+    for await (const { choice: index, chunk } of generation.events()) {
       const choice: ChatChunkChoice = {
-        index: 0,
+        index,
         delta: chunk.text === "" && chunk.finishReason !== null ? {} : { content: chunk.text },
         logprobs: await this.#logprobs(chunk),
         finish_reason: chunk.finishReason,
         stop_reason: chunk.stopReason,
-        ...returnTokenIds ? { token_ids: chunk.tokenIds } : {},
+        ...return_token_ids ? { token_ids: chunk.tokenIds } : {},
       };
-      yield { ...head, choices: [choice], ...usage };
+      yield { ...head, choices: [choice], ...usage() };
     }
-    if (withUsage) yield { ...head, choices: [], usage: generation.usage };
+    if (stream_options?.include_usage) yield { ...head, choices: [], usage: generation.usage };
   }
 
   #head<Kind extends string>(object: Kind, weightVersion: string): ChatHead<Kind> {
@@ -139,7 +154,15 @@ export class ChatAnswer {
 
   async #logprobs(chunk: GenerationChunk): Promise<ChatLogprobs | null> {
     if (this.#request.logprobs !== true) return null;
-    const content = await chatLogprobs(this.#context.text, chunk.logprobs ?? []);
+    const content = await chatLogprobs(this.#names, chunk.logprobs ?? []);
     return { content, refusal: null };
+  }
+
+  async #promptLogprobs(
+    entries: GenerationChunk["promptLogprobs"],
+  ): Promise<Pick<ChatBody, "prompt_logprobs">> {
+    const count = this.#request.prompt_logprobs;
+    if (typeof count !== "number" || entries === undefined) return {};
+    return { prompt_logprobs: await formatPromptLogprobs(this.#names, entries, count) };
   }
 }

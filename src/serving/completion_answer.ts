@@ -11,6 +11,9 @@ import {
   type ScoredToken,
 } from "./completion_logprobs.ts";
 import type { Generation, GenerationEvent, Usage } from "./generation.ts";
+import { usageOfChunk } from "./stream_usage.ts";
+import type { TextService } from "./text_service.ts";
+import { formatPromptLogprobs, type PromptLogprobs, withTop } from "./prompt_logprobs.ts";
 import type { Prompt } from "./prompts.ts";
 import type { CompletionRequest } from "./schema/completion_request.ts";
 import type { ServerContext } from "./server_context.ts";
@@ -21,8 +24,16 @@ interface CompletionChoice {
   readonly logprobs: CompletionLogprobs | null;
   finish_reason: string | null;
   stop_reason: string | number | null;
+  prompt_logprobs?: PromptLogprobs;
   readonly prompt_token_ids?: readonly number[];
   readonly token_ids?: number[];
+}
+
+/** A choice that may be answered, and how likely its tokens are. */
+interface Candidate {
+  readonly choice: CompletionChoice;
+  tokens: number;
+  logprob: number;
 }
 
 interface CompletionHead {
@@ -39,14 +50,21 @@ interface CompletionBody extends CompletionHead {
   readonly usage?: Usage | null;
 }
 
-/** Formats the generations of one completion request, one choice per prompt. */
+/**
+ * Formats the generations of one completion request: `n` choices per prompt, the most likely ones where `best_of`
+ * asks for more.
+ */
 export class CompletionAnswer {
   readonly #context: ServerContext;
   readonly #request: CompletionRequest;
   readonly #prompts: readonly Prompt[];
   readonly #id: string;
   readonly #created = Math.floor(Date.now() / 1000);
-  /** Per choice: where the next token's text begins; null before the first chunk. */
+  readonly #choices: number;
+  readonly #candidates: number;
+  /** Names tokens of log-probabilities; null for their numbers. */
+  readonly #names: TextService | null;
+  /** Per generation: where the next token's text begins; null before the first chunk. */
   readonly #offsets: (number | null)[];
 
   /** Formats for `request`, named `id`, whose prompts are `prompts`. */
@@ -62,43 +80,77 @@ export class CompletionAnswer {
     this.#context = context;
     this.#request = options.request;
     this.#prompts = options.prompts;
-    this.#offsets = options.prompts.map(() => null);
+    const { n, best_of, return_tokens_as_token_ids } = options.request;
+    this.#choices = n ?? 1;
+    this.#candidates = best_of ?? this.#choices;
+    this.#names = return_tokens_as_token_ids === true ? null : context.text;
+    this.#offsets = new Array(options.prompts.length * this.#candidates).fill(null);
   }
 
   /** The answer in one piece. */
   async whole(generation: Generation): Promise<CompletionBody> {
     const head = this.#head(await generation.begin());
-    const choices = this.#prompts.map(({ tokenIds }, index): CompletionChoice => ({
-      index,
-      text: "",
-      logprobs: this.#hasLogprobs ? emptyLogprobs() : null,
-      finish_reason: null,
-      stop_reason: null,
-      ...this.#request.return_token_ids ? { prompt_token_ids: tokenIds, token_ids: [] } : {},
+    const candidates = this.#offsets.map((_, index): Candidate => ({
+      choice: {
+        index,
+        text: "",
+        logprobs: this.#hasLogprobs ? emptyLogprobs() : null,
+        finish_reason: null,
+        stop_reason: null,
+        ...this.#request.return_token_ids
+          ? { prompt_token_ids: this.#promptOf(index).tokenIds, token_ids: [] }
+          : {},
+      },
+      tokens: 0,
+      logprob: 0,
     }));
     for await (const event of generation.events()) {
       const part = await this.#part(event);
-      const choice = choices[event.choice];
+      const candidate = candidates[event.choice];
+      const { choice } = candidate;
       choice.text += part.text;
       choice.finish_reason = part.finish_reason;
       choice.stop_reason = part.stop_reason;
       choice.token_ids?.push(...event.chunk.tokenIds);
+      if (part.prompt_logprobs !== undefined) choice.prompt_logprobs = part.prompt_logprobs;
       if (choice.logprobs !== null && part.logprobs !== null) {
         appendLogprobs(choice.logprobs, part.logprobs);
       }
+      for (const { logprob } of event.chunk.logprobs ?? []) {
+        candidate.logprob += logprob;
+        candidate.tokens++;
+      }
     }
-    return { ...head, choices, usage: generation.usage };
+    return { ...head, choices: this.#best(candidates), usage: generation.usage };
   }
 
   /** The answer as server-sent events, one per chunk of the engine. */
   async *events(generation: Generation): AsyncGenerator<CompletionBody, void> {
     const head = this.#head(await generation.begin());
-    const withUsage = this.#request.stream_options?.include_usage === true;
-    const usage = withUsage ? { usage: null } : {};
+    const { stream_options } = this.#request;
+    const usage = () => usageOfChunk(stream_options, generation);
     for await (const event of generation.events()) {
-      yield { ...head, choices: [await this.#part(event)], ...usage };
+      const choices = [await this.#part(event)];
+      yield { ...head, choices, ...usage() };
     }
-    if (withUsage) yield { ...head, choices: [], usage: generation.usage };
+    if (stream_options?.include_usage) yield { ...head, choices: [], usage: generation.usage };
+  }
+
+  /** The choices of each prompt: of more candidates those with the most likely tokens, the best one first. */
+  #best(candidates: readonly Candidate[]): CompletionChoice[] {
+    const [count, of] = [this.#choices, this.#candidates];
+    if (count === of) return candidates.map(({ choice }) => choice);
+    const mean = ({ logprob, tokens }: Candidate) => logprob / Math.max(1, tokens);
+    return this.#prompts.flatMap((_, prompt) =>
+      candidates.slice(prompt * of, (prompt + 1) * of)
+        .sort((one, other) => mean(other) - mean(one))
+        .slice(0, count)
+        .map(({ choice }, rank) => ({ ...choice, index: prompt * count + rank }))
+    );
+  }
+
+  #promptOf(choice: number): Prompt {
+    return this.#prompts[Math.floor(choice / this.#candidates)];
   }
 
   #head(weightVersion: string): CompletionHead {
@@ -118,15 +170,16 @@ export class CompletionAnswer {
 
   /** What one chunk adds to its choice; the first one brings the prompt where it is echoed. */
   async #part({ choice, chunk }: GenerationEvent): Promise<CompletionChoice> {
-    const prompt = this.#prompts[choice];
+    const prompt = this.#promptOf(choice);
+    const { logprobs: top, prompt_logprobs: promptTop } = this.#request;
     const first = this.#offsets[choice] === null;
     const echo = first && this.#request.echo === true;
     const text = (echo ? await this.#promptText(prompt) : "") + chunk.text;
     let logprobs: CompletionLogprobs | null = null;
     if (this.#hasLogprobs) {
       const formatted = await completionLogprobs(
-        this.#context.text,
-        scoredTokens(chunk, echo ? prompt.tokenIds : null),
+        this.#names,
+        scoredTokens(chunk, { echoed: echo ? prompt.tokenIds : null, top: top! }),
         this.#offsets[choice] ?? 0,
       );
       logprobs = formatted.logprobs;
@@ -140,6 +193,15 @@ export class CompletionAnswer {
       logprobs,
       finish_reason: chunk.finishReason,
       stop_reason: chunk.stopReason,
+      ...typeof promptTop === "number" && chunk.promptLogprobs !== undefined
+        ? {
+          prompt_logprobs: await formatPromptLogprobs(
+            this.#names,
+            chunk.promptLogprobs,
+            promptTop,
+          ),
+        }
+        : {},
       ...this.#request.return_token_ids
         ? {
           ...first ? { prompt_token_ids: prompt.tokenIds } : {},
@@ -156,10 +218,13 @@ export class CompletionAnswer {
 
 function scoredTokens(
   chunk: GenerationChunk,
-  echoed: readonly number[] | null,
+  { echoed, top }: { readonly echoed: readonly number[] | null; readonly top: number },
 ): readonly ScoredToken[] {
   const scored = (tokenIds: readonly number[], logprobs: GenerationChunk["promptLogprobs"]) =>
-    tokenIds.map((tokenId, index) => ({ tokenId, logprob: logprobs?.[index] ?? null }));
+    tokenIds.map((tokenId, index) => {
+      const logprob = logprobs?.[index] ?? null;
+      return { tokenId, logprob: logprob && withTop(logprob, top) };
+    });
   const generated = scored(chunk.tokenIds, chunk.logprobs);
   return echoed === null ? generated : [...scored(echoed, chunk.promptLogprobs), ...generated];
 }

@@ -4,6 +4,7 @@
  */
 import { EngineDeadError, type GenerationChunk, type SamplingParams } from "../engine/types.ts";
 import { ApiError } from "./api_error.ts";
+import { GenerationWatch } from "./generation_watch.ts";
 import { mergeStreams } from "./merge_streams.ts";
 import type { Prompt } from "./prompts.ts";
 import type { Dispatch } from "./replica_router.ts";
@@ -12,8 +13,10 @@ import type { ServerContext } from "./server_context.ts";
 
 /** Options of {@linkcode Generation}. */
 export interface GenerationOptions {
-  /** One generation each. */
+  /** What is continued. */
   readonly prompts: readonly Prompt[];
+  /** Generations of each prompt. */
+  readonly choices: number;
   /** The same for all of them. */
   readonly sampling: Partial<SamplingParams>;
   /** How the engine treats them besides. */
@@ -36,14 +39,14 @@ export interface Usage {
 
 /** A step of one of the generations. */
 export interface GenerationEvent {
-  /** Number of the prompt. */
+  /** Number of the generation: those of the first prompt come first. */
   readonly choice: number;
   /** What the step gave. */
   readonly chunk: GenerationChunk;
 }
 
 /**
- * The generations of one HTTP request, one per prompt, dispatched by the constructor. Disposing cancels what
+ * The generations of one HTTP request, `choices` per prompt, dispatched by the constructor. Disposing cancels what
  * still runs, and so does the client's going and the end of the server's drain.
  */
 export class Generation implements Disposable {
@@ -51,6 +54,7 @@ export class Generation implements Disposable {
   readonly #options: GenerationOptions;
   readonly #cancel = new AbortController();
   readonly #dispatches: Dispatch[] = [];
+  readonly #watches: readonly GenerationWatch[];
   readonly #onAbort = (): void => this.#cancel.abort();
   readonly #steps: AsyncGenerator<GenerationEvent, void>;
   #first: Promise<IteratorResult<GenerationEvent, void>> | null = null;
@@ -65,18 +69,28 @@ export class Generation implements Disposable {
       if (signal.aborted) this.#cancel.abort();
       signal.addEventListener("abort", this.#onAbort, { once: true });
     }
+    const { arrival, prompts, choices, sampling: { maxTokens = null } } = options;
+    this.#watches = prompts.flatMap(({ tokenIds: { length: promptTokens } }) =>
+      Array.from(
+        { length: choices },
+        () => new GenerationWatch(context.metrics, { arrival, promptTokens, maxTokens }),
+      )
+    );
     const answer = {};
     try {
-      for (const { tokenIds } of options.prompts) {
-        const request = {
-          promptTokenIds: tokenIds,
-          answer,
-          sampling: options.sampling,
-          ...options.options,
-          session: options.session ?? undefined,
-          signal: this.#cancel.signal,
-        };
-        this.#dispatches.push(context.router.dispatch(request));
+      for (const { tokenIds } of prompts) {
+        for (let choice = 0; choice < choices; choice++) {
+          const request = {
+            promptTokenIds: tokenIds,
+            answer,
+            choice,
+            sampling: options.sampling,
+            ...options.options,
+            session: options.session ?? undefined,
+            signal: this.#cancel.signal,
+          };
+          this.#dispatches.push(context.router.dispatch(request));
+        }
       }
     } catch (error) {
       this[Symbol.dispose]();
@@ -131,10 +145,11 @@ export class Generation implements Disposable {
   async *#merge(): AsyncGenerator<GenerationEvent, void> {
     let version: string | null = null;
     for await (
-      const [choice, chunk] of mergeStreams(this.#dispatches.map((d) => this.#observe(d)))
+      const [choice, chunk] of mergeStreams(this.#dispatches.map((d, i) => this.#observe(d, i)))
     ) {
       this.#completionTokens += chunk.tokenIds.length;
-      this.#cachedTokens += chunk.cachedTokens ?? 0;
+      // A prompt counts once: its other choices find what the first has computed.
+      if (choice % this.#options.choices === 0) this.#cachedTokens += chunk.cachedTokens ?? 0;
       if (chunk.finishReason === "abort") {
         throw new ApiError("Cannot finish the generation as it was cancelled", {
           status: 503,
@@ -145,22 +160,19 @@ export class Generation implements Disposable {
       if (chunk.weightVersion !== version) throw mixedWeights(version, chunk.weightVersion);
       yield { choice, chunk };
     }
+    const [{ engine }] = this.#dispatches;
+    const { metrics } = this.#context;
+    const longest = Math.max(...this.#watches.map(({ tokens }) => tokens));
+    metrics.observe("request_params_n", engine, this.#options.choices);
+    metrics.observe("request_max_num_generation_tokens", engine, longest);
   }
 
-  async *#observe(dispatch: Dispatch): AsyncGenerator<GenerationChunk, void> {
-    const { metrics } = this.#context;
-    const seconds = (): number => (performance.now() - this.#options.arrival) / 1000;
-    let started = false;
+  async *#observe(dispatch: Dispatch, number: number): AsyncGenerator<GenerationChunk, void> {
+    const watch = this.#watches[number];
     let ended = false;
     for await (const chunk of dispatch) {
-      if (!started && chunk.tokenIds.length > 0) {
-        started = true;
-        metrics.observeFirstToken(dispatch.engine, seconds());
-      }
-      if (chunk.finishReason !== null) {
-        ended = true;
-        metrics.observeEnd(dispatch.engine, chunk.finishReason, seconds());
-      }
+      watch.see(dispatch.engine, chunk);
+      ended ||= chunk.finishReason !== null;
       yield chunk;
     }
     // An answer that merely stops must never look complete.

@@ -2,61 +2,15 @@
  * Prometheus metrics, under vLLM's names where it has one.
  * @module
  */
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Registry } from "prom-client";
 import type { EngineStats, FinishReason } from "../engine/types.ts";
 import type { UpdatableWeights } from "../engine/weights.ts";
+import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import type { ReplicaRouter } from "./replica_router.ts";
+import { type RequestHistogram, RequestHistograms } from "./request_histograms.ts";
 
 const LABELS = ["model_name", "engine"] as const;
 type Label = typeof LABELS[number];
-
-const FIRST_TOKEN_BUCKETS = [
-  0.001,
-  0.005,
-  0.01,
-  0.02,
-  0.04,
-  0.06,
-  0.08,
-  0.1,
-  0.25,
-  0.5,
-  0.75,
-  1,
-  2.5,
-  5,
-  7.5,
-  10,
-  20,
-  40,
-  80,
-  160,
-  640,
-  2560,
-];
-const LATENCY_BUCKETS = [
-  0.3,
-  0.5,
-  0.8,
-  1,
-  1.5,
-  2,
-  2.5,
-  5,
-  10,
-  15,
-  20,
-  30,
-  40,
-  50,
-  60,
-  120,
-  240,
-  480,
-  960,
-  1920,
-  7680,
-];
 
 const GAUGES: readonly (readonly [string, string, (stats: EngineStats) => number])[] = [
   ["vllm:num_requests_running", "Requests that hold KV blocks", (s) => s.running],
@@ -91,8 +45,7 @@ const COUNTERS: readonly (readonly [string, string, (stats: EngineStats) => numb
 export class ServerMetrics {
   readonly #registry = new Registry();
   readonly #modelName: string;
-  readonly #firstToken: Histogram<Label>;
-  readonly #latency: Histogram<Label>;
+  readonly #histograms: RequestHistograms<Label>;
   readonly #success: Counter<Label | "finished_reason">;
 
   /** Reads the engines of `router`, and the version of `weights`, if any. */
@@ -130,20 +83,11 @@ export class ServerMetrics {
       labelNames: [...LABELS, "finished_reason"],
       registers,
     });
-    this.#firstToken = new Histogram({
-      name: "vllm:time_to_first_token_seconds",
-      help: "Time from a request's arrival to its first token",
+    this.#histograms = new RequestHistograms(this.#registry, {
       labelNames: LABELS,
-      buckets: FIRST_TOKEN_BUCKETS,
-      registers,
+      maxModelLen: router.info.maxModelLen,
     });
-    this.#latency = new Histogram({
-      name: "vllm:e2e_request_latency_seconds",
-      help: "Time from a request's arrival to its last token",
-      labelNames: LABELS,
-      buckets: LATENCY_BUCKETS,
-      registers,
-    });
+    this.#cacheConfig(router);
   }
 
   /** Media type of {@linkcode text}. */
@@ -152,19 +96,18 @@ export class ServerMetrics {
   }
 
   /** All metrics in Prometheus' text format. */
-  text(): Promise<string> {
-    return this.#registry.metrics();
+  async text(): Promise<string> {
+    return `${await this.#registry.metrics()}\n${await this.#histograms.olderNames()}\n`;
   }
 
-  /** A request of `engine` has got its first token. */
-  observeFirstToken(engine: number, seconds: number): void {
-    this.#firstToken.observe(this.#labels(engine), seconds);
+  /** Counts a value of a request of `engine`. */
+  observe(name: RequestHistogram, engine: number, value: number): void {
+    this.#histograms.observe(name, this.#labels(engine), value);
   }
 
   /** A request of `engine` has ended. */
-  observeEnd(engine: number, reason: FinishReason, seconds: number): void {
+  observeEnd(engine: number, reason: FinishReason): void {
     this.#success.inc({ ...this.#labels(engine), finished_reason: reason });
-    this.#latency.observe(this.#labels(engine), seconds);
   }
 
   /** One series at a time: of the version that new requests get. */
@@ -178,6 +121,24 @@ export class ServerMetrics {
       collect() {
         this.reset();
         this.set({ model_name: modelName, version: weights.weights.current.version }, 1);
+      },
+    });
+  }
+
+  /** What the KV cache is like, as labels. */
+  #cacheConfig(router: ReplicaRouter): void {
+    const labelsOf = (engine: number) => this.#labels(engine);
+    new Gauge({
+      name: "vllm:cache_config_info",
+      help: "1, with the size of the KV cache as labels",
+      labelNames: [...LABELS, "block_size", "num_gpu_blocks"],
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        router.replicas.forEach(({ stats: { kvBlocksTotal } }, engine) => {
+          const size = { block_size: KV_BLOCK_SIZE, num_gpu_blocks: kvBlocksTotal };
+          this.set({ ...labelsOf(engine), ...size }, 1);
+        });
       },
     });
   }

@@ -6,6 +6,7 @@ import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import { TextError, type TextErrorReason } from "../text/text_error.ts";
 import { badRequest } from "./api_error.ts";
 import type { ReplicaRouter } from "./replica_router.ts";
+import { MAX_ANSWER_LOGPROBS, MAX_ANSWER_TOKENS } from "./schema/limits.ts";
 import type { PromptInput } from "./schema/prompt.ts";
 import type { ServerContext } from "./server_context.ts";
 
@@ -66,6 +67,40 @@ export interface LengthParams {
   readonly maxTokens: string;
 }
 
+/** What multiplies the tokens of an answer. */
+export interface AnswerSize {
+  /** Choices of all prompts. */
+  readonly choices: number;
+  /** Log-probabilities beside that of each token; null without any. */
+  readonly logprobs: number | null;
+}
+
+/** Tokens of a choice at most; throws ApiError 400 when more are `requested`. */
+function boundAnswer(
+  requested: number | null,
+  { answer: { choices, logprobs }, params }: {
+    readonly answer: AnswerSize;
+    readonly params: LengthParams;
+  },
+): number {
+  const entries = logprobs === null ? 0 : logprobs + 1;
+  const most = Math.floor(
+    Math.min(MAX_ANSWER_TOKENS / choices, MAX_ANSWER_LOGPROBS / (choices * entries)),
+  );
+  if (requested === null || requested <= most) return most;
+  const each = logprobs === null ? "" : ` with ${entries} log-probabilities each`;
+  throw badRequest(
+    `Cannot answer with ${choices} choices of ${requested} tokens${each} as the limit is ${most}`,
+    params.maxTokens,
+  );
+}
+
+/** Keeps the last `count` tokens of a prompt, where that is a number. */
+export function truncatePrompt(prompt: Prompt, count: number | null | undefined): Prompt {
+  if (count === null || count === undefined || prompt.tokenIds.length <= count) return prompt;
+  return { tokenIds: prompt.tokenIds.slice(-count), text: null };
+}
+
 /**
  * Tokens to generate at most, so that prompts and outputs fit the context and the KV cache.
  * `requested` is refused when it does not fit; null takes `fallback`, or less where the room ends.
@@ -76,10 +111,12 @@ export function fitContext(
   options: {
     readonly requested: number | null;
     readonly fallback: number;
+    readonly answer: AnswerSize;
     readonly params: LengthParams;
   },
 ): number {
-  const { requested, fallback, params } = options;
+  const { requested, params } = options;
+  const fallback = Math.min(options.fallback, boundAnswer(requested, options));
   if (prompts.some((prompt) => prompt.tokenIds.length === 0)) {
     throw badRequest("Cannot continue an empty prompt: it has no tokens", params.prompt);
   }

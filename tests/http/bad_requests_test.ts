@@ -64,6 +64,23 @@ const BAD_COMPLETIONS: readonly [Record<string, unknown>, string][] = [
   [{ logprobs: 21 }, "logprobs"],
   [{ logprobs: -1 }, "logprobs"],
   [{ logprobs: true }, "logprobs"],
+  [{ n: 0 }, "n"],
+  [{ n: 129 }, "n"],
+  [{ n: 1.5 }, "n"],
+  [{ n: 65, prompt: ["a", "b"] }, "n"],
+  [{ n: 3, best_of: 2 }, "best_of"],
+  [{ best_of: 129 }, "best_of"],
+  [{ best_of: 2, stream: true }, "best_of"],
+  [{ best_of: 65, prompt: ["a", "b"] }, "best_of"],
+  [{ prompt_logprobs: 21 }, "prompt_logprobs"],
+  [{ prompt_logprobs: -1 }, "prompt_logprobs"],
+  [{ prompt_logprobs: 1, stream: true }, "prompt_logprobs"],
+  [{ truncate_prompt_tokens: 0 }, "truncate_prompt_tokens"],
+  [{ return_tokens_as_token_ids: 1 }, "return_tokens_as_token_ids"],
+  [
+    { stream: true, stream_options: { continuous_usage_stats: true } },
+    "stream_options.continuous_usage_stats",
+  ],
   [{ echo: "yes" }, "echo"],
   [{ stream: 1 }, "stream"],
   [{ stream_options: { include_usage: true } }, "stream_options"],
@@ -136,6 +153,9 @@ const BAD_CHATS: readonly [Record<string, unknown>, string][] = [
   [{ max_tokens: 200 }, "max_tokens"],
   [{ max_completion_tokens: 200 }, "max_completion_tokens"],
   [{ max_tokens: 1, max_completion_tokens: 1 }, "max_tokens"],
+  [{ n: 129 }, "n"],
+  [{ best_of: 1 }, "best_of"],
+  [{ prompt_logprobs: 1, stream: true }, "prompt_logprobs"],
   [{ logprobs: 1 }, "logprobs"],
   [{ top_logprobs: 1 }, "top_logprobs"],
   [{ logprobs: true, top_logprobs: 21 }, "top_logprobs"],
@@ -157,7 +177,6 @@ const BAD_CHATS: readonly [Record<string, unknown>, string][] = [
 
 /** Known fields at a value that is not implemented, and their neutral values. */
 const UNIMPLEMENTED: readonly [field: string, bad: unknown, neutral: readonly unknown[]][] = [
-  ["n", 2, [1, null]],
   ["typical_p", 0.9, [1, 1.0, null]],
   ["response_format", { type: "json_object" }, [{ type: "text" }, null]],
   ["structured_outputs", { regex: "a" }, [null]],
@@ -174,7 +193,6 @@ const UNIMPLEMENTED_CHAT: typeof UNIMPLEMENTED = [
   ["modalities", ["audio"], [["text"]]],
 ];
 const UNIMPLEMENTED_COMPLETION: typeof UNIMPLEMENTED = [
-  ["best_of", 2, [1]],
   ["suffix", "end", [null]],
 ];
 

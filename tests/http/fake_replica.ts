@@ -72,7 +72,7 @@ export class FakeText implements TextService {
 /** What a {@linkcode FakeReplica} does. */
 export interface FakeScript {
   /** Said one character a chunk, then an end token. */
-  readonly says?: string;
+  readonly says?: string | ((request: GenerateRequest) => string);
   /** Milliseconds before each chunk. */
   readonly delayMs?: number;
   /** Awaited before each chunk, whose number it is given. */
@@ -153,12 +153,13 @@ export class FakeReplica implements Replica {
   async *#run(request: GenerateRequest): AsyncGenerator<GenerationChunk> {
     const { says = "Hi ☕!", delayMs = 0, diesAfter, failsLate, breaksAfter, silentAfter } =
       this.#script;
+    const said = typeof says === "string" ? says : says(request);
     const { signal, sampling = {} } = request;
     const { weightVersion } = this;
     const { maxTokens = 16, logprobs = null, promptLogprobs = null } = sampling;
     const prompt = request.promptTokenIds ?? [];
     const script = [
-      ...[...says].map((text) => ({ text, tokenIds: [...new TextEncoder().encode(text)] })),
+      ...[...said].map((text) => ({ text, tokenIds: [...new TextEncoder().encode(text)] })),
       { text: "", tokenIds: [EOS] },
     ];
     let left = maxTokens;

@@ -70,7 +70,7 @@ Deno.test("openai: errors arrive as its own classes", async () => {
   await using server = await testServer({ diesAfter: 2 }, { apiKey: "key" });
   const { chat } = client(server.url);
   const bad = await assertRejects(
-    () => chat.completions.create({ model: "fake", messages, n: 2 }),
+    () => chat.completions.create({ model: "fake", messages, n: 0 }),
     OpenAI.BadRequestError,
   );
   assertInstanceOf(bad, OpenAI.BadRequestError);

@@ -141,7 +141,7 @@ Deno.test("the OpenAPI document describes every route and field", async () => {
   assertEquals(CompletionRequest.properties.prompt.anyOf.length, 4);
   assertEquals(CompletionRequest.additionalProperties, false);
   assertEquals(ChatCompletionRequest.required, ["messages"]);
-  assertEquals(ChatCompletionRequest.properties.n.enum, [null, 1]);
+  assertEquals(ChatCompletionRequest.properties.store.enum, [null, false]);
 });
 
 Deno.test("ready says 200 only while a request would be served", async () => {

@@ -5,7 +5,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { ChatAnswer } from "../chat_answer.ts";
 import { renderChatPrompt } from "../chat_prompt.ts";
-import { fitContext } from "../prompts.ts";
+import { fitContext, truncatePrompt } from "../prompts.ts";
 import { toRequestOptions } from "../request_options.ts";
 import { toSamplingParams } from "../sampling.ts";
 import { chatRequestSchema } from "../schema/chat_request.ts";
@@ -52,10 +52,16 @@ async function prepare(
 ): Promise<PreparedRequest> {
   const request = validate(chatRequestSchema, body);
   checkModel(context, request.model);
-  const prompt = await renderChatPrompt(context, request);
+  const prompt = truncatePrompt(
+    await renderChatPrompt(context, request),
+    request.truncate_prompt_tokens,
+  );
+  const choices = request.n ?? 1;
+  const logprobs = request.logprobs ? request.top_logprobs ?? 0 : null;
   const maxTokens = fitContext(context, [prompt], {
     requested: request.max_completion_tokens ?? request.max_tokens ?? null,
     fallback: Infinity,
+    answer: { choices, logprobs },
     params: {
       prompt: "messages",
       maxTokens: typeof request.max_tokens === "number" ? "max_tokens" : "max_completion_tokens",
@@ -63,11 +69,12 @@ async function prepare(
   });
   return {
     prompts: [prompt],
+    choices,
     sampling: toSamplingParams(context, {
       ...request,
       maxTokens,
-      logprobs: request.logprobs ? request.top_logprobs ?? 0 : null,
-      promptLogprobs: null,
+      logprobs,
+      promptLogprobs: request.prompt_logprobs ?? null,
     }),
     options: toRequestOptions(request),
     stream: request.stream === true,

@@ -4,7 +4,7 @@
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { CompletionAnswer } from "../completion_answer.ts";
-import { fitContext, resolvePrompts } from "../prompts.ts";
+import { fitContext, resolvePrompts, truncatePrompt } from "../prompts.ts";
 import { toRequestOptions } from "../request_options.ts";
 import { toSamplingParams } from "../sampling.ts";
 import { completionRequestSchema } from "../schema/completion_request.ts";
@@ -54,23 +54,30 @@ async function prepare(
 ): Promise<PreparedRequest> {
   const request = validate(completionRequestSchema, body);
   checkModel(context, request.model);
-  const prompts = await resolvePrompts(context, request.prompt, {
+  const resolved = await resolvePrompts(context, request.prompt, {
     addSpecialTokens: request.add_special_tokens ?? true,
   });
+  const prompts = resolved.map((prompt) => truncatePrompt(prompt, request.truncate_prompt_tokens));
+  const candidates = request.best_of ?? request.n ?? 1;
+  // The best are those whose tokens are most likely.
+  const logprobs = request.logprobs ?? (candidates > (request.n ?? 1) ? 0 : null);
   const maxTokens = fitContext(context, prompts, {
     requested: request.max_tokens ?? null,
     fallback: DEFAULT_MAX_TOKENS,
+    answer: { choices: prompts.length * candidates, logprobs },
     params: { prompt: "prompt", maxTokens: "max_tokens" },
   });
-  const logprobs = request.logprobs ?? null;
+  const ofPrompt = [request.echo ? request.logprobs : null, request.prompt_logprobs]
+    .filter((count) => count !== null && count !== undefined);
   return {
     prompts,
+    choices: candidates,
     sampling: toSamplingParams(context, {
       ...request,
       maxTokens,
       logprobs,
       // Without new tokens there is only the prompt to compute, and the engine wants to know why.
-      promptLogprobs: (request.echo ? logprobs : null) ?? (maxTokens === 0 ? 0 : null),
+      promptLogprobs: ofPrompt.length > 0 ? Math.max(...ofPrompt) : maxTokens === 0 ? 0 : null,
     }),
     options: toRequestOptions(request),
     stream: request.stream === true,

@@ -10,7 +10,7 @@ import { sseResponse } from "../sse.ts";
 
 /** A validated request: what to generate, and how to answer. */
 export interface PreparedRequest
-  extends Pick<GenerationOptions, "prompts" | "sampling" | "options"> {
+  extends Pick<GenerationOptions, "prompts" | "choices" | "sampling" | "options"> {
   /** Whether the answer is streamed. */
   readonly stream: boolean;
   /** What the body says of what belongs together; the header `X-Session-Id` says it better. */
@@ -38,11 +38,12 @@ export async function serveGeneration(
   const { raw } = c.req;
   const requestId = requests.idOf(raw);
   const prepared = await prepare(await readJsonBody(raw, context.limits), requestId);
-  const { prompts, sampling, options, stream, answer } = prepared;
+  const { prompts, choices, sampling, options, stream, answer } = prepared;
   const session = c.req.header("x-session-id") ?? prepared.session;
   const generation = resources.use(
     new Generation(context, {
       prompts,
+      choices,
       sampling,
       options,
       session,

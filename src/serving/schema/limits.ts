@@ -5,6 +5,12 @@
 
 /** Prompts of one completion request. */
 export const MAX_PROMPTS = 128;
+/** Choices of one answer, those that `best_of` throws away included. */
+export const MAX_CHOICES = 128;
+/** Tokens that all choices of an answer may have together. */
+export const MAX_ANSWER_TOKENS = 2 ** 22;
+/** Log-probabilities of an answer: those of each token, over all choices. */
+export const MAX_ANSWER_LOGPROBS = 2 ** 22;
 /** Messages of one chat request. */
 export const MAX_MESSAGES = 4096;
 /** Content parts of one message. */

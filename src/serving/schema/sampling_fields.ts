@@ -14,7 +14,12 @@ import {
   MAX_STOP_TOKEN_IDS,
   REPETITION_PENALTIES,
 } from "../../engine/sampling_params.ts";
-import { MAX_ALLOWED_TOKEN_IDS, MAX_CACHE_SALT_LENGTH } from "./limits.ts";
+import {
+  MAX_ALLOWED_TOKEN_IDS,
+  MAX_CACHE_SALT_LENGTH,
+  MAX_CHOICES,
+  MAX_LOGPROBS,
+} from "./limits.ts";
 import { neutral } from "./neutral.ts";
 
 const stopText = z.string().min(1).max(MAX_STOP_STRING_LENGTH).refine(
@@ -37,7 +42,7 @@ export const samplingFields = {
   stream: z.boolean().nullish(),
   stream_options: z.strictObject({
     include_usage: z.boolean().nullish(),
-    continuous_usage_stats: neutral(false),
+    continuous_usage_stats: z.boolean().nullish(),
     include_obfuscation: neutral(false),
   }).nullish(),
   temperature: z.number().min(0).max(2).nullish(),
@@ -66,6 +71,14 @@ export const samplingFields = {
   skip_special_tokens: z.boolean().nullish(),
   ignore_eos: z.boolean().nullish(),
   return_token_ids: z.boolean().nullish(),
+  return_tokens_as_token_ids: z.boolean().nullish().openapi({
+    description: "Log-probabilities name tokens by number: token_id:ID.",
+  }),
+  n: z.int().min(1).max(MAX_CHOICES).nullish(),
+  prompt_logprobs: z.int().min(0).max(MAX_LOGPROBS).nullish(),
+  truncate_prompt_tokens: z.int32().min(1).nullish().openapi({
+    description: "Only so many of a prompt's last tokens are continued.",
+  }),
   priority: z.int32().nullish().openapi({
     description:
       "Lower ones are served first. Other than 0 only with --scheduling-policy priority.",
@@ -88,13 +101,10 @@ export const informationalFields = {
 
 /** Known fields of OpenAI and vLLM that are not implemented yet. */
 export const neutralFields = {
-  n: neutral(1),
   typical_p: neutral(1),
   length_penalty: neutral(1),
   use_beam_search: neutral(false),
   spaces_between_special_tokens: neutral(true),
-  truncate_prompt_tokens: neutral(),
-  prompt_logprobs: neutral(),
   response_format: neutral({ type: "text" }),
   structured_outputs: neutral(),
   guided_json: neutral(),
@@ -102,7 +112,6 @@ export const neutralFields = {
   guided_choice: neutral(),
   guided_grammar: neutral(),
   logits_processors: neutral(),
-  return_tokens_as_token_ids: neutral(false),
   kv_transfer_params: neutral(),
   vllm_xargs: neutral(),
 } as const;
