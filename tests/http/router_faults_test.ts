@@ -1,5 +1,5 @@
 /** What replicas may do to a router, and what its clients must not see of that. */
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { BalancingPolicy } from "../../src/routing/balancing_policy.ts";
 import { blackHole } from "./fake_upstream.ts";
 import { complete, eventsOf, type RouterFixture, routerOver } from "./router_fixture.ts";
@@ -124,6 +124,25 @@ Deno.test("a client that goes while its request is hedged ends both", async () =
   await eventually(() => router.upstreams.every(({ aborted }) => aborted === 1), {
     what: "both are ended",
   });
+});
+
+Deno.test("a client that stops reading gives up its place at the replica", async () => {
+  await using fixture = await routerOver(["serves"], { deadlines: { stallMs: 50 } });
+  const { router } = fixture;
+  const response = await router.fetch(
+    new Request("http://router/v1/completions", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ prompt: [1], stream: true }),
+    }),
+  );
+  assertEquals([response.status, router.replicas[0].active], [200, 1]);
+  await eventually(() => router.replicas[0].active === 0, {
+    timeoutMs: 2000,
+    what: "the place is given up",
+  });
+  await assertRejects(() => response.text(), Error, "the client has stopped reading");
+  assertEquals(router.replicas.map(({ failed, state }) => [failed, state]), [[0, "healthy"]]);
 });
 
 Deno.test("bodies that are too large, too slow or cut off are refused, and let nobody wait", async () => {

@@ -3,7 +3,7 @@
  * @module
  */
 import { AttemptError } from "../../routing/attempt.ts";
-import type { CoarseTimers } from "../../routing/coarse_timers.ts";
+import type { CoarseTimer, CoarseTimers } from "../../routing/coarse_timers.ts";
 import { NoReplicaError } from "../../routing/errors.ts";
 import type { Lease } from "../../routing/lease.ts";
 import type { ReplicaPool } from "../../routing/replica_pool.ts";
@@ -21,7 +21,7 @@ export interface ForwardDeadlines {
   readonly firstByteMs: number;
   /** An answer that comes in one piece. */
   readonly wholeMs: number;
-  /** Silence inside a stream. */
+  /** Silence inside a stream; and how long a client may leave a piece of it unread. */
   readonly stallMs: number;
 }
 
@@ -177,32 +177,47 @@ function passOn(
   { first, rest }: { first: Uint8Array; rest: ReadableStreamDefaultReader<Uint8Array> },
   { abort, signal, timers, stallMs, resources }: AnswerOptions,
 ): ReadableStream<Uint8Array> {
+  let unread: CoarseTimer | null = null;
+  const end = (outcome: "served" | "failed" | "cancelled"): void => {
+    unread?.clear();
+    lease.end(outcome);
+    resources[Symbol.dispose]();
+  };
+  const give = (controller: ReadableStreamDefaultController, bytes: Uint8Array): void => {
+    controller.enqueue(bytes);
+    // A client that left its answer unread would otherwise keep its replica from ever being drained.
+    unread = timers.set(() => {
+      const gone = new Error("Cannot go on streaming as the client has stopped reading");
+      end("cancelled");
+      abort(gone);
+      controller.error(gone);
+    }, stallMs);
+  };
   return new ReadableStream<Uint8Array>({
     start(controller) {
-      if (first.length > 0) controller.enqueue(first);
+      if (first.length > 0) give(controller, first);
     },
     async pull(controller) {
+      unread?.clear();
       const silent = new Error(`nothing came for ${stallMs} ms`);
       const stall = timers.set(() => abort(silent), stallMs);
       try {
         const { done, value } = await rest.read();
         lease.received();
-        if (!done) return controller.enqueue(value);
-        lease.end("served");
+        if (!done) return give(controller, value);
+        end("served");
       } catch (error) {
         // A client that has gone, or a server that stops, is not the replica's fault.
-        lease.end(signal.aborted ? "cancelled" : "failed");
+        end(signal.aborted ? "cancelled" : "failed");
         controller.enqueue(errorEvent(lease.target.url, error));
       } finally {
         stall.clear();
       }
       controller.close();
-      resources[Symbol.dispose]();
     },
     cancel(reason) {
-      lease.end("cancelled");
+      end("cancelled");
       abort(reason);
-      resources[Symbol.dispose]();
     },
   }, { highWaterMark: 0 });
 }
