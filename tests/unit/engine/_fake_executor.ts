@@ -11,13 +11,16 @@ import {
   maxPlanBytes,
 } from "../../../src/engine/step_codec.ts";
 import type {
+  PlannedSampling,
   PlannedSequence,
   SequenceResult,
   StepPlan,
   StepResult,
 } from "../../../src/engine/step_plan.ts";
+import { AdjustmentTables } from "../../../src/engine/rank/adjustment_tables.ts";
 import type { SchedulerOptions } from "../../../src/engine/scheduler/scheduler.ts";
-import { drawToken, extendHash, fakeRow, VOCAB_SIZE } from "./_fake_model.ts";
+import { adjustByTable, argmax } from "./_adjustments.ts";
+import { drawToken, extendHash, fakeLogits, fakeRow, VOCAB_SIZE } from "./_fake_model.ts";
 
 /** What a block remembers at one of its places. */
 interface CacheEntry {
@@ -45,6 +48,7 @@ export class FakeExecutor {
   readonly #cache = new Map<number, CacheEntry>();
   readonly #board = new Map<string, number>();
   readonly #inFlight: PlanInFlight[] = [];
+  readonly #adjustments = new AdjustmentTables();
   readonly #memory: Uint8Array;
   #steps = 0;
 
@@ -72,6 +76,11 @@ export class FakeExecutor {
     assert(plan.sequences.length > 0, "empty plan");
     const tokens = plan.sequences.reduce((sum, sequence) => sum + sequence.numTokens, 0);
     assert(tokens <= maxNumBatchedTokens, "token budget exceeded");
+    const adjusted = plan.sequences.reduce(
+      (sum, { adjustments }) => sum + (adjustments?.count ?? 0),
+      0,
+    );
+    assert(adjusted <= this.#options.maxAdjustments, "more logits adjusted than there is room for");
     const slots = new Set(plan.sequences.map((sequence) => sequence.slot));
     assertEquals(slots.size, plan.sequences.length, "a slot is planned twice");
     assert(plan.sequences.every(({ slot }) => slot >= 0 && slot < maxNumSeqs));
@@ -141,10 +150,18 @@ export class FakeExecutor {
       (target, i) => fakeRow(contexts[i], target, planned.promptLogprobs),
     );
     if (sampling === null) return { slot, token: -1, logprobs: null, promptLogprobs };
-    const token = drawToken(context, { ...sampling, position: startPosition + numTokens });
+    const token = this.#draw(context, planned, sampling);
     this.#board.set(`${step}/${slot}`, token);
     const logprobs = sampling.logprobs === null ? null : fakeRow(context, token, sampling.logprobs);
     return { slot, token, logprobs, promptLogprobs };
+  }
+
+  #draw(context: number, planned: PlannedSequence, sampling: PlannedSampling): number {
+    const { slot, startPosition, numTokens, adjustments } = planned;
+    const draw = { ...sampling, position: startPosition + numTokens };
+    if (adjustments === null) return drawToken(context, draw);
+    const table = this.#adjustments.change(slot, adjustments);
+    return argmax(adjustByTable(fakeLogits(context, draw), table));
   }
 
   /** The token that an earlier step drew for the slot, which must have left the last stage. */

@@ -5,6 +5,7 @@
 import type { RowLogprobs } from "../../../src/engine/step_plan.ts";
 import type { SchedulerRequest } from "../../../src/engine/scheduler/scheduler.ts";
 import type { FinishReason, TokenLogprob } from "../../../src/engine/types.ts";
+import { adjustPlainly, argmax } from "./_adjustments.ts";
 
 /** Entries of the fake vocabulary. */
 export const VOCAB_SIZE = 24;
@@ -19,11 +20,22 @@ export function extendHash(hash: number, token: number): number {
   return (mixed ^ (mixed >>> 16)) >>> 0;
 }
 
+/** What a draw depends on beside its context. */
+export interface FakeDraw {
+  readonly seedLow: number;
+  readonly seedHigh: number;
+  readonly position: number;
+}
+
+/** Logits after a context, for draws from adjusted ones. */
+export function fakeLogits(context: number, draw: FakeDraw): Float32Array {
+  const keyed = extendHash(extendHash(context, draw.seedLow | 0), draw.seedHigh | 0);
+  const row = extendHash(keyed, draw.position);
+  return Float32Array.from({ length: VOCAB_SIZE }, (_, id) => extendHash(row, id) % 64 / 8 - 4);
+}
+
 /** The token that follows a context, drawn with a seed at a position. */
-export function drawToken(
-  context: number,
-  draw: { readonly seedLow: number; readonly seedHigh: number; readonly position: number },
-): number {
+export function drawToken(context: number, draw: FakeDraw): number {
   const keyed = extendHash(extendHash(context, draw.seedLow | 0), draw.seedHigh | 0);
   return extendHash(keyed, draw.position) % VOCAB_SIZE;
 }
@@ -66,7 +78,10 @@ export function generateAlone(request: SchedulerRequest): FakeOutput {
   const logprobs: TokenLogprob[] = [];
   while (tokenIds.length < sampling.maxTokens) {
     const position = prompt.length + tokenIds.length;
-    const token = drawToken(context, { seedLow, seedHigh, position });
+    const draw = { seedLow, seedHigh, position };
+    const token = isAdjusted(request)
+      ? argmax(adjustPlainly(fakeLogits(context, draw), request, tokenIds))
+      : drawToken(context, draw);
     tokenIds.push(token);
     if (sampling.logprobs !== null) logprobs.push(entry(token, context, sampling.logprobs));
     const ends = !sampling.ignoreEos && eosTokenIds.includes(token);
@@ -77,6 +92,14 @@ export function generateAlone(request: SchedulerRequest): FakeOutput {
     context = extendHash(context, token);
   }
   return { tokenIds, logprobs, promptLogprobs, finishReason: "length", stopReason: null };
+}
+
+/** Whether a request's logits are changed. */
+export function isAdjusted({ sampling, badWords = [] }: SchedulerRequest): boolean {
+  const { presencePenalty, frequencyPenalty, repetitionPenalty } = sampling;
+  return presencePenalty !== 0 || frequencyPenalty !== 0 || repetitionPenalty !== 1 ||
+    sampling.minTokens > 0 || sampling.allowedTokenIds !== null || badWords.length > 0 ||
+    Object.keys(sampling.logitBias).length > 0;
 }
 
 function entry(tokenId: number, context: number, width: number): TokenLogprob {

@@ -66,6 +66,7 @@ function copyOf({ step, sequences }: StepPlan): StepPlan {
       ...sequence,
       tokens: sequence.tokens && Array.from(sequence.tokens),
       newBlocks: Array.from(sequence.newBlocks),
+      adjustments: structuredClone(sequence.adjustments),
     })),
   };
 }

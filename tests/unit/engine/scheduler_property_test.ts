@@ -6,6 +6,18 @@ import { request, Simulation } from "./_simulation.ts";
 
 const NUM_RUNS = 3000;
 
+/** What changes logits; most requests change none. */
+const adjustments = fc.record({
+  presencePenalty: fc.constantFrom(0, 0, 1.5),
+  frequencyPenalty: fc.constantFrom(0, 0, 0.75),
+  repetitionPenalty: fc.constantFrom(1, 1, 1.5),
+  logitBias: fc.constantFrom<Record<number, number>>({}, {}, { 3: 2, 5: -100, 11: 1.25 }),
+  allowedTokenIds: fc.constantFrom(null, null, [0, 1, 2, 3, 4, 5, 8, 11, 12, 17, 20, 23]),
+  minTokens: fc.constantFrom(0, 0, 3, 6),
+}, { noNullPrototype: true });
+
+const badWords = fc.constantFrom<number[][]>([], [], [[11], [4, 5]], [[3, 3], [8, 1, 2], [20, 23]]);
+
 const sampling = fc.record({
   maxTokens: fc.integer({ min: 1, max: 24 }),
   ignoreEos: fc.constantFrom(true, true, false),
@@ -25,6 +37,7 @@ const arrival = fc.record({
   cacheSalt: fc.constantFrom(undefined, undefined, undefined, "another"),
   cachePrompt: fc.constantFrom(undefined, undefined, true, false),
   sampling,
+  adjusted: fc.option(fc.record({ adjustments, badWords }), { freq: 2 }),
   /** The prompt alone, when log-probabilities are wanted. */
   echo: fc.constantFrom(false, false, false, true),
   /** Steps that retire before the next arrival. */
@@ -43,6 +56,8 @@ const setup = fc.noBias(fc.record({
   /** Cached blocks that a step takes over, beyond those of the longest context; null: no cache. */
   spareHitBlocks: fc.constantFrom(null, 0, 0, 100),
   spareBlocks: fc.constantFrom(0, 0, 1, 2, 4, 16),
+  /** From what one request needs to what all do. */
+  maxAdjustments: fc.constantFrom(VOCAB_SIZE, VOCAB_SIZE + 9, 6 * VOCAB_SIZE),
   pipelineStages: fc.integer({ min: 1, max: 4 }),
   lookahead: fc.integer({ min: 0, max: 2 }),
   /** Whether each turn fills the flights, sends one plan or sends none before a plan retires. */
@@ -90,19 +105,32 @@ function simulate(setup: Setup): Simulation {
 }
 
 function toRequest(arrival: Setup["arrivals"][number], id: number): SchedulerRequest {
-  const { length, family, own, sampling, echo, ...fields } = arrival;
+  const { length, family, own, sampling, adjusted, echo, ...fields } = arrival;
   const maxTokens = echo && sampling.promptLogprobs !== null ? 0 : sampling.maxTokens;
   const promptTokenIds = Array.from(
     { length },
     (_, i) => ((i < own ? family : 3 + id) * 7 + i * 5 + 1) % VOCAB_SIZE,
   );
-  const made = request(id, length, { ...sampling, maxTokens });
+  const changes = adjusted && {
+    ...adjusted.adjustments,
+    minTokens: Math.min(adjusted.adjustments.minTokens, maxTokens),
+  };
+  const made = request(id, length, { ...sampling, ...changes, maxTokens });
   const { priority, cacheSalt, cachePrompt } = fields;
-  return { ...made, promptTokenIds, priority, cacheSalt, cachePrompt };
+  const badWords = adjusted?.badWords;
+  return { ...made, badWords, promptTokenIds, priority, cacheSalt, cachePrompt };
 }
 
 Deno.test("Scheduler gives every request what it gives alone, over random traces", () => {
-  const seen = { preemptions: 0, ahead: 0, mixed: 0, chunked: 0, cached: 0 };
+  const seen = {
+    adjusted: 0,
+    changed: 0,
+    preemptions: 0,
+    ahead: 0,
+    mixed: 0,
+    chunked: 0,
+    cached: 0,
+  };
   fc.assert(
     fc.property(setup, (setup) => {
       const { plans, scheduler } = simulate(setup);
@@ -112,6 +140,8 @@ Deno.test("Scheduler gives every request what it gives alone, over random traces
         const prefills = sequences.filter(({ numTokens }) => numTokens > 1);
         if (prefills.length > 0 && prefills.length < sequences.length) seen.mixed++;
         if (sequences.some(({ tokens }) => tokens === null)) seen.ahead++;
+        if (sequences.some(({ adjustments }) => adjustments !== null)) seen.adjusted++;
+        if (sequences.some(({ adjustments }) => adjustments?.places.length)) seen.changed++;
         if (sequences.some(({ sampling }) => sampling === null)) seen.chunked++;
       }
     }),
