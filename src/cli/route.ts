@@ -6,13 +6,12 @@ import { createBalancingPolicy } from "../routing/policies/mod.ts";
 import { within } from "../serving/listening.ts";
 import { RequestGate } from "../serving/request_gate.ts";
 import { listenRouter } from "../serving/router/listen_router.ts";
+import { ReplicaDiscovery } from "../serving/router/replica_discovery.ts";
 import {
-  dnsSource,
+  addressSource,
   fileSource,
   parseReplicaAddress,
   type ReplicaAddress,
-  ReplicaDiscovery,
-  type ReplicaSource,
 } from "../serving/router/replica_source.ts";
 import { RouterServer } from "../serving/router/router_server.ts";
 import type { Command, Invocation } from "./command.ts";
@@ -38,9 +37,7 @@ export const routeCommand: Command<Flags> = {
 async function route({ values, given, host }: Invocation<Flags>): Promise<number> {
   const addresses = given.filter(({ name }) => name === "replica").map(({ value }) => read(value));
   const file = values["replicas-file"];
-  const sources: ReplicaSource[] = addresses.map((address) =>
-    address.url.startsWith("dns:") ? dnsSource(address) : () => Promise.resolve([address])
-  );
+  const sources = addresses.map(addressSource);
   if (file !== undefined) sources.push(fileSource(file));
   if (sources.length === 0) {
     throw new UsageError(
@@ -56,6 +53,8 @@ async function route({ values, given, host }: Invocation<Flags>): Promise<number
     apiKey: values["api-key"],
     adminApiKey: values["admin-api-key"],
     gate,
+    // Who was let in may wait: while an update holds all requests none must be lost.
+    maxQueued: values["max-requests"],
     probeMs: 1000 * values["probe-interval"],
     hedgeAfterMs: values["hedge-after"] === undefined ? null : 1000 * values["hedge-after"],
     onError,

@@ -64,9 +64,15 @@ export class ReplicaRegistry {
     this.#pool.setDown(id, reason);
   }
 
+  /** Changes a replica's share of the work. Throws RangeError when there is none, or it is not positive. */
+  setWeight(id: string, weight: number): void {
+    this.#pool.setWeight(id, weight);
+  }
+
   /** Takes a replica out when it has ended its requests, or after `graceMs`. Throws RangeError when there is none. */
   async leave(id: string, graceMs: number): Promise<void> {
     await within(this.#pool.drain(id), graceMs);
+    if (!this.#has(id)) return; // Somebody else took it out meanwhile.
     this.#monitor.unwatch(id);
     this.#pool.remove(id);
   }

@@ -157,6 +157,11 @@ export class RouterServer implements Disposable {
     return this.#registry.leave(id, graceMs);
   }
 
+  /** Changes a replica's share of the work. Throws RangeError when there is none, or it is not positive. */
+  setWeight(id: string, weight: number): void {
+    this.#registry.setWeight(id, weight);
+  }
+
   /**
    * Like {@linkcode join}, but a replica of that name that is there already gets the new address: it keeps its
    * share of the work and its counts, and is drained if it was.
