@@ -265,6 +265,23 @@ Deno.test("replicas join, drain, resume, change weight and leave while the route
   }
 });
 
+Deno.test("a replica that two people take out at once leaves once", async () => {
+  await using fixture = await routerOver(["serves", "serves"]);
+  const { router, upstreams: [first, second] } = fixture;
+  const leave = (): Promise<Response> =>
+    fetch(`${fixture.url}/admin/replicas/${first.id}`, {
+      method: "DELETE",
+      headers: { "content-type": "application/json" },
+    });
+  const stream = await fixture.post({ stream: true });
+  const leaving = [router.leave(first.id, 5000), router.leave(first.id, 5000)];
+  await stream.body?.cancel();
+  await Promise.all(leaving);
+  assertEquals(router.replicas.map(({ id }) => id), [second.id]);
+  const gone = await leave();
+  assertEquals([gone.status, (await gone.json()).error.code], [404, "replica_not_found"]);
+});
+
 Deno.test("a drain lets streams end, refuses new requests, and cuts off what is too slow", async () => {
   await using router = await routerOver(["serves", "is silent after the first byte"], {
     policy: { name: "by user", select: (loads, { session }) => loads[Number(session)] },

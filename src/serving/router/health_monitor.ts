@@ -49,6 +49,7 @@ export class HealthMonitor<T> implements Disposable {
 
   /** Probes a replica from now on, at once for the first time; resolves with the first result. */
   async watch(id: string): Promise<void> {
+    if (this.#end.signal.aborted) return; // An update that is called off may still put replicas back.
     this.unwatch(id);
     const watch: Watch = { failures: 0, told: false, timer: undefined };
     this.#watches.set(id, watch);
