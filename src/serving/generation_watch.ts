@@ -24,6 +24,7 @@ export class GenerationWatch {
   #first: number | null = null;
   #latest = 0;
   #queued: number | null = null;
+  #cached = 0;
 
   /** Watches a generation. */
   constructor(metrics: ServerMetrics, generation: WatchedGeneration) {
@@ -37,9 +38,11 @@ export class GenerationWatch {
   }
 
   /** A chunk has come from an engine. */
-  see(engine: number, { tokenIds, finishReason, queueSeconds }: GenerationChunk): void {
+  see(engine: number, chunk: GenerationChunk): void {
+    const { tokenIds, finishReason, queueSeconds, cachedTokens } = chunk;
     const now = (performance.now() - this.#generation.arrival) / 1000;
     this.#queued ??= queueSeconds ?? null;
+    this.#cached += cachedTokens ?? 0;
     if (tokenIds.length > 0) this.#seeTokens(engine, tokenIds.length, now);
     if (finishReason === null) return;
     this.#metrics.observeEnd(engine, finishReason);
@@ -63,6 +66,7 @@ export class GenerationWatch {
     const { promptTokens, maxTokens } = this.#generation;
     metrics.observe("e2e_request_latency_seconds", engine, now);
     metrics.observe("request_prompt_tokens", engine, promptTokens);
+    metrics.observe("request_prefill_kv_computed_tokens", engine, promptTokens - this.#cached);
     metrics.observe("request_generation_tokens", engine, this.#tokens);
     if (maxTokens !== null) metrics.observe("request_params_max_tokens", engine, maxTokens);
     const first = this.#first ?? now;

@@ -18,6 +18,8 @@ const SECONDS = {
 
 const COUNTS = {
   request_prompt_tokens: "Prompt tokens of a request",
+  request_prefill_kv_computed_tokens:
+    "Prompt tokens of a request that the prefix cache did not have",
   request_generation_tokens: "Tokens that a request generated",
   request_max_num_generation_tokens: "Most tokens that a choice of an answer has",
   request_params_max_tokens: "Tokens that a request allowed",

@@ -79,6 +79,8 @@ export interface FakeScript {
   readonly before?: (chunk: number) => Promise<void>;
   /** Dies after so many chunks of a request. */
   readonly diesAfter?: number;
+  /** Seconds that a first chunk says its request has waited. */
+  readonly queuesFor?: number;
   /** Thrown by `generate` at once. */
   readonly refuses?: Error;
   /** Thrown when the first chunk is asked for. */
@@ -151,8 +153,15 @@ export class FakeReplica implements Replica {
   }
 
   async *#run(request: GenerateRequest): AsyncGenerator<GenerationChunk> {
-    const { says = "Hi ☕!", delayMs = 0, diesAfter, failsLate, breaksAfter, silentAfter } =
-      this.#script;
+    const {
+      says = "Hi ☕!",
+      delayMs = 0,
+      diesAfter,
+      failsLate,
+      breaksAfter,
+      silentAfter,
+      queuesFor,
+    } = this.#script;
     const said = typeof says === "string" ? says : says(request);
     const { signal, sampling = {} } = request;
     const { weightVersion } = this;
@@ -201,6 +210,7 @@ export class FakeReplica implements Replica {
           },
           finishReason: ended ? "stop" : left === 0 ? "length" : null,
           stopReason: null,
+          ...index === 0 && queuesFor !== undefined ? { queueSeconds: queuesFor } : {},
           weightVersion,
         };
         if (ended || left === 0) return;

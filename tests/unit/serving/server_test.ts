@@ -24,7 +24,7 @@ Deno.test("the app can be mounted in another one, errors and authentication incl
   assertEquals([method.status, (await method.json()).error.code], [405, "method_not_allowed"]);
   const bad = await ask("/llm/v1/completions", {
     method: "POST",
-    body: '{"n": 2}',
+    body: '{"n": 0}',
     headers: { authorization: "Bearer key", "content-type": "application/json" },
   });
   assertEquals([bad.status, (await bad.json()).error.param], [400, "n"]);
