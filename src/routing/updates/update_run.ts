@@ -95,7 +95,10 @@ export class UpdateRun {
     await settlesWithin(this.#cancelled.promise, milliseconds);
   }
 
-  /** Waits until a replica has ended its requests; ends those that still run after `graceMs`. */
+  /**
+   * Waits until a replica has ended its requests; ends those that still run after `graceMs`. What a client has not
+   * read of them by then is not waited for: it may never do that.
+   */
   async quiet(replica: UpdatableReplica, graceMs: number): Promise<void> {
     await this.#at(replica, async () => {
       this.#tell("draining", replica, "ends its requests");
@@ -107,7 +110,6 @@ export class UpdateRun {
       } finally {
         await replica.resume();
       }
-      await quiet;
     });
   }
 

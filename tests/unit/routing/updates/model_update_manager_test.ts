@@ -246,6 +246,19 @@ Deno.test("requests that outlive the grace are ended, and the replica goes on", 
   assert(fleet.calls.includes("pause"));
 });
 
+Deno.test("clients that read slowly what a replica has ended keep no update from going on", async () => {
+  for (const strategy of [SynchronousStrategy, RollingStrategy]) {
+    using fleet = new SimulatedFleet(2);
+    await using manager = new ModelUpdateManager(fleet.fleet);
+    using _unread = fleet.pool.tryAcquire({ tokens: 1, stream: true, session: null, prefix: [] });
+    const update = await manager.start({ strategy: new strategy({ graceMs: 1 }), source: SOURCE });
+    await update.ended;
+    await manager[Symbol.asyncDispose]();
+    assertEquals(update.state, "succeeded");
+    assertOneVersion(fleet, "new");
+  }
+});
+
 Deno.test("what can't be updated is refused before anything changes", async () => {
   using fleet = new SimulatedFleet(2, [{ call: 1, kind: "rejects" }]);
   await using manager = new ModelUpdateManager(fleet.fleet);
