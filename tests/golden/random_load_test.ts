@@ -11,6 +11,7 @@ import { goldenFolder } from "./golden_case.ts";
 const SEED = 20260921;
 const VOCAB_SIZE = 320;
 const NUM_REQUESTS = 60;
+const ALLOWED = Array.from({ length: 40 }, (_, i) => 3 + 7 * i);
 const device = "cpu";
 
 const requests: fc.Arbitrary<GenerateRequest> = fc.record({
@@ -29,6 +30,10 @@ const requests: fc.Arbitrary<GenerateRequest> = fc.record({
     ignoreEos: fc.boolean(),
     logprobs: fc.option(fc.integer({ min: 0, max: 5 })),
     promptLogprobs: fc.option(fc.integer({ min: 0, max: 3 })),
+    presencePenalty: fc.constantFrom(0, 0, 0, 1.25),
+    repetitionPenalty: fc.constantFrom(1, 1, 1, 1.5),
+    logitBias: fc.constantFrom<Record<number, number>>({}, {}, { 5: 4, 9: -100, 300: 2.5 }),
+    allowedTokenIds: fc.constantFrom(null, null, null, ALLOWED),
   }) as fc.Arbitrary<Partial<SamplingParams>>,
 });
 

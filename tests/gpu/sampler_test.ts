@@ -4,6 +4,7 @@ import {
   drawnRow,
   MAX_ROWS,
   mixedRows,
+  randomAdjustments,
   SamplerHarness,
   targetRow,
   tiedLogits,
@@ -24,6 +25,30 @@ Deno.test("CUDA: a sampler draws what it draws on the CPU", async () => {
     for (const sampler of [harness, reference]) sampler.write(logits);
     const rows = mixedRows(random, count);
     assertEquals(harness.sample(rows), reference.sample(rows));
+  }
+});
+
+Deno.test("CUDA: a sampler draws from adjusted logits what it draws on the CPU", async () => {
+  using device = await openTestDevice();
+  using cpu = openCpuDevice({ threads: 1 });
+  using harness = new SamplerHarness(device, VOCAB_SIZE);
+  using reference = new SamplerHarness(cpu, VOCAB_SIZE);
+  const random = new Random(22);
+  for (const logprobs of [null, 3, -1]) {
+    const logits = tiedLogits(5, VOCAB_SIZE);
+    for (const sampler of [harness, reference]) sampler.write(logits);
+    const rows = mixedRows(random, MAX_ROWS).map((row, i) => ({
+      ...row,
+      adjustments: i % 3 === 0 ? null : randomAdjustments(random, VOCAB_SIZE / 4),
+      logprobs: i % 2 === 0 ? logprobs : null,
+    }));
+    const [actual, expected] = [harness, reference].map((sampler) => sampler.sample(rows));
+    assertEquals(actual.tokens, expected.tokens);
+    expected.logprobs.forEach((entry, row) => {
+      const other = actual.logprobs[row];
+      assertEquals(other?.topIds, entry?.topIds);
+      if (entry && other) assertLess(Math.abs(other.logprob - entry.logprob), 1e-5);
+    });
   }
 });
 

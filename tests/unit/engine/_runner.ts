@@ -20,6 +20,7 @@ import { loadModel } from "../../../src/models/load_model.ts";
 import { readModelConfig } from "../../../src/models/model_config.ts";
 import { KV_BLOCK_SIZE } from "../../../src/tensor/attention_kernels.ts";
 import type { Device } from "../../../src/tensor/device.ts";
+import type { Tensor } from "../../../src/tensor/tensor.ts";
 
 /** Greedy sampling, to be changed. */
 export const GREEDY: SeededSamplingParams = {
@@ -51,6 +52,8 @@ export interface RunnerHarnessOptions {
 export class RunnerHarness implements Disposable {
   readonly runner: ModelRunner;
   readonly scheduler: Scheduler;
+  /** f32 `[rows, padded vocabulary]`: those of the last step. */
+  readonly logits: Tensor;
   readonly #owned = new DisposableStack();
 
   constructor(options: RunnerHarnessOptions) {
@@ -76,6 +79,7 @@ export class RunnerHarness implements Disposable {
     }));
     const { vocab, logits } = model;
     assert(vocab && logits);
+    this.logits = logits;
     const { tensorParallel } = mesh;
     const sampler = this.#owned.use(
       new Sampler({ device, tensorParallel, vocab, logits, maxAdjustments }),

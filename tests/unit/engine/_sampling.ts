@@ -1,6 +1,6 @@
 import type { Communicator } from "../../../src/distributed/communicator.ts";
 import { SingleRankCommunicator } from "../../../src/distributed/single_rank_communicator.ts";
-import type { SampleRow } from "../../../src/engine/sampler/sample_row.ts";
+import type { RowAdjustments, SampleRow } from "../../../src/engine/sampler/sample_row.ts";
 import { Sampler } from "../../../src/engine/sampler/sampler.ts";
 import type { PlannedSampling } from "../../../src/engine/step_plan.ts";
 import { partitionVocab } from "../../../src/layers/vocab_parallel.ts";
@@ -8,6 +8,7 @@ import type { Device } from "../../../src/tensor/device.ts";
 import { Tensor } from "../../../src/tensor/tensor.ts";
 import { noiseOf } from "../tensor/_gumbel.ts";
 import { Random } from "../tensor/_random.ts";
+import { adjustByTable } from "./_adjustments.ts";
 
 export const MAX_ROWS = 9;
 
@@ -97,9 +98,27 @@ export function mixedRows(random: Random, count: number): SampleRow[] {
     }, { position: random.below(5000) }));
 }
 
+/** Changes to random logits: biases, scales, bans, and a mask or none. */
+export function randomAdjustments(random: Random, vocabSize: number): RowAdjustments {
+  const ids = random.permutation(vocabSize).subarray(0, random.below(vocabSize / 2));
+  const entries = new Int32Array(4 * ids.length);
+  const floats = new Float32Array(entries.buffer);
+  for (let i = 0; i < ids.length; i++) {
+    const after = random.below(4) === 0 ? -Infinity : random.below(9) / 4 - 1;
+    entries[4 * i] = ids[i];
+    floats.set([random.below(9) / 2 - 2, [1, 0.5, 2][random.below(3)], after], 4 * i + 1);
+  }
+  const mask = random.below(2) === 0 ? null : Int32Array.from(
+    { length: Math.ceil(vocabSize / 32) },
+    () => random.below(2 ** 32),
+  );
+  return { count: ids.length, entries, mask };
+}
+
 /** The token that a row draws from its logits: by sorting, in float64. */
-export function referenceToken(logits: ArrayLike<number>, row: SampleRow): number {
+export function referenceToken(given: ArrayLike<number>, row: SampleRow): number {
   const { temperature, topK, topP, minP, seedLow, seedHigh, choice } = row.sampling!;
+  const logits = row.adjustments === null ? given : adjustByTable(given, row.adjustments);
   const sorted = Array.from(logits, (x, id) => ({ x, id })).sort((a, b) =>
     b.x - a.x || a.id - b.id
   );

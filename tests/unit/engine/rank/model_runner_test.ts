@@ -28,6 +28,9 @@ function load(): SchedulerRequest[] {
     request(6, 33, { maxTokens: 50 }),
     request(7, 9, { temperature: 0.5, topK: 5, maxTokens: 40 }),
     request(8, 3, { maxTokens: 0, promptLogprobs: 0 }),
+    request(9, 12, { presencePenalty: 1, frequencyPenalty: 0.5, maxTokens: 24 }),
+    request(10, 20, { repetitionPenalty: 1.4, temperature: 0.7, topP: 0.9, logprobs: 2 }),
+    request(11, 6, { allowedTokenIds: [5, 9, 40, 77, 120], logitBias: { 9: 3 }, logprobs: -1 }),
   ];
 }
 

@@ -8,6 +8,7 @@ import {
   logSoftmax,
   MAX_ROWS,
   mixedRows,
+  randomAdjustments,
   referenceToken,
   SamplerHarness,
   targetRow,
@@ -31,6 +32,64 @@ Deno.test("a sampler draws what sorting and summing in float64 does", () => {
     const expected = rows.map((row, i) => referenceToken(rowOf(logits, i), row));
     assertEquals([...tokens], expected, `step ${step}: ${JSON.stringify(rows)}`);
   }
+});
+
+Deno.test("adjusted rows are drawn from adjusted logits, beside others that are not", () => {
+  using device = openCpuDevice({ threads: 1 });
+  using harness = new SamplerHarness(device, VOCAB_SIZE);
+  const random = new Random(4);
+  for (let step = 0; step < 60; step++) {
+    const logits = tiedLogits(step, VOCAB_SIZE);
+    harness.write(logits);
+    const rows = mixedRows(random, 1 + step % MAX_ROWS).map((row, i) => ({
+      ...row,
+      adjustments: (step + i) % 3 === 0 ? null : randomAdjustments(random, VOCAB_SIZE),
+    }));
+    const { tokens } = harness.sample(step % 4 === 0 ? [rows[0]] : rows);
+    const expected = rows.slice(0, tokens.length)
+      .map((row, i) => referenceToken(rowOf(logits, i), row));
+    assertEquals([...tokens], expected, `step ${step}`);
+  }
+});
+
+Deno.test("log-probabilities are those of the logits before adjustments", () => {
+  using device = openCpuDevice({ threads: 1 });
+  using harness = new SamplerHarness(device, VOCAB_SIZE);
+  const random = new Random(5);
+  const counts = [0, 3, 20, 5, -1, 40];
+  for (const asked of [counts.slice(0, 4), counts]) {
+    // The first time with masks, then without: what is kept of a step must not be another's.
+    for (const masked of [true, false]) {
+      const logits = tiedLogits(7, VOCAB_SIZE);
+      harness.write(logits);
+      const plain = asked.map((count, i) =>
+        drawnRow({ temperature: i % 2, topP: 0.8 }, { logprobs: count, position: i })
+      );
+      const adjusted = plain.map((row) => {
+        const adjustments = randomAdjustments(random, VOCAB_SIZE);
+        return { ...row, adjustments: masked ? adjustments : { ...adjustments, mask: null } };
+      });
+      const { tokens, logprobs } = harness.sample(adjusted);
+      // The same tokens as targets, which nothing adjusts.
+      harness.write(logits);
+      const targets = asked.map((count, i) => targetRow(tokens[i], count));
+      assertEquals(logprobs, harness.sample(targets).logprobs);
+      assertEquals([...tokens], adjusted.map((row, i) => referenceToken(rowOf(logits, i), row)));
+    }
+  }
+});
+
+Deno.test("more adjustments than a step may have are refused", () => {
+  using device = openCpuDevice({ threads: 1 });
+  using harness = new SamplerHarness(device, 8);
+  const adjustments = { count: 8, entries: new Int32Array(32), mask: null };
+  const row = drawnRow({}, { adjustments });
+  harness.sampler.prepare([row, row]);
+  assertThrows(
+    () => harness.sampler.prepare([row, row, row]),
+    RangeError,
+    "Cannot adjust more than 16 logits in a step: these are 24",
+  );
 });
 
 Deno.test("truncated draws follow the renormalised distribution", () => {
@@ -137,32 +196,43 @@ function strictDevice(inner: Device) {
   return { device, state };
 }
 
-Deno.test("run is device work alone after one upload, and serves other rows of the same key", () => {
+Deno.test("run is device work alone after few uploads, and serves other rows of the same key", () => {
   using inner = openCpuDevice({ threads: 1 });
   const { device, state } = strictDevice(inner);
   using harness = new SamplerHarness(device, VOCAB_SIZE);
   const logits = tiedLogits(9, VOCAB_SIZE);
   harness.write(logits);
   const { sampler } = harness;
+  const adjustments = {
+    ...randomAdjustments(new Random(1), VOCAB_SIZE),
+    mask: new Int32Array(7).fill(0x5a5a5a5a),
+  };
   const steps: SampleRow[][] = [
     [drawnRow(), drawnRow({ temperature: 1 })],
     [drawnRow({ temperature: 1, topP: 0.5, topK: 9, minP: 0.1 }), drawnRow()],
     [drawnRow({ temperature: 1, topP: 0.5 }), drawnRow({}, { logprobs: 3 })],
+    [drawnRow({ temperature: 1 }, { adjustments: { ...adjustments, mask: null } }), drawnRow()],
+    [drawnRow({ temperature: 1, topP: 0.5 }, { adjustments }), drawnRow({}, { logprobs: 3 })],
   ];
-  for (const rows of steps) {
+  // Parameters; entries; masks.
+  const uploads = [1, 1, 1, 2, 3];
+  for (const [step, rows] of steps.entries()) {
+    sampler.prepare(rows);
     state.uploads = 0;
     const work = sampler.prepare(rows);
-    assertEquals(state.uploads, 1);
+    assertEquals(state.uploads, uploads[step]);
     using recording = inner.record(() => {
       state.recording = true;
       sampler.run(work);
       state.recording = false;
     });
+    harness.write(logits);
     recording.replay();
     // Further samples take the place of those that were read.
     const first = structuredClone(sampler.readBack(work).read());
     const others = rows.map((row) => ({ ...row, position: 1000 })).toReversed();
     assertEquals(sampler.prepare(others), work);
+    harness.write(logits);
     recording.replay();
     const second = sampler.readBack(work).read();
     assertEquals([...first.tokens], rows.map((row, i) => referenceToken(rowOf(logits, i), row)));
@@ -253,7 +323,9 @@ Deno.test("a sampler frees all that it has allocated", () => {
   {
     using harness = new SamplerHarness(device, VOCAB_SIZE);
     harness.write(tiedLogits(1, VOCAB_SIZE));
-    harness.sample([drawnRow({ temperature: 1, topP: 0.5 }, { logprobs: -1 })]);
+    const mask = new Int32Array(7).fill(-1);
+    const adjustments = { ...randomAdjustments(new Random(1), VOCAB_SIZE), mask };
+    harness.sample([drawnRow({ temperature: 1, topP: 0.5 }, { adjustments, logprobs: -1 })]);
     assertNotEquals(held.size, 0);
   }
   assertEquals(held.size, 0);
