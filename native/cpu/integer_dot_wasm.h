@@ -4,13 +4,6 @@ typedef struct { v128_t q[4]; } weight_quad;
 // Sixteen-bit numbers, of which pairs are multiplied and added: the even and the odd bytes.
 typedef struct { v128_t even, odd; } input_quad;
 
-#define WEFT_QUARTERS(type, value)                                  \
-  do {                                                              \
-    type r;                                                         \
-    _Pragma("unroll") for (int i = 0; i < 4; i++) r.q[i] = (value); \
-    return r;                                                       \
-  } while (0)
-
 static inline f32x16 i32x16_to_f32(i32x16 a) {
   WEFT_QUARTERS(f32x16, wasm_f32x4_convert_i32x4(a.q[i]));
 }
@@ -70,5 +63,3 @@ static inline i32x16 i32x16_dot(i32x16 sums, weight_quad w, input_quad x, const 
   }
   return sums;
 }
-
-#undef WEFT_QUARTERS

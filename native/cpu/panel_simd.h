@@ -55,7 +55,7 @@ static inline panel_pairs panel_load(const uint16_t* p) {
     pairs.first.q[i] = vreinterpretq_f32_u32(vshlq_n_u32(all, 16));
     pairs.second.q[i] = vreinterpretq_f32_u32(vandq_u32(all, vdupq_n_u32(0xffff0000u)));
   }
-#elif defined(__wasm_simd128__)
+#elif defined(WEFT_WASM)
   WEFT_UNROLL
   for (int i = 0; i < 4; i++) {
     const v128_t all = wasm_v128_load(p + 8 * i);
@@ -75,7 +75,7 @@ static inline panel_pairs panel_load(const uint16_t* p) {
 
 // A product of two bf16 is exact in f32: so this is the fused multiply-add, also where there is none.
 static inline f32x16 panel_multiply(f32x16 sum, panel_pairs w, const panel_token* x) {
-#if defined(__FMA__) || defined(WEFT_NEON) || defined(__wasm_simd128__)
+#if defined(__FMA__) || defined(WEFT_NEON) || defined(WEFT_WASM)
   sum = f32x16_fma(w.first, f32x16_set1(x[0]), sum);
   return f32x16_fma(w.second, f32x16_set1(x[1]), sum);
 #else

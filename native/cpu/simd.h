@@ -13,14 +13,21 @@
 #include <string.h>
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#define WEFT_AVX512 1
 #include "simd_avx512.h"
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#define WEFT_AVX2 1
 #include "simd_avx2.h"
+#define WEFT_MASKED_F32 1
+#include "simd_partial.h"
 #elif defined(__aarch64__) && !defined(WEFT_PORTABLE)
 #define WEFT_NEON 1
 #include "simd_neon.h"
+#include "simd_partial.h"
 #elif defined(__wasm_simd128__)
+#define WEFT_WASM 1
 #include "simd_wasm.h"
+#include "simd_partial.h"
 #else
 #include "simd_portable.h"
 #endif

@@ -45,19 +45,9 @@ static inline __m256 weft_widen8_bf16(const uint16_t* p) {
 static inline f32x16 f32x16_load_bf16(const uint16_t* p) {
   return WEFT_F32X16(weft_widen8_bf16(p), weft_widen8_bf16(p + 8));
 }
-static inline f32x16 f32x16_load_bf16_n(const uint16_t* p, int n) {
-  uint16_t all[16] = {0};
-  memcpy(all, p, (size_t)n * 2);
-  return f32x16_load_bf16(all);
-}
 static inline f32x16 f32x16_load_f16(const uint16_t* p) {
   return WEFT_F32X16(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)),
                      _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 8))));
-}
-static inline f32x16 f32x16_load_f16_n(const uint16_t* p, int n) {
-  uint16_t all[16] = {0};
-  memcpy(all, p, (size_t)n * 2);
-  return f32x16_load_f16(all);
 }
 
 static inline __m256i weft_narrow8_bf16(__m256 a) {
@@ -73,19 +63,9 @@ static inline void f32x16_store_bf16(uint16_t* p, f32x16 a) {
   // packus works inside each 128-bit half: put the quarters back in order.
   _mm256_storeu_si256((__m256i*)p, _mm256_permute4x64_epi64(packed, 0xd8));
 }
-static inline void f32x16_store_bf16_n(uint16_t* p, f32x16 a, int n) {
-  uint16_t all[16];
-  f32x16_store_bf16(all, a);
-  memcpy(p, all, (size_t)n * 2);
-}
 static inline void f32x16_store_f16(uint16_t* p, f32x16 a) {
   _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT));
   _mm_storeu_si128((__m128i*)(p + 8), _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT));
-}
-static inline void f32x16_store_f16_n(uint16_t* p, f32x16 a, int n) {
-  uint16_t all[16];
-  f32x16_store_f16(all, a);
-  memcpy(p, all, (size_t)n * 2);
 }
 
 static inline f32x16 f32x16_add(f32x16 a, f32x16 b) {

@@ -23,35 +23,15 @@ static inline f32x16 f32x16_set1(float a) { WEFT_QUARTERS(f32x16, vdupq_n_f32(a)
 static inline f32x16 f32x16_zero(void) { return f32x16_set1(0.0f); }
 
 static inline f32x16 f32x16_load(const float* p) { WEFT_QUARTERS(f32x16, vld1q_f32(p + 4 * i)); }
-static inline f32x16 f32x16_load_n(const float* p, int n) {
-  float all[16] = {0};
-  memcpy(all, p, (size_t)n * 4);
-  return f32x16_load(all);
-}
 static inline void f32x16_store(float* p, f32x16 a) {
   for (int i = 0; i < 4; i++) vst1q_f32(p + 4 * i, a.q[i]);
-}
-static inline void f32x16_store_n(float* p, f32x16 a, int n) {
-  float all[16];
-  f32x16_store(all, a);
-  memcpy(p, all, (size_t)n * 4);
 }
 
 static inline f32x16 f32x16_load_bf16(const uint16_t* p) {
   WEFT_QUARTERS(f32x16, vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16)));
 }
-static inline f32x16 f32x16_load_bf16_n(const uint16_t* p, int n) {
-  uint16_t all[16] = {0};
-  memcpy(all, p, (size_t)n * 2);
-  return f32x16_load_bf16(all);
-}
 static inline f32x16 f32x16_load_f16(const uint16_t* p) {
   WEFT_QUARTERS(f32x16, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))));
-}
-static inline f32x16 f32x16_load_f16_n(const uint16_t* p, int n) {
-  uint16_t all[16] = {0};
-  memcpy(all, p, (size_t)n * 2);
-  return f32x16_load_f16(all);
 }
 
 static inline uint16x4_t weft_narrow4_bf16(float32x4_t a) {
@@ -64,18 +44,8 @@ static inline uint16x4_t weft_narrow4_bf16(float32x4_t a) {
 static inline void f32x16_store_bf16(uint16_t* p, f32x16 a) {
   for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, weft_narrow4_bf16(a.q[i]));
 }
-static inline void f32x16_store_bf16_n(uint16_t* p, f32x16 a, int n) {
-  uint16_t all[16];
-  f32x16_store_bf16(all, a);
-  memcpy(p, all, (size_t)n * 2);
-}
 static inline void f32x16_store_f16(uint16_t* p, f32x16 a) {
   for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(a.q[i])));
-}
-static inline void f32x16_store_f16_n(uint16_t* p, f32x16 a, int n) {
-  uint16_t all[16];
-  f32x16_store_f16(all, a);
-  memcpy(p, all, (size_t)n * 2);
 }
 
 static inline f32x16 f32x16_add(f32x16 a, f32x16 b) {
@@ -205,5 +175,3 @@ static inline f32x16 f32x16_sums(const f32x16* a, int count) {
   for (int j = 0; j < count; j++) sums[j] = f32x16_sum(a[j]);
   return f32x16_load(sums);
 }
-
-#undef WEFT_QUARTERS

@@ -41,27 +41,12 @@ static inline f32x16 f32x16_zero(void) { return f32x16_set1(0.0f); }
 static inline f32x16 f32x16_load(const float* p) {
   WEFT_QUARTERS(f32x16, wasm_v128_load(p + 4 * i));
 }
-static inline f32x16 f32x16_load_n(const float* p, int n) {
-  float all[16] = {0};
-  memcpy(all, p, (size_t)n * 4);
-  return f32x16_load(all);
-}
 static inline void f32x16_store(float* p, f32x16 a) {
   for (int i = 0; i < 4; i++) wasm_v128_store(p + 4 * i, a.q[i]);
-}
-static inline void f32x16_store_n(float* p, f32x16 a, int n) {
-  float all[16];
-  f32x16_store(all, a);
-  memcpy(p, all, (size_t)n * 4);
 }
 
 static inline f32x16 f32x16_load_bf16(const uint16_t* p) {
   WEFT_QUARTERS(f32x16, wasm_i32x4_shl(wasm_u32x4_load16x4(p + 4 * i), 16));
-}
-static inline f32x16 f32x16_load_bf16_n(const uint16_t* p, int n) {
-  uint16_t all[16] = {0};
-  memcpy(all, p, (size_t)n * 2);
-  return f32x16_load_bf16(all);
 }
 
 // Exponents are moved from 5 to 8 bits by a product with 2^112, which subnormal numbers survive too.
@@ -80,11 +65,6 @@ static inline v128_t weft_widen4_f16(v128_t half) {
 static inline f32x16 f32x16_load_f16(const uint16_t* p) {
   WEFT_QUARTERS(f32x16, weft_widen4_f16(wasm_u32x4_load16x4(p + 4 * i)));
 }
-static inline f32x16 f32x16_load_f16_n(const uint16_t* p, int n) {
-  uint16_t all[16] = {0};
-  memcpy(all, p, (size_t)n * 2);
-  return f32x16_load_f16(all);
-}
 
 // Two quarters of 32-bit lanes that hold 16-bit numbers, side by side.
 static inline void weft_store_narrow(uint16_t* p, const v128_t* q) {
@@ -101,11 +81,6 @@ static inline void f32x16_store_bf16(uint16_t* p, f32x16 a) {
   v128_t q[4];
   for (int i = 0; i < 4; i++) q[i] = weft_narrow4_bf16(a.q[i]);
   weft_store_narrow(p, q);
-}
-static inline void f32x16_store_bf16_n(uint16_t* p, f32x16 a, int n) {
-  uint16_t all[16];
-  f32x16_store_bf16(all, a);
-  memcpy(p, all, (size_t)n * 2);
 }
 static inline v128_t weft_narrow4_f16(v128_t a) {
   const v128_t sign = wasm_v128_and(wasm_u32x4_shr(a, 16), wasm_i32x4_splat(0x8000));
@@ -130,11 +105,6 @@ static inline void f32x16_store_f16(uint16_t* p, f32x16 a) {
   v128_t q[4];
   for (int i = 0; i < 4; i++) q[i] = weft_narrow4_f16(a.q[i]);
   weft_store_narrow(p, q);
-}
-static inline void f32x16_store_f16_n(uint16_t* p, f32x16 a, int n) {
-  uint16_t all[16];
-  f32x16_store_f16(all, a);
-  memcpy(p, all, (size_t)n * 2);
 }
 
 static inline f32x16 f32x16_add(f32x16 a, f32x16 b) {
@@ -260,5 +230,3 @@ static inline f32x16 f32x16_sums(const f32x16* a, int count) {
   for (int j = 0; j < count; j++) sums[j] = f32x16_sum(a[j]);
   return f32x16_load(sums);
 }
-
-#undef WEFT_QUARTERS

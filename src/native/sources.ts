@@ -31,6 +31,10 @@ import expertsC from "../../native/cpu/experts.c" with { type: "text" };
 import gumbelC from "../../native/cpu/gumbel.c" with { type: "text" };
 import identityC from "../../native/cpu/identity.c" with { type: "text" };
 import integerDotH from "../../native/cpu/integer_dot.h" with { type: "text" };
+import integerDotAvx2H from "../../native/cpu/integer_dot_avx2.h" with { type: "text" };
+import integerDotAvx512H from "../../native/cpu/integer_dot_avx512.h" with { type: "text" };
+import integerDotNeonH from "../../native/cpu/integer_dot_neon.h" with { type: "text" };
+import integerDotPortableH from "../../native/cpu/integer_dot_portable.h" with { type: "text" };
 import integerDotWasmH from "../../native/cpu/integer_dot_wasm.h" with { type: "text" };
 import kvCacheC from "../../native/cpu/kv_cache.c" with { type: "text" };
 import kvCacheH from "../../native/cpu/kv_cache.h" with { type: "text" };
@@ -79,6 +83,7 @@ import simdAvx2H from "../../native/cpu/simd_avx2.h" with { type: "text" };
 import simdAvx512H from "../../native/cpu/simd_avx512.h" with { type: "text" };
 import simdMathH from "../../native/cpu/simd_math.h" with { type: "text" };
 import simdNeonH from "../../native/cpu/simd_neon.h" with { type: "text" };
+import simdPartialH from "../../native/cpu/simd_partial.h" with { type: "text" };
 import simdPortableH from "../../native/cpu/simd_portable.h" with { type: "text" };
 import simdWasmH from "../../native/cpu/simd_wasm.h" with { type: "text" };
 import slotTokensC from "../../native/cpu/slot_tokens.c" with { type: "text" };
@@ -126,6 +131,10 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "gumbel.c", text: gumbelC },
   { name: "identity.c", text: identityC },
   { name: "integer_dot.h", text: integerDotH },
+  { name: "integer_dot_avx2.h", text: integerDotAvx2H },
+  { name: "integer_dot_avx512.h", text: integerDotAvx512H },
+  { name: "integer_dot_neon.h", text: integerDotNeonH },
+  { name: "integer_dot_portable.h", text: integerDotPortableH },
   { name: "integer_dot_wasm.h", text: integerDotWasmH },
   { name: "kv_cache.c", text: kvCacheC },
   { name: "kv_cache.h", text: kvCacheH },
@@ -174,6 +183,7 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "simd_avx512.h", text: simdAvx512H },
   { name: "simd_math.h", text: simdMathH },
   { name: "simd_neon.h", text: simdNeonH },
+  { name: "simd_partial.h", text: simdPartialH },
   { name: "simd_portable.h", text: simdPortableH },
   { name: "simd_wasm.h", text: simdWasmH },
   { name: "slot_tokens.c", text: slotTokensC },
