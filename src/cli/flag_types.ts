@@ -15,10 +15,12 @@ export interface Flag<T> {
   readonly shownDefault: string;
   /** One letter that may stand for the name, after one dash; empty for none. */
   readonly short: string;
-  /** May be given several times, in an order that matters; then it has no environment variable. */
+  /** May be given several times, in an order that matters; without `join` it has no environment variable then. */
   readonly repeatable: boolean;
   /** Reads the text; throws RangeError whose message continues `Cannot read --name as `. */
   readonly parse: (text: string) => T;
+  /** What several make together; the last one counts without. One from the environment is as good as given once. */
+  join?(values: readonly T[]): T;
 }
 
 interface Described<T> {
@@ -66,6 +68,17 @@ export function text<const O extends TextOptions>(options: O): Flag<Optional<O, 
     },
     (given) => given as Optional<O, string>,
   );
+}
+
+/** A flag that takes any non-empty text and may be repeated: all of them, in order. */
+export function texts(
+  options: Pick<TextOptions, "help" | "placeholder" | "shownDefault">,
+): Flag<readonly string[] | undefined> {
+  const { parse, ...one } = flag<readonly string[] | undefined>(
+    { placeholder: "TEXT", ...options, repeatable: true, fallback: undefined },
+    (given) => [given],
+  );
+  return { ...one, parse, join: (values) => values.flatMap((value) => value ?? []) };
 }
 
 interface RangeOptions {

@@ -14,6 +14,7 @@ import {
   onOff,
   size,
   text,
+  texts,
   unsigned64,
 } from "./flag_types.ts";
 
@@ -159,12 +160,37 @@ export const SERVE_FLAGS = {
     shownDefault: "the folder's name",
     help: "Name of the model in the API",
   }),
-  "api-key": text({ placeholder: "KEY", help: "Key that every API request must bring" }),
+  "api-key": texts({
+    placeholder: "KEY",
+    help: "Key that every API request must bring; may be repeated: one of them then",
+  }),
+  "api-key-file": text({
+    placeholder: "FILE",
+    help: "File with such a key on each line; empty lines and those that begin with # do not count",
+  }),
   "admin-api-key": text({
     placeholder: "KEY",
     shownDefault: "--api-key",
     help: "Key that requests below /admin must bring instead",
   }),
+  "key-concurrency": integer({
+    min: 1,
+    max: COUNT,
+    shownDefault: "no limit",
+    help: "Requests that each key may have inside at once; more are answered with 429",
+  }),
+  "key-requests-per-minute": integer({
+    min: 1,
+    max: 1_000_000,
+    shownDefault: "no limit",
+    help: "Requests that each key may send in any 60 seconds; more are answered with 429",
+  }),
+  "log-format": choice({
+    values: { text: "text", json: "json" },
+    fallback: "text",
+    help: "How log lines are written; with json each is an object",
+  }),
+  "enable-log-requests": onOff({ help: "Log each request that was answered, with its id" }),
   "balancing-policy": choice({
     values: BALANCING_POLICIES,
     fallback: "least-loaded",
@@ -241,7 +267,12 @@ export const ROUTE_FLAGS = {
   "host": SERVE_FLAGS.host,
   "port": SERVE_FLAGS.port,
   "api-key": SERVE_FLAGS["api-key"],
+  "api-key-file": SERVE_FLAGS["api-key-file"],
   "admin-api-key": SERVE_FLAGS["admin-api-key"],
+  "key-concurrency": SERVE_FLAGS["key-concurrency"],
+  "key-requests-per-minute": SERVE_FLAGS["key-requests-per-minute"],
+  "log-format": SERVE_FLAGS["log-format"],
+  "enable-log-requests": SERVE_FLAGS["enable-log-requests"],
 } satisfies FlagTable;
 
 /** Flags of `weft update`. */

@@ -4,7 +4,7 @@
  */
 import type { ReplicaStartError } from "../serving/fleet/replica_supervisor.ts";
 import type { CliHost } from "./command.ts";
-import { parseLogLine } from "./log.ts";
+import { type LoggedEvent, parseLogLine } from "./log.ts";
 import { createProgress, LOADING, progressIn } from "./progress.ts";
 
 /** Passes on what replicas say, and shows how far they are together. */
@@ -32,11 +32,12 @@ export class FleetLog {
 
   /** A replica has written a line to stderr. */
   line(rank: number, line: string): void {
-    const fraction = progressIn(line, LOADING);
+    const { level, message, fields } = parseLogLine(line) ??
+      { level: "warn", message: line, fields: {} };
+    const fraction = progressIn(message, LOADING);
     if (fraction !== null) return this.#progress(rank, fraction);
-    const { level, message } = parseLogLine(line) ?? { level: "warn", message: line };
     const isFirstStart = !this.#serving[rank];
-    if (!isFirstStart) this.#log(rank, level, message);
+    if (!isFirstStart) this.#log(rank, { level, message, fields });
     else if (level === "error") this.#lastWords[rank] = message;
     else if (rank === 0 || level === "warn") this.#tell(rank, level, message);
   }
@@ -49,19 +50,20 @@ export class FleetLog {
 
   /** The router has found that a replica does not answer (why), or does again (null). */
   changed(rank: number, reason: string | null): void {
-    if (reason !== null) this.#log(rank, "warn", `down: ${reason}`);
-    else if (this.#serving[rank]) this.#log(rank, "info", "serves");
+    if (reason !== null) this.#log(rank, { level: "warn", message: `down: ${reason}` });
+    else if (this.#serving[rank]) this.#log(rank, { level: "info", message: "serves" });
   }
 
   /** The router gives a replica nothing for a while. */
   ejected(rank: number, reason: string): void {
-    this.#log(rank, "warn", `ejected: ${reason}`);
+    this.#log(rank, { level: "warn", message: `ejected: ${reason}` });
   }
 
   /** A replica's process has ended, or could not be started again; it will be in `retryMs`, unless that is null. */
   down(rank: number, { reason, retryMs }: { reason: string; retryMs: number | null }): void {
-    if (retryMs === null) return this.#log(rank, "info", reason);
-    this.#log(rank, "error", `${reason}: starting it again in ${(retryMs / 1000).toFixed(1)} s`);
+    if (retryMs === null) return this.#log(rank, { level: "info", message: reason });
+    const message = `${reason}: starting it again in ${(retryMs / 1000).toFixed(1)} s`;
+    this.#log(rank, { level: "error", message });
   }
 
   /** Tells what was held, and why a replica could not be started, in its own words where it had any. */
@@ -86,10 +88,13 @@ export class FleetLog {
   #tell(rank: number, level: "info" | "warn", message: string): void {
     if (this.#told.has(message)) return;
     this.#told.add(message);
-    this.#held.push(() => this.#log(rank, level, message));
+    this.#held.push(() => this.#log(rank, { level, message }));
   }
 
-  #log(rank: number, level: "info" | "warn" | "error", message: string): void {
-    this.#host.log[level](`replica ${rank}: ${message}`);
+  #log(
+    rank: number,
+    { level, message, fields = {} }: Omit<LoggedEvent, "fields"> & Partial<LoggedEvent>,
+  ): void {
+    this.#host.log[level](`replica ${rank}: ${message}`, fields);
   }
 }

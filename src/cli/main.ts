@@ -7,6 +7,7 @@ import type { CliHost, Command } from "./command.ts";
 import type { FlagTable } from "./flags.ts";
 import { commandHelp, programHelp } from "./help.ts";
 import { createLogger } from "./log.ts";
+import { hostFor } from "./log_format.ts";
 import { nearestWord, parseFlags, UsageError } from "./parse_flags.ts";
 
 const SUCCESS = 0;
@@ -56,9 +57,13 @@ export async function main(
   try {
     return await dispatch(args, host);
   } catch (error) {
-    host.log.error(describeError(error));
-    return error instanceof UsageError ? WRONG_USAGE : FAILURE;
+    return failed(error, host);
   }
+}
+
+function failed(error: unknown, host: CliHost): number {
+  host.log.error(describeError(error));
+  return error instanceof UsageError ? WRONG_USAGE : FAILURE;
 }
 
 async function dispatch(args: readonly string[], host: CliHost): Promise<number> {
@@ -99,7 +104,12 @@ async function invoke<Table extends FlagTable>(
     host.print(commandHelp(command));
     return SUCCESS;
   }
-  return await command.run({ values, given, host });
+  const own = hostFor(values, host);
+  try {
+    return await command.run({ values, given, host: own });
+  } catch (error) {
+    return failed(error, own);
+  }
 }
 
 function unknownCommand(args: readonly string[]): string {

@@ -30,7 +30,7 @@ export interface GivenFlag {
 
 /** A command line that was read. */
 export interface ParsedFlags<Table extends FlagTable> {
-  /** One value for each flag; of a repeated one, the last. */
+  /** One value for each flag; of a repeated one what they make together, or the last. */
   readonly values: FlagValues<Table>;
   /** Flags in the order in which they were given. */
   readonly given: readonly GivenFlag[];
@@ -80,8 +80,10 @@ export function parseFlags<Table extends FlagTable>(
   }
   const values: Record<string, unknown> = {};
   for (const [name, flag] of Object.entries(table)) {
-    const last = given.findLast((entry) => entry.name === name);
-    values[name] = last ? last.value : fromEnvironment(name, flag, env);
+    const all = given.filter((entry) => entry.name === name).map(({ value }) => value);
+    values[name] = all.length === 0
+      ? fromEnvironment(name, flag, env)
+      : flag.join?.(all) ?? all.at(-1);
   }
   return { values: values as FlagValues<Table>, given, help };
 }
@@ -123,7 +125,7 @@ function fromEnvironment(
   flag: Flag<unknown>,
   env: (name: string) => string | undefined,
 ): unknown {
-  const text = flag.repeatable ? undefined : env(environmentName(name));
+  const text = flag.repeatable && !flag.join ? undefined : env(environmentName(name));
   return text === undefined || text === ""
     ? flag.fallback
     : readValue(environmentName(name), text, flag);

@@ -26,7 +26,19 @@ export interface ReplicaCommandOptions {
 }
 
 /** Flags that are the router's only. Keys are secret, and command lines are not. */
-const ROUTER_FLAGS = new Set(["balancing-policy", "hedge-after", "api-key", "admin-api-key"]);
+const ROUTER_FLAGS = [
+  "balancing-policy",
+  "hedge-after",
+  "api-key",
+  "api-key-file",
+  "admin-api-key",
+  "key-concurrency",
+  "key-requests-per-minute",
+  "enable-log-requests",
+] as const;
+
+/** Those that must not come from the router's environment either. */
+const ROUTER_ENVIRONMENT = ROUTER_FLAGS.filter((name) => /key|log/.test(name));
 
 /** A `weft serve` for one replica, with the flags that the router was given. */
 export function replicaCommand(
@@ -34,7 +46,7 @@ export function replicaCommand(
   { rank, weights, model, hostname, apiKey, store }: ReplicaCommandOptions,
 ): ReplicaCommand {
   const own = Object.fromEntries(
-    Object.entries(values).filter(([name]) => !ROUTER_FLAGS.has(name)),
+    Object.entries(values).filter(([name]) => !ROUTER_FLAGS.some((own) => own === name)),
   );
   const flags = writeFlags({
     ...own,
@@ -58,6 +70,9 @@ export function replicaCommand(
       "serve",
       ...flags,
     ],
-    env: { [environmentName("api-key")]: apiKey, [environmentName("admin-api-key")]: "" },
+    env: {
+      ...Object.fromEntries(ROUTER_ENVIRONMENT.map((name) => [environmentName(name), ""])),
+      [environmentName("api-key")]: apiKey,
+    },
   };
 }

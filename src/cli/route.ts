@@ -14,10 +14,11 @@ import {
   type ReplicaAddress,
 } from "../serving/router/replica_source.ts";
 import { RouterServer } from "../serving/router/router_server.ts";
+import { readKeys } from "./api_keys.ts";
 import type { Command, Invocation } from "./command.ts";
 import { ROUTE_FLAGS } from "./flags.ts";
-import { warnOfOpenAdmin } from "./open_admin.ts";
 import { UsageError } from "./parse_flags.ts";
+import { requestLogging } from "./request_logging.ts";
 import { bind, DRAIN_MS, stopSignal } from "./serving_process.ts";
 
 type Flags = typeof ROUTE_FLAGS;
@@ -44,20 +45,19 @@ async function route({ values, given, host }: Invocation<Flags>): Promise<number
       "Cannot route as no replica is named: --replica URL or --replicas-file FILE",
     );
   }
-  warnOfOpenAdmin(values, host.log);
+  const keys = readKeys(values, host.log);
   const onError = (error: unknown): void =>
     host.log.error(error instanceof Error ? error.message : String(error));
   const gate = new RequestGate({ maxQueuedRequests: values["max-requests"] });
   using router = new RouterServer({
     policy: createBalancingPolicy(values["balancing-policy"]),
-    apiKey: values["api-key"],
-    adminApiKey: values["admin-api-key"],
+    ...keys,
     gate,
     // Who was let in may wait: while an update holds all requests none must be lost.
     maxQueued: values["max-requests"],
     probeMs: 1000 * values["probe-interval"],
     hedgeAfterMs: values["hedge-after"] === undefined ? null : 1000 * values["hedge-after"],
-    onError,
+    ...requestLogging(values, host.log),
     onChange: (id, reason) =>
       reason === null ? host.log.info(`${id}: serves`) : host.log.warn(`${id}: down: ${reason}`),
     onEject: (id, reason) => host.log.warn(`${id}: ejected: ${reason}`),

@@ -9,14 +9,15 @@ import { within } from "../serving/listening.ts";
 import { ReplicaRouter } from "../serving/replica_router.ts";
 import { RequestGate } from "../serving/request_gate.ts";
 import { createServer } from "../serving/server.ts";
+import { type KeyOptions, readKeys } from "./api_keys.ts";
 import type { Command, Invocation } from "./command.ts";
 import { exampleRequest, type ExampleRequestOptions } from "./example_request.ts";
 import { SERVE_FLAGS } from "./flags.ts";
 import { disposeAll, loadReplicas } from "./load_replicas.ts";
 import { modelFolder } from "./model_folder.ts";
-import { warnOfOpenAdmin } from "./open_admin.ts";
 import { UsageError } from "./parse_flags.ts";
 import { FINE_STEP } from "./progress.ts";
+import { requestLogging } from "./request_logging.ts";
 import { serveFleet } from "./serve_fleet.ts";
 import { bind, DRAIN_MS, exitWithStdin, stopSignal } from "./serving_process.ts";
 
@@ -48,15 +49,18 @@ async function serve(invocation: Invocation<Flags>): Promise<number> {
   }
   const address = { hostname: values.host, port: values.port };
   (await bind(address, () => Deno.listen(address))).close(); // Sooner than after a long load.
-  warnOfOpenAdmin(values, invocation.host.log);
+  const keys = readKeys(values, invocation.host.log);
   const supervised = values["exit-with-stdin"];
   if (supervised) exitWithStdin();
   return count > 1 && rank === undefined
-    ? await serveFleet(invocation)
-    : await serveReplica(invocation);
+    ? await serveFleet(invocation, keys)
+    : await serveReplica(invocation, keys);
 }
 
-async function serveReplica({ values, host }: Invocation<Flags>): Promise<number> {
+async function serveReplica(
+  { values, host }: Invocation<Flags>,
+  keys: KeyOptions,
+): Promise<number> {
   const address = { hostname: values.host, port: values.port };
   const supervised = values["exit-with-stdin"];
   const path = values["weight-store"];
@@ -72,7 +76,6 @@ async function serveReplica({ values, host }: Invocation<Flags>): Promise<number
   try {
     const gate = new RequestGate();
     const model = values["served-model-name"] ?? name;
-    const apiKey = values["api-key"];
     const app = createServer({
       replica: new ReplicaRouter(engines, {
         policy: createBalancingPolicy(values["balancing-policy"]),
@@ -80,10 +83,9 @@ async function serveReplica({ values, host }: Invocation<Flags>): Promise<number
       text: engines[0].text,
       weights: engines[0],
       modelName: model,
-      apiKey,
-      adminApiKey: values["admin-api-key"],
+      ...keys,
       gate,
-      onError: (error) => host.log.error(error instanceof Error ? error.stack! : String(error)),
+      ...requestLogging(values, host.log),
     });
     const stop = stopSignal(host, { ignoreInterrupt: supervised });
     await using listener = await bind(
@@ -91,7 +93,7 @@ async function serveReplica({ values, host }: Invocation<Flags>): Promise<number
       () => listen({ fetch: app.fetch, gate, host: values.host, port: values.port }),
     );
     const { url } = listener;
-    const request = { url, model, needsKey: apiKey !== undefined, input: inputOf(engines[0]) };
+    const request = { url, model, needsKey: keys.apiKey !== undefined, input: inputOf(engines[0]) };
     host.print(`weft ready: ${url}  try: ${exampleRequest(request)}`);
     const failure = supervised ? await endOrFailure(stop, engines[0]) : null;
     if (failure !== null) {

@@ -12,12 +12,14 @@ import { within } from "../serving/listening.ts";
 import { RequestGate } from "../serving/request_gate.ts";
 import { RouterServer } from "../serving/router/router_server.ts";
 import { readTokenizerFiles } from "../text/tokenizer_files.ts";
+import type { KeyOptions } from "./api_keys.ts";
 import type { Invocation } from "./command.ts";
 import { exampleRequest, type ExampleRequestOptions } from "./example_request.ts";
 import { FleetLog } from "./fleet_log.ts";
 import type { SERVE_FLAGS } from "./flags.ts";
 import { modelFolder } from "./model_folder.ts";
 import { replicaCommand } from "./replica_command.ts";
+import { requestLogging } from "./request_logging.ts";
 import { bind, DRAIN_MS, stopSignal } from "./serving_process.ts";
 import { openWeightStore } from "./weight_store.ts";
 
@@ -39,6 +41,7 @@ const REPLICA_HOST = "127.0.0.1";
 /** Starts the replicas, serves until a stop signal, and returns the exit status. */
 export async function serveFleet(
   { values, host }: Invocation<typeof SERVE_FLAGS>,
+  keys: KeyOptions,
 ): Promise<number> {
   const count = values["data-parallel-size"];
   bypassProxies(REPLICA_HOST);
@@ -48,14 +51,13 @@ export async function serveFleet(
   const log = new FleetLog(count, host);
   using router = new RouterServer({
     policy: createBalancingPolicy(values["balancing-policy"]),
-    apiKey: values["api-key"],
-    adminApiKey: values["admin-api-key"],
+    ...keys,
     gate,
     engines: { modelName: model },
     maxQueued: REQUESTS_PER_REPLICA * count,
     deadlines: { queueMs: PATIENT_MS, firstByteMs: PATIENT_MS, wholeMs: PATIENT_MS },
     hedgeAfterMs: values["hedge-after"] === undefined ? null : 1000 * values["hedge-after"],
-    onError: (error) => host.log.error(error instanceof Error ? error.stack! : String(error)),
+    ...requestLogging(values, host.log),
     onCommit: ({ model, version }) =>
       supervisor.commit({
         model,
@@ -101,7 +103,7 @@ export async function serveFleet(
     () => listen({ fetch: router.fetch, gate, host: values.host, port: values.port }),
   );
   const { url } = listener;
-  const needsKey = values["api-key"] !== undefined;
+  const needsKey = keys.apiKey !== undefined;
   host.print(
     `weft ready: ${url}  try: ${exampleRequest({ url, model, needsKey, input: inputOf(folder) })}`,
   );

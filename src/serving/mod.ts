@@ -53,6 +53,7 @@ export { SessionAffinityPolicy } from "../routing/policies/session_affinity.ts";
 export { WeightedRoundRobinPolicy } from "../routing/policies/weighted_round_robin.ts";
 export { prefixHashes } from "../routing/prefix_hash.ts";
 export type { ApiKeys } from "./authentication.ts";
+export type { KeyLimitOptions } from "./key_limits.ts";
 export { HttpListener, listen, type ListenOptions } from "./listen.ts";
 export { type Dispatch, ReplicaRouter, type ReplicaRouterOptions } from "./replica_router.ts";
 export { RequestGate, type RequestGateOptions } from "./request_gate.ts";

@@ -10,8 +10,9 @@ import { ModelUpdateManager } from "../routing/updates/model_update_manager.ts";
 import { jsonOnly } from "./admin/json_only.ts";
 import { addWeightRoutes } from "./admin/weight_routes.ts";
 import { ApiError, internalError, toApiError } from "./api_error.ts";
-import { type ApiKeys, requireApiKeys } from "./authentication.ts";
+import { type ApiKeys, type KeyHolders, requireApiKeys } from "./authentication.ts";
 import { answerFingerprint, backendFingerprint } from "./fingerprint.ts";
+import { type KeyLimitOptions, KeyLimits } from "./key_limits.ts";
 import { ServerMetrics } from "./metrics.ts";
 import { ReplicaRouter } from "./replica_router.ts";
 import { RequestGate } from "./request_gate.ts";
@@ -44,6 +45,8 @@ export interface ServerOptions extends ApiKeys {
    * router. Without it there are no such routes.
    */
   readonly weights?: UpdatableWeights;
+  /** Limits of what is asked with each API key; of all requests where no key is asked for. Default: none. */
+  readonly keyLimits?: KeyLimitOptions;
   /** Admission; share it with {@linkcode listen} so that a shutdown drains. Default: one of its own. */
   readonly gate?: RequestGate;
   /** Bytes of a request body at most. Default 8 MiB. */
@@ -87,17 +90,18 @@ export type ServerApp = OpenAPIHono;
  * ```
  */
 export function createServer(options: ServerOptions): ServerApp {
-  const context = createContext(options);
-  const { requests, onError } = context;
   const app = new OpenAPIHono();
+  const requests = new RequestLog(options.onRequest);
   requests.watch(app);
+  const keys = requireApiKeys(app, options);
+  const context = createContext(options, { requests, keys });
+  const { onError } = context;
   app.onError((error, c) => {
     const known = toApiError(error);
     if (known === null) onError(error, requests.idOf(c.req.raw));
     return (known ?? internalError()).response;
   });
   app.notFound((c) => notFound(c.req.method, c.req.path).response);
-  requireApiKeys(app, options);
   app.use("/admin/*", jsonOnly);
   app.use(methodNotAllowed({
     app,
@@ -120,12 +124,17 @@ export function createServer(options: ServerOptions): ServerApp {
   return app;
 }
 
-function createContext(options: ServerOptions): ServerContext {
+function createContext(
+  options: ServerOptions,
+  { requests, keys }: { readonly requests: RequestLog; readonly keys: KeyHolders },
+): ServerContext {
   const { replica, modelName, aliases = [], weights = null } = options;
   if ([modelName, ...aliases].includes("")) {
     throw new RangeError("Cannot name the model as the name is empty");
   }
   const backend = options.systemFingerprint ?? backendFingerprint(replica.info);
+  const gate = options.gate ?? new RequestGate();
+  const limits = new KeyLimits(options.keyLimits);
   const router = replica instanceof ReplicaRouter ? replica : new ReplicaRouter([replica]);
   return {
     router,
@@ -134,8 +143,9 @@ function createContext(options: ServerOptions): ServerContext {
     created: Math.floor(Date.now() / 1000),
     weights,
     systemFingerprint: (weightVersion) => answerFingerprint(backend, weightVersion),
-    gate: options.gate ?? new RequestGate(),
-    requests: new RequestLog(options.onRequest),
+    gate,
+    enter: (request) => enterBoth(gate, () => limits.enter(keys.keyOf(request))),
+    requests,
     metrics: new ServerMetrics(router, { modelName, weights }),
     limits: {
       maxBodyBytes: positive("maxBodyBytes", options.maxBodyBytes ?? 8 * 1024 * 1024),
@@ -144,6 +154,14 @@ function createContext(options: ServerOptions): ServerContext {
     },
     onError: options.onError ?? (() => {}),
   };
+}
+
+/** A place at the gate, and within the limits of a key: who finds no room there has not been counted here. */
+function enterBoth(gate: RequestGate, enterKey: () => Disposable): Disposable {
+  using places = new DisposableStack();
+  places.use(gate.enter());
+  places.use(enterKey());
+  return places.move();
 }
 
 function positive(name: string, value: number): number {

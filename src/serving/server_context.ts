@@ -31,8 +31,13 @@ export interface ServerContext {
   readonly weights: UpdatableWeights | null;
   /** Names the backend's configuration and the weights: equal fingerprints mean reproducible answers. */
   readonly systemFingerprint: (weightVersion: string) => string;
-  /** Admission of generation requests. */
+  /** Admission of generation requests, of all keys together. */
   readonly gate: RequestGate;
+  /**
+   * Lets a generation request in until what is returned is disposed; throws ApiError (429 for too many, of all or of
+   * one key, 503 draining).
+   */
+  readonly enter: (request: Request) => Disposable;
   /** Names of requests. */
   readonly requests: RequestLog;
   /** Counters. */

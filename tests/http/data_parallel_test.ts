@@ -43,7 +43,9 @@ async function health(server: ServeProcess): Promise<any> {
 Deno.test("two replicas are one server: API, keys, health, metrics, a client that goes", async () => {
   await using server = await startServe(
     ...TWO,
-    ...["--api-key", "secret", "--served-model-name", "demo", "--balancing-policy", "round-robin"],
+    ...["--api-key", "other", "--api-key", "secret", "--admin-api-key", "admin"],
+    ...["--served-model-name", "demo", "--balancing-policy", "round-robin"],
+    ...["--log-format", "json", "--enable-log-requests"],
   );
   assertStringIncludes(server.readyLine, "/v1/chat/completions");
   const authorized = { headers: { authorization: "Bearer secret" } };
@@ -59,11 +61,12 @@ Deno.test("two replicas are one server: API, keys, health, metrics, a client tha
     stream: true,
     stream_options: { include_usage: true },
   });
-  let text = "";
+  let [text, answerId] = ["", ""];
   let usage: OpenAI.CompletionUsage | null | undefined;
   for await (const chunk of stream) {
     text += chunk.choices[0]?.delta.content ?? "";
     usage = chunk.usage ?? usage;
+    answerId = chunk.id;
   }
   assertEquals([text, usage?.completion_tokens], ["45 + 16 = 61", 11]);
   assertEquals((await Array.fromAsync(await client.models.list())).map(({ id }) => id), ["demo"]);
@@ -76,6 +79,14 @@ Deno.test("two replicas are one server: API, keys, health, metrics, a client tha
   await wrong.body?.cancel();
   const document = await (await fetch(`${server.url}/openapi.json`, authorized)).json();
   assertEquals(document.info.title, "weft");
+
+  assertEquals((await fetch(`${server.url}/ready`, authorized)).status, 200);
+  const tokenized = await fetch(`${server.url}/tokenize`, {
+    method: "POST",
+    headers: { ...authorized.headers, "content-type": "application/json" },
+    body: JSON.stringify({ messages }),
+  });
+  assertEquals((await tokenized.json()).count, usage?.prompt_tokens);
 
   const { status, balancing, weight_version, engines } =
     await (await fetch(`${server.url}/health`, authorized))
@@ -97,6 +108,8 @@ Deno.test("two replicas are one server: API, keys, health, metrics, a client tha
     assert(metric(scraped, "vllm:generation_tokens_total", labels(engine)) > 0);
   }
   assertEquals(metric(scraped, "vllm:time_to_first_token_seconds_count"), 3);
+  assertEquals(metric(scraped, "vllm:request_queue_time_seconds_count"), 3);
+  assertEquals(metric(scraped, "vllm:inter_token_latency_seconds_count"), 30);
   assertEquals(scraped.match(/^# TYPE vllm:num_requests_running /gm)?.length, 1);
   assertEquals(metric(scraped, "weft:replica_requests_total", 'replica="1"') > 0, true);
 
@@ -120,6 +133,11 @@ Deno.test("two replicas are one server: API, keys, health, metrics, a client tha
   gone.abort();
   await eventually(async () => await running() === 0, { what: "they have been cancelled" });
   assertEquals(new Set(await Promise.all(leaving)), new Set(["gone"]));
+
+  const events = server.log().trimEnd().split("\n").map((line) => JSON.parse(line));
+  const told = events.filter(({ path }) => path === "/v1/chat/completions");
+  assertEquals(told.map((event) => event.status), [200, 200, 200, 400]);
+  assertEquals(told[2].request_id, answerId.replace("chatcmpl-", ""));
 });
 
 /** The demo model in a folder of its own, which is removed when disposed. */

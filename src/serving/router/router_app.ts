@@ -12,6 +12,7 @@ import { ApiError, internalError } from "../api_error.ts";
 import { requireApiKeys } from "../authentication.ts";
 import type { ConnectionInfo } from "../connection_info.ts";
 import type { BodyLimits } from "../request_body.ts";
+import { KeyLimits } from "../key_limits.ts";
 import { RequestGate } from "../request_gate.ts";
 import { RequestLog } from "../request_log.ts";
 import { updateRoutes } from "../updates/update_routes.ts";
@@ -75,7 +76,8 @@ export function createRouterApp(parts: RouterParts, options: RouterServerOptions
       code: "route_not_found",
     }).response
   );
-  requireApiKeys(app, options);
+  const keys = requireApiKeys(app, options);
+  const keyLimits = new KeyLimits(options.keyLimits);
   app.use("/admin/*", jsonOnly);
   addStatusRoutes(app, { pool, gate, metrics, engines: options.engines });
   app.route("/admin/updates", updateRoutes(updates, { limits, onError }));
@@ -85,6 +87,7 @@ export function createRouterApp(parts: RouterParts, options: RouterServerOptions
     timers,
     requests,
     guests: new GuestBook(gate, timers),
+    enterKey: (request) => keyLimits.enter(keys.keyOf(request)),
     forwarding: forwardingOf(parts, options),
   });
   for (const path of PASSED_ON) {
@@ -123,18 +126,20 @@ interface PassingOnOptions {
   readonly timers: CoarseTimers;
   readonly requests: RequestLog;
   readonly guests: GuestBook;
+  readonly enterKey: (request: Request) => Disposable;
   readonly forwarding: Forwarding;
 }
 
 /** Passes requests on to replicas. The place at the gate is given up when the last byte of the answer has left. */
 function passingOn(
-  { limits, timers, requests, guests, forwarding }: PassingOnOptions,
+  { limits, timers, requests, guests, enterKey, forwarding }: PassingOnOptions,
 ): (c: Context<RouterEnv>) => Promise<Response> {
   return async ({ req: { raw }, env }) => {
     using resources = new DisposableStack();
     const { signal } = resources.use(guests.enter(raw));
     resources.use(requests.hold(raw));
     const bare = raw.method === "GET" || raw.method === "HEAD";
+    if (!bare) resources.use(enterKey(raw));
     const body = bare ? null : await readWholeBody(raw, { limits, timers });
     const request = new ForwardedRequest(raw, body, { id: requests.idOf(raw), info: env });
     return await forward(request, forwarding, { signal, resources: resources.move() });

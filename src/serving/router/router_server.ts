@@ -12,6 +12,7 @@ import { PoolFleet } from "../../routing/updates/pool_fleet.ts";
 import type { UpdateSource } from "../../routing/updates/updatable_replica.ts";
 import type { ApiKeys } from "../authentication.ts";
 import type { ConnectionInfo } from "../connection_info.ts";
+import type { KeyLimitOptions } from "../key_limits.ts";
 import type { BodyLimits } from "../request_body.ts";
 import type { RequestGate } from "../request_gate.ts";
 import type { RequestRecord } from "../request_log.ts";
@@ -30,6 +31,8 @@ import { readTokenCounters } from "./token_counters.ts";
 export interface RouterServerOptions extends ApiKeys {
   /** How a replica is chosen. Default least-loaded. */
   readonly policy?: BalancingPolicy;
+  /** Limits of what is asked with each API key; of all requests where no key is asked for. Default: none. */
+  readonly keyLimits?: KeyLimitOptions;
   /** Admission; share it with a listener so that a shutdown drains. Default: one of its own. */
   readonly gate?: RequestGate;
   /**

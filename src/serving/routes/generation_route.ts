@@ -33,9 +33,9 @@ export async function serveGeneration(
 ): Promise<Response> {
   const arrival = performance.now();
   using resources = new DisposableStack();
-  resources.use(context.gate.enter());
   const { requests } = context;
   const { raw } = c.req;
+  resources.use(context.enter(raw));
   const requestId = requests.idOf(raw);
   const prepared = await prepare(await readJsonBody(raw, context.limits), requestId);
   const { prompts, choices, sampling, options, stream, answer } = prepared;

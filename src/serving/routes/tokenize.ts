@@ -62,7 +62,7 @@ export function addTokenize(app: OpenAPIHono, context: ServerContext): void {
   ): void {
     app.openAPIRegistry.registerPath(route);
     app.post(route.path, async (c: Context) => {
-      using _place = context.gate.enter();
+      using _place = context.enter(c.req.raw);
       return c.json(await answer(context, await readJsonBody(c.req.raw, context.limits)));
     });
   }

@@ -61,3 +61,21 @@ Deno.test("a replica that does not start is heard: its error, or else whatever i
   );
   assertEquals(written(), ["WARN  replica 0: # Fatal error in unreachable code"]);
 });
+
+Deno.test("replicas that write objects are told as objects, with their fields", () => {
+  const lines: string[] = [];
+  const log = new FleetLog(1, {
+    print: () => {},
+    writeError: () => {},
+    terminal: false,
+    log: createLogger((line) => lines.push(line), "json"),
+    env: () => undefined,
+  });
+  const replica = createLogger((line) => log.line(0, line), "json");
+  replica.info("Loading weights: 50%");
+  log.serves(0);
+  replica.error("it failed", { request_id: "r-1" });
+  assertEquals(lines.map((line) => JSON.parse(line)).map(({ time: _, ...event }) => event), [
+    { level: "error", message: "replica 0: it failed", request_id: "r-1" },
+  ]);
+});

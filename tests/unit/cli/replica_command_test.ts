@@ -13,6 +13,8 @@ Deno.test("a replica gets the flags of the router, read as the router read them;
       "--seed=18446744073709551615",
     ],
     ...["--api-key=outer-secret", "--admin-api-key=admin-secret", "--host=0.0.0.0", "--port=80"],
+    ...["--api-key=second-secret", "--api-key-file=keys", "--key-concurrency=3"],
+    ...["--log-format=json", "--enable-log-requests"],
     ...["--balancing-policy=round-robin", "--gpu-memory-utilization=0.5"],
   ];
   const environment: Record<string, string> = { WEFT_ENFORCE_EAGER: "1", WEFT_THREADS: "2" };
@@ -24,7 +26,14 @@ Deno.test("a replica gets the flags of the router, read as the router read them;
     hostname: "127.0.0.1",
     apiKey: "inner-secret",
   });
-  assertEquals(command.env, { WEFT_API_KEY: "inner-secret", WEFT_ADMIN_API_KEY: "" });
+  assertEquals(command.env, {
+    WEFT_API_KEY: "inner-secret",
+    WEFT_API_KEY_FILE: "",
+    WEFT_ADMIN_API_KEY: "",
+    WEFT_KEY_CONCURRENCY: "",
+    WEFT_KEY_REQUESTS_PER_MINUTE: "",
+    WEFT_ENABLE_LOG_REQUESTS: "",
+  });
   assert(!command.args.some((arg) => arg.includes("secret")));
   const flags = command.args.slice(command.args.indexOf("serve") + 1);
   const replica = parseFlags(flags, {
@@ -38,8 +47,11 @@ Deno.test("a replica gets the flags of the router, read as the router read them;
     "served-model-name": "name with spaces",
     "host": "127.0.0.1",
     "port": 0,
-    "api-key": "inner-secret",
+    "api-key": ["inner-secret"],
+    "api-key-file": undefined,
     "admin-api-key": undefined,
+    "key-concurrency": undefined,
+    "enable-log-requests": false,
     "data-parallel-rank": 2,
     "exit-with-stdin": true,
     // The router's alone.
