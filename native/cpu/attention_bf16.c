@@ -62,18 +62,6 @@ static inline void keep_weights(weight_row* weights, const partition_blocks* p, 
   store_operands(weights->of + block * KV_BLOCK, e);
 }
 
-static inline void clear_weights(weight_row* weights, int begin, int end) {
-  memset(weights->of + begin, 0, (size_t)(end - begin) * sizeof(operand));
-}
-
-static inline void finish_weights(weight_row* weights, int begin, int end) {
-  (void)weights, (void)begin, (void)end;
-}
-
-static inline void finish_values(const weight_row* weights, float* o, int head_dim) {
-  (void)weights, (void)o, (void)head_dim;
-}
-
 static inline uint32_t seen_bits(int pair, int begin, int end) {
   const int key = 2 * pair;
   const uint32_t first = key >= begin && key < end ? 0xffffu : 0;
@@ -84,81 +72,19 @@ static inline int is_finite(uint32_t pair) {
   return ((pair & 0x7f800000u) != 0x7f800000u) & ((pair & 0x7f80u) != 0x7f80u);
 }
 
+#include "attention_float.h"
 #ifdef WEFT_AMX
 #include "attention_bf16_amx.h"
 #else
 
-// Dot products of `count` queries with the keys of `blocks` blocks, which are constants where
-// inlined, as is `fetch`.
-ALWAYS_INLINE void score_blocks(const query_operand* queries, const int count,
-                                const partition_blocks* p, int block, const int blocks,
-                                const int fetch, float (*scores)[PARTITION]) {
-  f32x16 sums[GROUP_ROWS][MOST_SCORE_BLOCKS];
-  WEFT_UNROLL
-  for (int i = 0; i < count; i++) {
-    WEFT_UNROLL
-    for (int b = 0; b < blocks; b++) sums[i][b] = f32x16_zero();
-  }
-  const int ahead = min_int(block + BLOCKS_AHEAD, p->last - blocks);
-  for (int d = 0; d < p->head_dim; d += 2) {
-    panel_pairs keys[MOST_SCORE_BLOCKS];
-    WEFT_UNROLL
-    for (int b = 0; b < blocks; b++) {
-      keys[b] = panel_load((const uint16_t*)p->keys[block + b] + d * KV_BLOCK);
-      if (fetch) fetch_line(p, block + b, ahead + b, d * 32);
-    }
-    WEFT_UNROLL
-    for (int i = 0; i < count; i++) {
-      const operand* elements = queries[i].elements + d;
-      WEFT_UNROLL
-      for (int b = 0; b < blocks; b++) sums[i][b] = panel_multiply(sums[i][b], keys[b], elements);
-    }
-  }
-  WEFT_UNROLL
-  for (int i = 0; i < count; i++) {
-    WEFT_UNROLL
-    for (int b = 0; b < blocks; b++) f32x16_store(scores[i] + (block + b) * KV_BLOCK, sums[i][b]);
-  }
-}
+typedef uint16_t cached;
+typedef panel_pairs lanes;
+#define load_lanes panel_load
+#define add_products panel_multiply
 
-// Sums of values, weighted: elements [first, first + 16 * vectors) of each row's o.
-ALWAYS_INLINE void add_values(const weight_row* weights, float* o, const int count,
-                              const partition_blocks* p, int first, const int vectors) {
-  const int dim = kv_padded_dim(p->head_dim);
-  f32x16 sums[GROUP_ROWS][MOST_VALUE_VECTORS];
-  WEFT_UNROLL
-  for (int i = 0; i < count; i++) {
-    WEFT_UNROLL
-    for (int v = 0; v < vectors; v++) sums[i][v] = f32x16_zero();
-  }
-  for (int block = p->first; block < p->last; block++) {
-    const uint16_t* values = (const uint16_t*)p->values[block] + first * 2;
-    for (int key = block * KV_BLOCK; key < (block + 1) * KV_BLOCK; key += 2, values += dim * 2) {
-      panel_pairs loaded[MOST_VALUE_VECTORS];
-      WEFT_UNROLL
-      for (int v = 0; v < vectors; v++) loaded[v] = panel_load(values + v * 32);
-      WEFT_UNROLL
-      for (int i = 0; i < count; i++) {
-        const operand* weight = weights[i].of + key;
-        WEFT_UNROLL
-        for (int v = 0; v < vectors; v++) {
-          sums[i][v] = panel_multiply(sums[i][v], loaded[v], weight);
-        }
-      }
-    }
-  }
-  WEFT_UNROLL
-  for (int i = 0; i < count; i++) {
-    float* out = o + i * partial_size(p->head_dim) + first;
-    WEFT_UNROLL
-    for (int v = 0; v < vectors; v++) f32x16_store(out + v * 16, sums[i][v]);
-  }
-}
-
-#include "attention_vector.h"
+#include "attention_float_vector.h"
 #endif
 
-#include "attention_unseen.h"
 #include "attention_group.h"
 
 void weft_attend_partition_bf16(const kv_view* kv, const query_row* rows, int count, int partition,

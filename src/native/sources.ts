@@ -14,12 +14,13 @@ import attentionBf16C from "../../native/cpu/attention_bf16.c" with { type: "tex
 import attentionBf16AmxH from "../../native/cpu/attention_bf16_amx.h" with { type: "text" };
 import attentionBlocksH from "../../native/cpu/attention_blocks.h" with { type: "text" };
 import attentionF32C from "../../native/cpu/attention_f32.c" with { type: "text" };
+import attentionFloatH from "../../native/cpu/attention_float.h" with { type: "text" };
+import attentionFloatVectorH from "../../native/cpu/attention_float_vector.h" with { type: "text" };
 import attentionGroupH from "../../native/cpu/attention_group.h" with { type: "text" };
 import attentionInt8C from "../../native/cpu/attention_int8.c" with { type: "text" };
 import attentionInt8AmxH from "../../native/cpu/attention_int8_amx.h" with { type: "text" };
 import attentionPartitionC from "../../native/cpu/attention_partition.c" with { type: "text" };
 import attentionPartitionH from "../../native/cpu/attention_partition.h" with { type: "text" };
-import attentionUnseenH from "../../native/cpu/attention_unseen.h" with { type: "text" };
 import attentionVectorH from "../../native/cpu/attention_vector.h" with { type: "text" };
 import bandwidthC from "../../native/cpu/bandwidth.c" with { type: "text" };
 import byteRingC from "../../native/cpu/byte_ring.c" with { type: "text" };
@@ -114,12 +115,13 @@ export const CPU_SOURCES: readonly NativeSource[] = [
   { name: "attention_bf16_amx.h", text: attentionBf16AmxH },
   { name: "attention_blocks.h", text: attentionBlocksH },
   { name: "attention_f32.c", text: attentionF32C },
+  { name: "attention_float.h", text: attentionFloatH },
+  { name: "attention_float_vector.h", text: attentionFloatVectorH },
   { name: "attention_group.h", text: attentionGroupH },
   { name: "attention_int8.c", text: attentionInt8C },
   { name: "attention_int8_amx.h", text: attentionInt8AmxH },
   { name: "attention_partition.c", text: attentionPartitionC },
   { name: "attention_partition.h", text: attentionPartitionH },
-  { name: "attention_unseen.h", text: attentionUnseenH },
   { name: "attention_vector.h", text: attentionVectorH },
   { name: "bandwidth.c", text: bandwidthC },
   { name: "byte_ring.c", text: byteRingC },

@@ -1,9 +1,22 @@
-// Values in blocks of which a query sees a part. A weight of zero hides a key from it as long as
-// the value is a number: in keys that no query of the group sees, there may lie anything. Included
-// by types whose values lie in words of 32 bits, rows of which hold VALUE_GROUP keys; they have
-// defined the bits of a row that belong to keys [begin, end) of the block, seen_bits(), and
-// is_finite() of the values in a word.
+// What attention over keys and values in f32 and bf16 shares. Included by files that have defined
+// weight_row and VALUE_GROUP.
 
+static inline void clear_weights(weight_row* weights, int begin, int end) {
+  memset(weights->of + begin, 0, (size_t)(end - begin) * sizeof weights->of[0]);
+}
+
+static inline void finish_weights(weight_row* weights, int begin, int end) {
+  (void)weights, (void)begin, (void)end;
+}
+
+static inline void finish_values(const weight_row* weights, float* o, int head_dim) {
+  (void)weights, (void)o, (void)head_dim;
+}
+
+// A weight of zero hides a key from a query as long as the value is a number: in keys that no query
+// of the group sees there may lie anything. Values lie in words of 32 bits, rows of which hold
+// VALUE_GROUP keys; the type has defined the bits of a row that belong to keys [begin, end) of the
+// block, seen_bits(), and is_finite() of the values in a word.
 typedef struct {
   uint32_t words[2][KV_BLOCK / VALUE_GROUP * MAX_HEAD_DIM];
 } value_copies;
