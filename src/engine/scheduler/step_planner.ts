@@ -131,6 +131,10 @@ export class StepPlanner {
   readonly #turn: Sequence[] = [];
   readonly #long: Sequence[] = [];
   readonly #chunk: Mutable<SequenceChunk> = { start: 0, end: 0 };
+  /** Plans under way with draws that their sequences wait for, the oldest first. */
+  readonly #awaited: number[] = [];
+  /** Whether there may be one more of these. */
+  #mayAwait = true;
 
   /** Plans from `queue` into `blocks`. */
   constructor(options: StepPlannerOptions) {
@@ -140,6 +144,8 @@ export class StepPlanner {
   /** Plans `step`, given that the plans up to `retiredStep` have retired; it has no entries if there is nothing to do. */
   plan(planned: PlannedStep, step: number, retiredStep: number): void {
     planned.begin(step, this.#options);
+    while (this.#awaited.length > 0 && this.#awaited[0] <= retiredStep) this.#awaited.shift();
+    this.#mayAwait = this.#awaited.length < this.#options.pipelineStages;
     this.#planDecodes(planned);
     planned.tokensLeft = Math.min(planned.tokensLeft, this.#flightTokens());
     this.#planPrefills(planned, retiredStep);
@@ -242,9 +248,24 @@ export class StepPlanner {
     return keptNow;
   }
 
-  /** Plans positions up to `limit`, or as many as there is room for, and the blocks they need. */
-  #planChunk(planned: PlannedStep, sequence: Sequence, limit: number): void {
+  /**
+   * Whether the step may draw a token for a sequence: it knows what changes the logits, and has room for it. Those
+   * that wait for their own tokens wait for one another, too: else two that once drew in different steps would
+   * do so for ever, in twice as many steps.
+   */
+  #mayDraw({ adjustmentsLeft }: PlannedStep, { adjustments }: Sequence): boolean {
+    if (adjustments === null) return true;
+    return adjustments.ready && adjustments.count <= adjustmentsLeft &&
+      (this.#mayAwait || !adjustments.followsTokens);
+  }
+
+  /** Plans positions up to `wanted`, or as many as there is room for, and the blocks they need. */
+  #planChunk(planned: PlannedStep, sequence: Sequence, wanted: number): void {
     const { blocks, queue } = this.#options;
+    const limit = this.#mayDraw(planned, sequence)
+      ? wanted
+      : Math.min(wanted, sequence.prefillEnd - 1);
+    if (limit <= sequence.numComputed) return;
     const room = queue.roomFor(sequence);
     const { table, numComputed: start } = sequence;
     if (room === 0 || table === null) return;
@@ -253,7 +274,6 @@ export class StepPlanner {
     chunk.start = start;
     chunk.end = end;
     const draws = sequence.drawsAfter(chunk);
-    if (draws && !fitsAdjustments(planned, sequence)) return;
     const known = start < sequence.numKnown;
     const promptTargets = sequence.targetsOf(chunk);
     const entry = planned.add(sequence, table);
@@ -269,8 +289,13 @@ export class StepPlanner {
     entry.promptTargets = promptTargets;
     entry.promptLogprobs = promptTargets === null ? 0 : sequence.promptLogprobsWidth;
     planned.tokensLeft -= end - start;
+    if (draws && !sequence.runsAhead) this.#await(planned.plan.step);
     sequence.planned(chunk, planned.plan.step);
     if (sequence.fullyPlanned) queue.remove(sequence);
+  }
+
+  #await(step: number): void {
+    if (this.#awaited.at(-1) !== step) this.#awaited.push(step);
   }
 }
 
@@ -281,11 +306,6 @@ function tellNewBlocks(entry: PlannedEntry, sequence: Sequence, { blocks }: Bloc
   for (let i = first; i < blocks.length; i++) newBlocks[i - first] = blocks[i];
   while (newBlocks.length > blocks.length - first) newBlocks.pop();
   sequence.blocksTold = blocks.length;
-}
-
-/** Whether the step has room for what changes the logits of a sequence, and that is known. */
-function fitsAdjustments({ adjustmentsLeft }: PlannedStep, { adjustments }: Sequence): boolean {
-  return adjustments === null || (adjustments.ready && adjustments.count <= adjustmentsLeft);
 }
 
 /** What changes the logits of the token that is drawn at position `end`. */

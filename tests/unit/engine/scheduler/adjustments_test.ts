@@ -128,6 +128,19 @@ Deno.test("Scheduler lets others go on while a sequence waits for its own token"
   assert(simulation.plans.length <= 13);
 });
 
+Deno.test("Scheduler draws for sequences that wait for their tokens in one step, whenever they came", () => {
+  const simulation = new Simulation({ lookahead: 1 });
+  for (const id of [1, 2, 3]) {
+    simulation.add(request(id, 3, { presencePenalty: 1, maxTokens: 9 }));
+    simulation.fill();
+    if (id !== 2) simulation.retire();
+  }
+  simulation.drain();
+  simulation.check();
+  const last = simulation.plans.slice(-6, -3).map(({ sequences }) => sequences.length);
+  assertEquals(last, [3, 3, 3]);
+});
+
 Deno.test("Scheduler changes no more logits in a step than there is room for", () => {
   // One request's prompt and output fill the table: no other one fits beside it.
   const simulation = new Simulation({ maxAdjustments: VOCAB_SIZE });
@@ -163,6 +176,9 @@ Deno.test("a mask may follow what is drawn, and a sequence waits until it is kno
   const simulation = new Simulation({ lookahead: 1 });
   const mask = new AlternatingMask();
   simulation.add({ ...request(1, 3, { maxTokens: 6 }), mask });
+  // The prompt is computed meanwhile, but for the token after which the first one is drawn.
+  assertEquals(simulation.send()?.sequences.map(({ numTokens }) => numTokens), [2]);
+  simulation.retire();
   for (let i = 0; i < 6; i++) {
     assertEquals(simulation.send(), null);
     mask.find();
