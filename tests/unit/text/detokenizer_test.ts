@@ -182,3 +182,12 @@ Deno.test("skipped tokens have no text but count as tokens", () => {
   const detokenizer = new Detokenizer(decode, { stop: ["ab"], skip: (id) => id === 2 });
   assertEquals(detokenizer.push([0, 2, 2, 1], false).stop, { stop: "ab", tokens: 4 });
 });
+
+Deno.test("no stop string ends before the least tokens are there, those without text counted", () => {
+  const decode = (ids: readonly number[]) => ids.map((id) => "ab!"[id]).join("");
+  const options = { stop: ["ab"], skip: (id: number) => id === 2, minTokens: 3 };
+  const stopOf = (ids: number[]) => new Detokenizer(decode, options).push(ids, true).stop;
+  assertEquals(stopOf([0, 2, 1]), null);
+  assertEquals(stopOf([0, 2, 2, 1]), { stop: "ab", tokens: 4 });
+  assertEquals(stopOf([0, 1, 2, 0, 1]), { stop: "ab", tokens: 5 });
+});

@@ -24,6 +24,15 @@ Deno.test("a beginning that comes to nothing is let go", () => {
   assertEquals(matcher.flush(), "<");
 });
 
+Deno.test("a stop string that ends too early is passed over, one that begins there is found", () => {
+  const matcher = new StopMatcher(["ab", "bcb"]);
+  assertEquals(matcher.push("xab", { mayStop: false }), { text: "x", stop: null });
+  assertEquals(matcher.push("cb"), { text: "a", stop: "bcb" });
+  const other = new StopMatcher(["ab"]);
+  assertEquals(other.push("ab", { mayStop: false }).stop, null);
+  assertEquals(other.push("ab"), { text: "ab", stop: "ab" });
+});
+
 Deno.test("stop strings that cannot be searched for are refused", () => {
   assertThrows(() => checkStopStrings(["ok", ""]), TextError, "empty");
   assertThrows(() => checkStopStrings(["\ud83d"]), TextError, "valid Unicode");
