@@ -30,7 +30,12 @@ export interface RankStartup {
 
 /** Longest result that the leader accepts, in bytes: a length beyond it is not one that a rank wrote. */
 const MAX_RESULT_BYTES = 2 ** 30;
-const POLL_NS = 50_000_000n;
+/**
+ * How long the leader waits for a result before it looks whether it was closed: each wait in vain doubles the next, so
+ * that an idle replica costs next to nothing, and who closes it waits for no longer than it has been idle.
+ */
+const FIRST_WAIT_NS = 50_000_000n;
+const LONGEST_WAIT_NS = 400_000_000n;
 /** How long the rest of a result may take once its beginning has come. */
 const RESULT_DEADLINE_NS = 10_000_000_000n;
 /** From the event that counts the bytes written to the ring to that of the bytes read. */
@@ -155,14 +160,19 @@ export class HostChannel implements AsyncDisposable {
     const { symbols } = this.#library;
     const { resultCapacity } = this.#layout;
     const abort = this.#abortFlag.address;
+    let wait = FIRST_WAIT_NS;
     while (!this.#closed) {
       this.#check("receive");
       let length = symbols.weft_stream_next(this.#results, resultCapacity, 0n, abort);
       if (length < 0n) {
         length = await symbols
-          .weft_stream_next_async(this.#results, resultCapacity, POLL_NS, abort);
+          .weft_stream_next_async(this.#results, resultCapacity, wait, abort);
       }
-      if (length < 0n) continue;
+      if (length < 0n) {
+        if (wait < LONGEST_WAIT_NS) wait *= 2n;
+        continue;
+      }
+      wait = FIRST_WAIT_NS;
       this.#makeRoom(Number(length));
       if (!this.#takeWhole()) await this.#takeInPieces();
       if (!this.#closed) take(this.#result);

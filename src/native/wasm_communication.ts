@@ -16,6 +16,8 @@ const PATH_PREFIX = "wasm:";
 /** Offsets of the fields of `weft_event`, in words. */
 const VALUE = 0;
 const SLEEPERS = 1;
+/** How often who waits for a ring looks at the abort flag, as WEFT_POLL_NS says of native waits, in milliseconds. */
+const LOOK_MS = 50;
 
 /** The functions of `native/cpu/collectives.c` and the like, on `memory`. Throws as WasmLibrary does. */
 export function openWasmCommunication(memory: WebAssembly.Memory): CommunicationLibrary {
@@ -30,7 +32,7 @@ export function openWasmCommunication(memory: WebAssembly.Memory): Communication
       async weft_stream_next_async(ring, capacity, timeoutNs, abort) {
         const length = symbols.weft_stream_next(ring, capacity, 0n, abort);
         if (length !== BigInt(STATUS.timedOut)) return length;
-        await headMoves(memory, ring, Number(timeoutNs) / 1e6);
+        await headMoves(memory, ring, Math.min(Number(timeoutNs) / 1e6, LOOK_MS));
         return symbols.weft_stream_next(ring, capacity, 0n, abort);
       },
       // The writer is another thread, and is about to write the rest.
