@@ -180,6 +180,7 @@ export type {
 export type { NormKernels, NormOptions } from "./src/tensor/norm_kernels.ts";
 export type {
   GumbelOptions,
+  LogitEntries,
   SamplingKernels,
   ThresholdRound,
 } from "./src/tensor/sampling_kernels.ts";
