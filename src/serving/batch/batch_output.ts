@@ -44,12 +44,16 @@ export class BatchOutput implements Disposable {
   /**
    * Opens a file for one process alone. With `resume` it keeps the answers that are no errors: a last line that
    * was torn when a process died is cut off, and failed requests are taken out, to be run again. Throws Error
-   * when the file holds answers and must not, belongs to another batch, or is being written by somebody else.
+   * when it is no file, holds answers and must not, belongs to another batch, or is being written by somebody
+   * else.
    */
   static async open(path: string, options: BatchOutputOptions): Promise<BatchOutput> {
     using files = new DisposableStack();
     const file = files.use(await openLocked(path));
-    const { size } = await file.stat();
+    const { size, isFile } = await file.stat();
+    if (!isFile) {
+      throw new Error(`Cannot write to ${path} as it is no file: what is there must be read again`);
+    }
     if (size > 0 && !options.resume) {
       throw new Error(`Cannot write to ${path} as it is not empty: --resume goes on with it`);
     }

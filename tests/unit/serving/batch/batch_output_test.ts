@@ -41,6 +41,14 @@ Deno.test("answers are appended a line each, and a file that holds some is refus
   assertEquals(await Deno.readTextFile(path), text);
 });
 
+Deno.test("a pipe or a device is refused: what it holds would be waited for", async () => {
+  await assertRejects(
+    () => BatchOutput.open("/dev/full", { resume: false, requests: REQUESTS }),
+    Error,
+    "Cannot write to /dev/full as it is no file",
+  );
+});
+
 Deno.test("wherever a file was torn, every request is in it once when it was gone on with", async () => {
   using folder = new TestFolder();
   const lines = [line("b"), line("a", true), line("☕"), line("d", true)];
