@@ -24,13 +24,11 @@ export interface ListenOptions {
   readonly port?: number;
   /** A connection whose request's headers take longer is closed. Default 30000. */
   readonly headersTimeoutMs?: number;
+  /** A connection whose whole request takes longer is closed; the app has a deadline of its own for bodies. Default 120000. */
+  readonly requestTimeoutMs?: number;
+  /** A connection without a request is closed after this. Default 75000: longer than most proxies keep theirs. */
+  readonly idleTimeoutMs?: number;
 }
-
-/** How long a connection without a request is kept: longer than proxies keep theirs (mostly 60 s). */
-const KEEP_ALIVE_MS = 75_000;
-
-/** How long a whole request may take to arrive; the app has a deadline of its own for bodies. */
-const REQUEST_TIMEOUT_MS = 120_000;
 
 /** How often the server looks for connections that are too slow. */
 const CHECK_INTERVAL_MS = 500;
@@ -45,8 +43,8 @@ const CHECK_INTERVAL_MS = 500;
 export async function listen(options: ListenOptions): Promise<HttpListener> {
   const timeouts = {
     headersTimeout: options.headersTimeoutMs ?? 30_000,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: options.idleTimeoutMs ?? 75_000,
+    requestTimeout: options.requestTimeoutMs ?? 120_000,
     connectionsCheckingInterval: CHECK_INTERVAL_MS,
   };
   const server = createServer(

@@ -129,6 +129,11 @@ const BAD_CHATS: readonly [Record<string, unknown>, string][] = [
   [{ prompt: "a" }, "prompt"],
   [{ messages: undefined }, "messages"],
   [{ messages: "a" }, "messages"],
+  [{ messages: Array(4097).fill(user) }, "messages"],
+  [
+    { messages: [{ ...user, content: Array(1025).fill({ type: "text", text: "a" }) }] },
+    "messages[0].content",
+  ],
   [{ messages: [] }, "messages"],
   [{ messages: [{ role: "robot", content: "a" }] }, "messages[0].role"],
   [{ messages: [{ content: "a" }] }, "messages[0].role"],

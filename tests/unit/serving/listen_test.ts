@@ -33,3 +33,24 @@ Deno.test("a connection that sends no headers, or half of them, is closed", asyn
     assertEquals(answered.includes("ok"), false);
   }
 });
+
+Deno.test("a connection whose body does not come, or that asks for nothing more, is closed", async () => {
+  const read = async (request: Request) => new Response(`ok ${await request.text()}`);
+  await using server = await listen({
+    fetch: read,
+    gate: new RequestGate(),
+    port: 0,
+    requestTimeoutMs: 200,
+    headersTimeoutMs: 200,
+    idleTimeoutMs: 200,
+  });
+  const speak = async (text: string): Promise<string> => {
+    using connection = await Deno.connect({ port: server.port });
+    await connection.write(new TextEncoder().encode(text));
+    return await new Response(connection.readable).text();
+  };
+  const half = await speak("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf");
+  assertMatch(half, /^(HTTP\/1\.1 408|$)/);
+  const whole = await speak("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nfull");
+  assertMatch(whole, /ok full/);
+});
