@@ -7,9 +7,9 @@ import type { Lease } from "./lease.ts";
 
 /**
  * How a replica failed a request before the first byte of an answer: `lost`: it took the request or refused
- * it, and its connection ended; `failed`: it answered that it can't.
+ * it, and its connection ended; `full`: it answered that it has too many; `failed`: that it can't.
  */
-export type AttemptFailure = "lost" | "failed";
+export type AttemptFailure = "lost" | "full" | "failed";
 
 /** A replica has failed a request that another may still serve. */
 export class AttemptError extends Error {

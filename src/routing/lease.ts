@@ -15,9 +15,9 @@ export interface LeaseOwner<T> {
 
 /**
  * How a request ended at a replica. `cancelled` says nothing about the replica; `outrun`: another one began
- * to answer the same request before.
+ * to answer the same request before; `full`: it has no room for more than the requests that it has.
  */
-export type LeaseOutcome = "served" | "failed" | "cancelled" | "outrun";
+export type LeaseOutcome = "served" | "failed" | "cancelled" | "outrun" | "full";
 
 /** What a pool says of a place that it gives. */
 export interface LeaseOptions<T> {
@@ -69,6 +69,11 @@ export class Lease<T> implements Disposable {
   /** What the request is to be sent to. */
   get target(): T {
     return this.member.target;
+  }
+
+  /** Whether the replica has no other request of this router. */
+  get alone(): boolean {
+    return this.member.leases.size === 1;
   }
 
   /** Milliseconds since the request was sent. */

@@ -27,6 +27,9 @@ export interface RecoveryOptions extends CircuitBreakerOptions {
   readonly slowStartMs?: number;
 }
 
+/** By how much a replica that had no room for more is tried with more, each second since. */
+const GROWTH = 1.125;
+
 /** Share of its weight that a replica begins a slow start with. */
 const FIRST_SHARE = 0.1;
 
@@ -70,6 +73,8 @@ export class Member<T> {
   readonly #now: () => number;
   readonly #onEject: (reason: string) => void;
   #upSince = -Infinity;
+  /** Requests that it had when it last had no room for more, and when that was. */
+  #full: { readonly leases: number; readonly at: number } | null = null;
   #ejection: string | null = null;
 
   /** Throws RangeError when weight or concurrency is not positive. */
@@ -136,7 +141,7 @@ export class Member<T> {
 
   /** True when it takes a request now. */
   get hasPlace(): boolean {
-    return this.serves && this.breaker.lets && this.leases.size < this.maxConcurrency;
+    return this.serves && this.breaker.lets && this.leases.size < this.#room;
   }
 
   /** What a policy sees of it. */
@@ -147,6 +152,7 @@ export class Member<T> {
 
   /** A request of it has ended. */
   note(outcome: LeaseOutcome): void {
+    if (outcome === "full") this.#full = { leases: this.leases.size, at: this.#now() };
     if (outcome === "served") this.breaker.succeed();
     else if (outcome !== "failed") this.breaker.giveUp();
     else {
@@ -178,6 +184,14 @@ export class Member<T> {
     this.ejections++;
     this.#ejection = reason;
     this.#onEject(reason);
+  }
+
+  /** Requests that it may have at once: as many as it had when it refused one, and more the longer ago that was. */
+  get #room(): number {
+    if (this.#full === null) return this.maxConcurrency;
+    const { leases, at } = this.#full;
+    const seconds = Math.floor((this.#now() - at) / 1000);
+    return Math.min(this.maxConcurrency, Math.ceil(leases * GROWTH ** seconds));
   }
 
   /** Share of its weight that it gets: below 1 after it came back. */

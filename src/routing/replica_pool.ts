@@ -276,7 +276,7 @@ export class ReplicaPool<T> implements LeaseOwner<T> {
     }
     member.note(outcome);
     const isMember = this.#members.has(member);
-    if (isMember && outcome !== "cancelled") {
+    if (isMember && outcome !== "cancelled" && outcome !== "full") {
       const routed = lease.outcome(outcome);
       this.#policy.ended?.(member.id, routed);
       for (const listener of this.#listeners) listener(member.id, routed);

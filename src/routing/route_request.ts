@@ -63,7 +63,8 @@ class Failed {
 
 /**
  * Sends a request to replicas until one begins to answer. One whose connection was lost is sent to the next
- * replica at no cost; one that was answered by a failure, or not in time, only while the budget lasts.
+ * replica at no cost, and so is one that a replica has no room for, which may have to wait; one that was answered by
+ * a failure, or not in time, only while the budget lasts.
  *
  * Rejects with NoReplicaError, the last AttemptError, the reason of `signal`, or what `attempt` threw.
  */
@@ -116,8 +117,11 @@ class Route<T, R> {
       return { lease, result, abort: (reason) => attempt.abort(reason) };
     } catch (error) {
       const gone = this.#options.signal.aborted;
+      const failure = error instanceof AttemptError ? error.failure : null;
+      // One that has nothing to do for this router, and refuses all the same, is of no use to it.
+      const isFull = failure === "full" && !lease.alone;
       if (gone || lease.withdrawn) lease.end("cancelled");
-      else lease.end(error instanceof AttemptError ? "failed" : "served");
+      else lease.end(isFull ? "full" : failure === null ? "served" : "failed");
       if (gone) throw error;
       const first = !this.#tried.has(lease.id);
       // Of those that were taken back, too: a policy that likes this replica best must not return it.
@@ -125,7 +129,7 @@ class Route<T, R> {
       if (lease.withdrawn) return new Failed(error, true);
       if (!(error instanceof AttemptError)) throw error;
       this.#failure = error;
-      return new Failed(error, error.failure === "lost" && first);
+      return new Failed(error, isFull || (failure === "lost" && first));
     }
   }
 

@@ -21,6 +21,8 @@ export class FakeUpstream implements AsyncDisposable {
   behaviour: UpstreamBehaviour;
   /** What it does with probes now. */
   probes: "serves" | "is silent" | "says 500" = "serves";
+  /** Generations that it takes at once; to more it says 429. */
+  room = Infinity;
   /** Milliseconds before it says anything of a generation. */
   delayMs = 0;
   /** Bodies of generations that it was sent, probes left out. */
@@ -34,6 +36,7 @@ export class FakeUpstream implements AsyncDisposable {
   readonly #listener: Deno.TcpListener;
   readonly #accepting: Promise<void>;
   readonly #name: string;
+  #inside = 0;
   readonly #connections = new Set<Deno.TcpConn>();
 
   /** Listens on a free port, or on `port`. */
@@ -92,7 +95,8 @@ export class FakeUpstream implements AsyncDisposable {
       this.requestIds.push(/^x-request-id: (.*)$/im.exec(head)?.[1] ?? null);
       this.keys.push(/^authorization: (.*)$/im.exec(head)?.[1] ?? null);
     }
-    const behaviour = probe ? this.probes : this.behaviour;
+    using _place = probe ? undefined : this.#enter();
+    const behaviour = probe ? this.probes : this.#inside > this.room ? "says 429" : this.behaviour;
     if (behaviour === "resets at once") return;
     if (behaviour.startsWith("says ")) {
       return await json(Number(behaviour.slice(5)), { error: { message: this.#name } });
@@ -123,6 +127,11 @@ export class FakeUpstream implements AsyncDisposable {
     }
     await chunk("data: [DONE]\n\n");
     await chunk("");
+  }
+
+  #enter(): Disposable {
+    this.#inside++;
+    return { [Symbol.dispose]: () => void this.#inside-- };
   }
 
   async #untilClosed(connection: Deno.TcpConn): Promise<void> {

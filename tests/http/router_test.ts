@@ -86,6 +86,18 @@ Deno.test("what is the client's fault is passed on, and no replica's failure", a
   assertEquals(router.router.replicas.map(({ failed }) => failed), [0, 0]);
 });
 
+Deno.test("what a replica has no room for waits until it has, and is no failure of it", async () => {
+  await using router = await routerOver(["serves"]);
+  const [upstream] = router.upstreams;
+  Object.assign(upstream, { room: 2, delayMs: 20 });
+  const answers = await Promise.all(Array.from({ length: 12 }, () => router.post()));
+  assertEquals(answers.map(({ status }) => status), answers.map(() => 200));
+  for (const answer of answers) await answer.body?.cancel();
+  const [{ state, failed, ejections }] = router.router.replicas;
+  assertEquals([state, failed, ejections], ["healthy", 0, 0]);
+  assert(upstream.bodies.length > 12, "some had been refused");
+});
+
 Deno.test("when every replica refuses, the client sees what the last one said", async () => {
   await using router = await routerOver(["says 429", "says 429"]);
   const response = await router.post();

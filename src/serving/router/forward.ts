@@ -145,7 +145,7 @@ async function refusal(id: string, response: Response): Promise<AttemptError> {
   const body = await response.bytes();
   const headers = returnedHeaders(response, id);
   return new AttemptError(`Cannot get an answer from ${id} as it says ${status}`, {
-    failure: "failed",
+    failure: status === 429 ? "full" : "failed",
     response: new Response(body, { status, headers }),
   });
 }

@@ -113,6 +113,23 @@ Deno.test("a replica that comes back gets a share of the requests that grows to 
   assertEquals(shares, [10, 22, 37, 55], "a tenth, a quarter, half and all of an equal share");
 });
 
+Deno.test("a replica that had no room for one more gets as many as it had then, and tries of more as time passes", () => {
+  const { clock, pool } = poolOf(["a"]);
+  const [first] = [take(pool), take(pool)];
+  take(pool).end("full");
+  assertEquals([pool.tryAcquire(REQUEST), pool.members[0].failed, states(pool)], [
+    null,
+    0,
+    "healthy",
+  ]);
+  first.end("served");
+  take(pool);
+  assertEquals(pool.tryAcquire(REQUEST), null);
+  clock.pass(1000);
+  take(pool);
+  assertEquals(pool.tryAcquire(REQUEST), null);
+});
+
 Deno.test("drained replicas end what they have and get no more", async () => {
   const { pool } = poolOf(["a", "b"]);
   const lease = pool.tryAcquire(REQUEST, new Set(["b"]))!;
