@@ -89,11 +89,15 @@ export class BlockManager {
     return Math.ceil(numTokens / this.blockSize);
   }
 
-  /** Writes to `found` the blocks that hold what the first blocks of `sequence` would: `limit` at most. */
-  findPrefix(sequence: NamedBlocks, limit: number, found: number[]): void {
+  /** Writes to `found` the blocks that hold what those of `sequence` from `start` up to `end` would, while there are any. */
+  findCached(
+    sequence: NamedBlocks,
+    { start, end }: { readonly start: number; readonly end: number },
+    found: number[],
+  ): void {
     let count = 0;
-    while (count < limit) {
-      const block = this.#pool.find(sequence.nameOf(count));
+    while (start + count < end) {
+      const block = this.#pool.find(sequence.nameOf(start + count));
       if (block < 0) break;
       found[count++] = block;
     }
@@ -107,14 +111,22 @@ export class BlockManager {
     return count;
   }
 
-  /** Opens a table that begins with the blocks `prefix`, which were found; null when every slot is in use. */
-  open(prefix: readonly number[] = []): BlockTable | null {
+  /** Opens an empty table; null when every slot is in use. */
+  open(): BlockTable | null {
     const slot = this.#freeSlots.pop();
     if (slot === undefined) return null;
-    const table: OpenTable = { slot, blocks: [...prefix] };
-    for (let i = 0; i < prefix.length; i++) this.#pool.join(prefix[i]);
+    const table: OpenTable = { slot, blocks: [] };
     this.#open.add(table);
     return table;
+  }
+
+  /** Adds `blocks`, which were found, to the end of `table`. */
+  join(table: BlockTable, blocks: readonly number[]): void {
+    const open = this.#own(table);
+    for (let i = 0; i < blocks.length; i++) {
+      this.#pool.join(blocks[i]);
+      open.blocks.push(blocks[i]);
+    }
   }
 
   /** Tokens that `table` could hold if it took every free block. */

@@ -116,22 +116,38 @@ export class RunQueue {
     const sequence = this.#waiting.at(0);
     if (sequence === undefined || sequence.lastStep > retiredStep) return null;
     const prefix = this.#prefix;
-    this.#blocks.findPrefix(sequence, sequence.blocksWanted, prefix);
+    this.#blocks.findCached(sequence, { start: 0, end: sequence.blocksWanted }, prefix);
     if (prefix.length > maxHitBlocks) return null;
     let needed = this.#blocksWanted(sequence) - prefix.length + this.#blocks.countFree(prefix);
     for (const other of this.#running) {
       needed += Math.max(0, this.#blocksWanted(other) - (other.table?.blocks.length ?? 0));
     }
     if (needed > this.#blocks.numFree) return null;
-    const table = this.#blocks.open(prefix);
+    const table = this.#blocks.open();
     if (table === null) return null;
+    this.#blocks.join(table, prefix);
     this.#waiting.shift();
     if (sequence.lastStep < 0) this.#begun.push(sequence.id);
-    const queries = sequence.admit(table, prefix.length);
-    this.#cacheQueries += queries;
-    if (queries > 0) this.#cacheHits += sequence.numComputed;
+    this.#cacheQueries += sequence.admit(table);
+    this.#cacheHits += sequence.takeOver(prefix.length);
     insert(this.#running, sequence);
     return sequence;
+  }
+
+  /**
+   * Takes what others have computed of a running sequence meanwhile, if it has not begun the block after its last
+   * one, and up to `maxHitBlocks` blocks; returns how many.
+   */
+  takeCached(sequence: Sequence, maxHitBlocks: number): number {
+    const { table, blocksWanted } = sequence;
+    if (table === null) return 0;
+    const start = table.blocks.length;
+    if (start >= blocksWanted || start * this.#blocks.blockSize !== sequence.numComputed) return 0;
+    const end = Math.min(blocksWanted, start + maxHitBlocks);
+    this.#blocks.findCached(sequence, { start, end }, this.#prefix);
+    this.#blocks.join(table, this.#prefix);
+    this.#cacheHits += sequence.takeOver(this.#prefix.length);
+    return this.#prefix.length;
   }
 
   /** Throws when a sequence is out of order, runs without a table, or waits with one. */

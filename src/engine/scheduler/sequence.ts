@@ -92,7 +92,7 @@ export class Sequence implements NamedBlocks {
   numComputed: number = 0;
   /** End of the known tokens when it was last admitted: up to there it prefills, then it decodes. */
   prefillEnd: number = 0;
-  /** Tokens up to there that were not cached. */
+  /** Tokens up to there that were not found in the cache. */
   prefillTokens: number = 0;
   /** Blocks of its table that the ranks were told. */
   blocksTold: number = 0;
@@ -115,8 +115,10 @@ export class Sequence implements NamedBlocks {
   readonly #namer: BlockNamer | null;
   readonly #salt: string;
   readonly #names: BlockName[] = [];
-  /** Tokens of the prompt that came from the cache; null before it was admitted. */
-  #cachedTokens: number | null = null;
+  /** Times that it was admitted. */
+  #runs = 0;
+  /** Tokens of the prompt that came from the cache, until the first output says so. */
+  #cachedTokens = 0;
   readonly #output: Mutable<SchedulerOutput>;
 
   /** Copies the prompt. Throws UnsupportedRequestError when no token is left to draw. */
@@ -233,20 +235,28 @@ export class Sequence implements NamedBlocks {
   }
 
   /**
-   * Begins to run: all known tokens are to be computed, but those in the first `cachedBlocks` blocks of the table.
-   * Returns the tokens of its prompt that it has looked for in the cache, at its first time; else 0.
+   * Begins to run: all known tokens are to be computed. Returns the tokens of its prompt that it looks for in the
+   * cache, at its first time; else 0.
    */
-  admit(table: BlockTable, cachedBlocks: number): number {
+  admit(table: BlockTable): number {
     this.table = table;
-    this.numComputed = cachedBlocks * this.#blockSize;
-    this.prefillEnd = this.#numKnown;
-    this.prefillTokens = this.prefillEnd - this.numComputed;
+    this.numComputed = 0;
+    this.prefillEnd = this.prefillTokens = this.#numKnown;
     this.blocksTold = 0;
+    this.blocksShared = 0;
     this.adjustments?.forget();
-    this.blocksShared = cachedBlocks;
-    if (this.#cachedTokens !== null) return 0;
-    this.#cachedTokens = this.numComputed;
-    return this.blocksWanted > 0 ? this.promptLength : 0;
+    return this.#runs++ === 0 && this.blocksWanted > 0 ? this.promptLength : 0;
+  }
+
+  /** Goes on behind `count` more blocks of its table that were cached. Returns their tokens, in its first run; else 0. */
+  takeOver(count: number): number {
+    const tokens = count * this.#blockSize;
+    this.numComputed += tokens;
+    this.prefillTokens -= tokens;
+    if (count > 0) this.blocksShared = this.numComputed / this.#blockSize;
+    if (this.#runs > 1) return 0;
+    this.#cachedTokens += tokens;
+    return tokens;
   }
 
   /** Notes that the plan of `step` covers the chunk. */
@@ -306,7 +316,7 @@ export class Sequence implements NamedBlocks {
       this.#promptLogprobs = null;
       return { ...output, promptLogprobs };
     }
-    if (!this.#cachedTokens) return output;
+    if (this.#cachedTokens === 0) return output;
     const cachedTokens = this.#cachedTokens;
     this.#cachedTokens = 0;
     return { ...output, cachedTokens };

@@ -262,6 +262,9 @@ export class StepPlanner {
   /** Plans positions up to `wanted`, or as many as there is room for, and the blocks they need. */
   #planChunk(planned: PlannedStep, sequence: Sequence, wanted: number): void {
     const { blocks, queue } = this.#options;
+    if (sequence.prefilling) {
+      planned.hitBlocksLeft -= queue.takeCached(sequence, planned.hitBlocksLeft);
+    }
     const limit = this.#mayDraw(planned, sequence)
       ? wanted
       : Math.min(wanted, sequence.prefillEnd - 1);

@@ -64,6 +64,25 @@ Deno.test("Scheduler shares a block once the plan that fills it has retired, and
   assertEquals([1, 2, 3].map((id) => simulation.cachedTokens(id)), [0, 0, 8]);
 });
 
+Deno.test("Scheduler takes over what another prompt computes while it waits for its turn, or runs", () => {
+  const simulation = new Simulation({ maxNumBatchedTokens: 8, maxModelLen: 64 });
+  // All are admitted at once, as long prompts; the second one's turn comes when the first is computed.
+  for (const id of [1, 2, 3]) simulation.add(alike(id, 42));
+  simulation.drain();
+  simulation.check();
+  assertEquals([1, 2, 3].map((id) => simulation.cachedTokens(id)), [0, 40, 40]);
+  const { prefixCacheQueries, prefixCacheHits } = simulation.scheduler.stats;
+  assertEquals([prefixCacheQueries, prefixCacheHits], [126, 80]);
+  // The first has begun when one overtakes it that begins alike.
+  const overtaken = new Simulation({ maxNumBatchedTokens: 8, maxModelLen: 64 });
+  overtaken.add({ ...alike(1, 42), priority: 1 });
+  for (let i = 0; i < 2; i++) assert(overtaken.send() && overtaken.retire());
+  overtaken.add(alike(2, 42));
+  overtaken.drain();
+  overtaken.check();
+  assertEquals([1, 2].map((id) => overtaken.cachedTokens(id)), [24, 16]);
+});
+
 Deno.test("Scheduler finds what was generated, up to the end token and not what was computed after it", () => {
   const ends = (seed: bigint) =>
     alike(1, 5, { sampling: { ignoreEos: false, maxTokens: 40, seed } });
