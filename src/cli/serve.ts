@@ -4,11 +4,13 @@
  */
 import type { LlmEngine } from "../engine/llm_engine.ts";
 import { createBalancingPolicy } from "../routing/policies/mod.ts";
+import { ModelUpdateManager } from "../routing/updates/model_update_manager.ts";
 import { listen } from "../serving/listen.ts";
 import { within } from "../serving/listening.ts";
 import { ReplicaRouter } from "../serving/replica_router.ts";
 import { RequestGate } from "../serving/request_gate.ts";
 import { createServer } from "../serving/server.ts";
+import { EngineFleet } from "../serving/updates/engine_fleet.ts";
 import { type KeyOptions, readKeys } from "./api_keys.ts";
 import type { Command, Invocation } from "./command.ts";
 import { exampleRequest, type ExampleRequestOptions } from "./example_request.ts";
@@ -75,6 +77,7 @@ async function serveReplica(
   });
   try {
     const gate = new RequestGate();
+    const updates = new ModelUpdateManager(new EngineFleet(engines[0]));
     const model = values["served-model-name"] ?? name;
     const app = createServer({
       replica: new ReplicaRouter(engines, {
@@ -82,6 +85,7 @@ async function serveReplica(
       }),
       text: engines[0].text,
       weights: engines[0],
+      updates,
       modelName: model,
       ...keys,
       gate,
@@ -102,7 +106,9 @@ async function serveReplica(
       return 1;
     }
     host.log.info(`${await stop}: draining`);
-    await listener.shutdown(DRAIN_MS);
+    // Requests may wait for an update that is being called off.
+    const ended = updates[Symbol.asyncDispose]();
+    await Promise.all([listener.shutdown(DRAIN_MS), within(ended, DRAIN_MS)]);
     return 0;
   } finally {
     await disposeAll(engines);

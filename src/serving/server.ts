@@ -45,6 +45,11 @@ export interface ServerOptions extends ApiKeys {
    * router. Without it there are no such routes.
    */
   readonly weights?: UpdatableWeights;
+  /**
+   * Updates `weights` as `POST /admin/updates` asks for it. Dispose it when the server stops: an update that is called
+   * off lets requests go on. Default: one of its own, which ends with the process.
+   */
+  readonly updates?: ModelUpdateManager;
   /** Limits of what is asked with each API key; of all requests where no key is asked for. Default: none. */
   readonly keyLimits?: KeyLimitOptions;
   /** Admission; share it with {@linkcode listen} so that a shutdown drains. Default: one of its own. */
@@ -117,10 +122,10 @@ export function createServer(options: ServerOptions): ServerApp {
   const { weights, limits } = context;
   if (weights !== null) {
     addWeightRoutes(app, weights, limits);
-    const updates = new ModelUpdateManager(new EngineFleet(weights));
+    const { updates = new ModelUpdateManager(new EngineFleet(weights)) } = options;
     app.route("/admin/updates", updateRoutes(updates, { limits, onError }));
   }
-  addDocs(app);
+  addDocs(app, { needsKey: options.apiKey !== undefined });
   return app;
 }
 

@@ -4,9 +4,11 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createLogger } from "../../src/cli/log.ts";
 import { main } from "../../src/cli/main.ts";
 import { WeightsError } from "../../src/engine/weights.ts";
+import { ModelUpdateManager } from "../../src/routing/updates/model_update_manager.ts";
 import { RequestGate } from "../../src/serving/request_gate.ts";
 import { listenRouter } from "../../src/serving/router/listen_router.ts";
 import { RouterServer } from "../../src/serving/router/router_server.ts";
+import { EngineFleet } from "../../src/serving/updates/engine_fleet.ts";
 import { FakeReplica } from "./fake_replica.ts";
 import { FakeUpstream } from "./fake_upstream.ts";
 import { FakeWeights } from "./fake_weights.ts";
@@ -288,4 +290,25 @@ Deno.test("an update is cancelled before its next step; a second one must wait",
   assertEquals(late.status, 409);
   await late.body?.cancel();
   assert(router.router.replicas.every(({ serves }) => serves));
+});
+
+Deno.test("a server that stops calls its update off, so that requests go on which that let wait", async () => {
+  const replica = new FakeReplica();
+  const weights = new FakeWeights(replica);
+  const pause = weights.pause.bind(weights);
+  weights.pause = async (mode) => {
+    await pause(mode);
+    await new Promise(() => {}); // A request runs for long.
+  };
+  const updates = new ModelUpdateManager(new EngineFleet(weights));
+  await using server = await testServer({}, { replica, weights, updates });
+  const body = { strategy: "synchronous", model: "/models/new" };
+  const { id } = await (await postJson(`${server.url}/admin/updates`, body)).json();
+  assertEquals(weights.weights.paused, "finish");
+  await updates[Symbol.asyncDispose]();
+  assertEquals(weights.weights.paused, null);
+  assertEquals((await get(`${server.url}/admin/updates/${id}`)).state, "cancelled");
+  const late = await postJson(`${server.url}/admin/updates`, body);
+  assertEquals(late.status, 409);
+  await late.body?.cancel();
 });
