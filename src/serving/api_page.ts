@@ -35,6 +35,8 @@ interface ApiOperation {
 export interface ApiDocument {
   /** What it is about. */
   readonly info: { readonly title: string; readonly version: string; readonly description: string };
+  /** Not empty where requests must bring a key. */
+  readonly security?: readonly unknown[];
   /** Operations by path and method. */
   readonly paths: Readonly<Record<string, Readonly<Record<string, ApiOperation>>>>;
   /** Schemas by name. */
@@ -67,7 +69,7 @@ th, td { border-top: 1px solid #8884; padding: .2rem .5rem; text-align: left; ve
 type Html = ReturnType<typeof html>;
 
 /** The page, whole: it needs no script, and nothing from anywhere else. */
-export function apiPage({ info, paths, components }: ApiDocument): Html {
+export function apiPage({ info, security = [], paths, components }: ApiDocument): Html {
   const operations = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => operationPart(path, method, operation))
   );
@@ -88,6 +90,7 @@ export function apiPage({ info, paths, components }: ApiDocument): Html {
       <body>
     <h1>${info.title} ${info.version}</h1>
     <p>${info.description}. The same for programs: <a href="openapi.json">openapi.json</a></p>
+    ${keyPart(security.length > 0)}
     <h2>Routes</h2>
     ${operations}
     <h2>Schemas</h2>
@@ -95,6 +98,10 @@ export function apiPage({ info, paths, components }: ApiDocument): Html {
       </body>
     </html>
   `;
+}
+
+function keyPart(needsKey: boolean): Html | "" {
+  return needsKey ? html`<p>Every request brings <code>Authorization: Bearer KEY</code>.</p>` : "";
 }
 
 function operationPart(path: string, method: string, operation: ApiOperation): Html {

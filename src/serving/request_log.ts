@@ -55,7 +55,7 @@ export class RequestLog {
       };
       this.#entries.set(raw, entry);
       await next();
-      c.header(REQUEST_ID_HEADER, entry.id);
+      c.res.headers.set(REQUEST_ID_HEADER, entry.id);
       entry.status = c.res.status;
       if (!entry.goesOn) this.#tell(raw, entry);
     });

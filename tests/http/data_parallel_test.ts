@@ -80,6 +80,9 @@ Deno.test("two replicas are one server: API, keys, health, metrics, a client tha
   const document = await (await fetch(`${server.url}/openapi.json`, authorized)).json();
   assertEquals(document.info.title, "weft");
 
+  const page = await fetch(`${server.url}/docs`, authorized);
+  assertMatch(page.headers.get("content-security-policy")!, /^default-src 'none'/);
+  assertStringIncludes(await page.text(), "/v1/chat/completions");
   assertEquals((await fetch(`${server.url}/ready`, authorized)).status, 200);
   const tokenized = await fetch(`${server.url}/tokenize`, {
     method: "POST",

@@ -116,7 +116,13 @@ Deno.test("with an API key every route asks for it", async () => {
       assertEquals(error.type, "authentication_error");
     }
   }
-  const good = await post(COMPLETIONS, { prompt: "a" }, { authorization: "bearer secret-key" });
+  const headers = { authorization: "bearer secret-key" };
+  const document = await (await app.request("/openapi.json", { headers })).json();
+  assertEquals(document.security, [{ ApiKey: [] }]);
+  assertEquals(document.components.securitySchemes.ApiKey, { type: "http", scheme: "bearer" });
+  const page = await (await app.request("/docs", { headers })).text();
+  assertStringIncludes(page, "Authorization: Bearer KEY");
+  const good = await post(COMPLETIONS, { prompt: "a" }, headers);
   assertEquals(good.status, 200);
   await good.body?.cancel();
 });

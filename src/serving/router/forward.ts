@@ -50,6 +50,7 @@ const RETRIED = new Set([429, 500, 502, 503, 504]);
 const RETURNED_HEADERS = [
   "allow",
   "cache-control",
+  "content-security-policy",
   "content-type",
   "openai-processing-ms",
   "openai-version",

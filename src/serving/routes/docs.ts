@@ -9,10 +9,20 @@ import { VERSION } from "../version.ts";
 /** The page runs no script and loads nothing. */
 const PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
-/** Adds the routes; to be called when all others are there. */
-export function addDocs(app: OpenAPIHono): void {
+/** Name of the way in which requests bring their keys. */
+const SCHEME = "ApiKey";
+
+/** Adds the routes; to be called when all others are there. `needsKey` tells whether requests must bring a key. */
+export function addDocs(app: OpenAPIHono, { needsKey }: { readonly needsKey: boolean }): void {
+  if (needsKey) {
+    app.openAPIRegistry.registerComponent("securitySchemes", SCHEME, {
+      type: "http",
+      scheme: "bearer",
+    });
+  }
   const config = {
     openapi: "3.1.0",
+    security: needsKey ? [{ [SCHEME]: [] }] : [],
     info: { title: "weft", version: VERSION, description: "OpenAI-compatible inference" },
   };
   app.doc31("/openapi.json", config);
