@@ -236,6 +236,10 @@ Deno.test("a client that goes cancels what the replica does for it", async () =>
   await answer.catch(() => {});
   while (router.upstreams[0].aborted === 0) await new Promise((resolve) => setTimeout(resolve, 1));
   assertEquals(router.router.replicas[0].failed, 0);
+  const counted = async () => await (await fetch(`${router.url}/metrics`)).text();
+  while (!/router_answers_total{/.test(await counted()));
+  assertMatch(await counted(), /weft:router_answers_total{status="499"} 1\n/);
+  assert(!(await counted()).includes('status="503"'), "a client that goes is no failure");
 });
 
 Deno.test("replicas join, drain, resume, change weight and leave while the router serves", async () => {

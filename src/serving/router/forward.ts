@@ -11,6 +11,7 @@ import type { RetryBudget } from "../../routing/retry_budget.ts";
 import { type RouteObserver, routeRequest } from "../../routing/route_request.ts";
 import { ApiError } from "../api_error.ts";
 import { type ForwardedRequest, pairsOf } from "./forwarded_request.ts";
+import { ClientGone } from "./guest.ts";
 import { type HttpReplica, lost } from "./http_replica.ts";
 
 /** Deadlines of a request, in milliseconds. */
@@ -102,14 +103,14 @@ export async function forward(
     return answer(lease, result, { abort, signal, timers, stallMs: deadlines.stallMs, resources });
   } catch (error) {
     resources[Symbol.dispose]();
-    throw signal.aborted ? cancelled() : toApiError(error);
+    throw signal.aborted ? cancelled(signal.reason) : toApiError(error);
   }
 }
 
-/** Nobody reads this when the client has gone; the server may also be stopping. */
-function cancelled(): ApiError {
+/** The server is stopping, or the client has gone: then nobody reads this, and it must not count as a failure. */
+function cancelled(reason: unknown): ApiError {
   return new ApiError("Cannot finish the request as it was cancelled", {
-    status: 503,
+    status: reason instanceof ClientGone ? 499 : 503,
     code: "cancelled",
   });
 }

@@ -8,6 +8,15 @@ import type { RequestGate } from "../request_gate.ts";
 /** Time in milliseconds after which a request asks whether its client is still there. */
 const WATCH_AFTER_MS = 20;
 
+/** Ends a request whose client does not wait for its answer. */
+export class ClientGone extends Error {
+  /** Says so. */
+  constructor() {
+    super("the client has gone");
+    this.name = "ClientGone";
+  }
+}
+
 /** Those who are inside, and what they share. */
 export class GuestBook {
   readonly #gate: RequestGate;
@@ -71,7 +80,7 @@ export class Guest implements Disposable {
     this.#leave();
   }
 
-  readonly #onAbort = (): void => this.cancel(this.#watched?.reason);
+  readonly #onAbort = (): void => this.cancel(new ClientGone());
 
   #watch(): void {
     this.#watched = this.#request.signal;
