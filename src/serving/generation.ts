@@ -8,6 +8,7 @@ import { GenerationWatch } from "./generation_watch.ts";
 import { mergeStreams } from "./merge_streams.ts";
 import type { Prompt } from "./prompts.ts";
 import type { Dispatch } from "./replica_router.ts";
+import { RequestDeadline } from "./request_deadline.ts";
 import type { RequestOptions } from "./request_options.ts";
 import type { ServerContext } from "./server_context.ts";
 
@@ -27,6 +28,8 @@ export interface GenerationOptions {
   readonly signal: AbortSignal;
   /** When the request arrived (`performance.now()`). */
   readonly arrival: number;
+  /** How long after that the first step may come, in milliseconds; null for no limit. */
+  readonly timeoutMs: number | null;
 }
 
 /** Tokens that a request has used, in OpenAI's spelling. */
@@ -55,6 +58,7 @@ export class Generation implements Disposable {
   readonly #cancel = new AbortController();
   readonly #dispatches: Dispatch[] = [];
   readonly #watches: readonly GenerationWatch[];
+  readonly #deadline: RequestDeadline;
   readonly #onAbort = (): void => this.#cancel.abort();
   readonly #steps: AsyncGenerator<GenerationEvent, void>;
   #first: Promise<IteratorResult<GenerationEvent, void>> | null = null;
@@ -69,7 +73,8 @@ export class Generation implements Disposable {
       if (signal.aborted) this.#cancel.abort();
       signal.addEventListener("abort", this.#onAbort, { once: true });
     }
-    const { arrival, prompts, choices, sampling: { maxTokens = null } } = options;
+    const { arrival, timeoutMs, prompts, choices, sampling: { maxTokens = null } } = options;
+    this.#deadline = new RequestDeadline(timeoutMs, { arrival, end: this.#onAbort });
     this.#watches = prompts.flatMap(({ tokenIds: { length: promptTokens } }) =>
       Array.from(
         { length: choices },
@@ -133,6 +138,7 @@ export class Generation implements Disposable {
   /** Cancels what still runs. */
   [Symbol.dispose](): void {
     for (const signal of this.#signals()) signal.removeEventListener("abort", this.#onAbort);
+    this.#deadline[Symbol.dispose]();
     this.#cancel.abort();
     // One that was never iterated must not count as active in the router.
     for (const dispatch of this.#dispatches) dispatch.return?.().catch(() => {});
@@ -151,11 +157,13 @@ export class Generation implements Disposable {
       // A prompt counts once: its other choices find what the first has computed.
       if (choice % this.#options.choices === 0) this.#cachedTokens += chunk.cachedTokens ?? 0;
       if (chunk.finishReason === "abort") {
-        throw new ApiError("Cannot finish the generation as it was cancelled", {
-          status: 503,
-          code: "cancelled",
-        });
+        throw this.#deadline.error ??
+          new ApiError("Cannot finish the generation as it was cancelled", {
+            status: 503,
+            code: "cancelled",
+          });
       }
+      this.#deadline[Symbol.dispose]();
       version ??= chunk.weightVersion;
       if (chunk.weightVersion !== version) throw mixedWeights(version, chunk.weightVersion);
       yield { choice, chunk };

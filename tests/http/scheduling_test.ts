@@ -2,7 +2,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { LlmEngine } from "../../src/engine/llm_engine.ts";
 import { goldenFolder } from "../golden/golden_case.ts";
-import { testApp } from "./test_server.ts";
+import { eventsOf, testApp } from "./test_server.ts";
 
 const options = { model: goldenFolder("llama"), device: "cpu", threads: 1, text: null } as const;
 
@@ -35,4 +35,34 @@ Deno.test("the lower priority is served first, and none but 0 is taken where the
   const { error } = await refused.json();
   assertEquals([refused.status, error.param], [400, "priority"]);
   assertStringIncludes(error.message, "first come, first served: current value is 1");
+});
+
+Deno.test("a request that waits past its X-Request-Timeout ends with 504, and one that has begun goes on", async () => {
+  await using replica = await LlmEngine.load({ ...options, maxNumSeqs: 1 });
+  const { post } = testApp({}, { replica });
+  const body = { prompt: [5, 9, 2], max_tokens: 120, ignore_eos: true, stream: true };
+  const refused = await post("/v1/completions", body, { "x-request-timeout": "0.001e" });
+  assertEquals((await refused.json()).error.param, "X-Request-Timeout");
+  const first = await post("/v1/completions", body, { "x-request-timeout": "5" });
+  assertEquals(first.status, 200);
+  const late = await post("/v1/completions", body, { "x-request-timeout": "0.001" });
+  const { error } = await late.json();
+  assertEquals([late.status, error.code], [504, "deadline_exceeded"]);
+  assertStringIncludes(error.message, "X-Request-Timeout: 0.001");
+  assertEquals(eventsOf(await first.text()).at(-1), "[DONE]");
+  // Nothing is left of it.
+  const after = await post("/v1/completions", { ...body, stream: false }, {
+    "x-request-timeout": "60",
+  });
+  assertEquals((await after.json()).usage.completion_tokens, 120);
+  assertEquals(replica.stats.waiting, 0);
+});
+
+Deno.test("values of X-Request-Timeout that are no seconds are refused", async () => {
+  const { post, replica } = testApp();
+  for (const value of ["0", "-1", "1s", "Infinity", "1e3", "2147484", " ", "0x10"]) {
+    const response = await post("/v1/completions", { prompt: "a" }, { "x-request-timeout": value });
+    assertEquals([value, response.status], [value, 400]);
+  }
+  assertEquals(replica.requests.length, 0);
 });

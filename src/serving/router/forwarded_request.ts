@@ -24,6 +24,7 @@ const PASSED_HEADERS = [
   "traceparent",
   "tracestate",
   "user-agent",
+  "x-request-timeout",
   "x-session-id",
 ] as const;
 

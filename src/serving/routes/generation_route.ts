@@ -4,6 +4,7 @@
  */
 import type { Context } from "hono";
 import { Generation, type GenerationOptions } from "../generation.ts";
+import { REQUEST_TIMEOUT_HEADER, requestTimeout } from "../request_deadline.ts";
 import { readJsonBody } from "../request_body.ts";
 import type { ServerContext } from "../server_context.ts";
 import { sseResponse } from "../sse.ts";
@@ -39,6 +40,7 @@ export async function serveGeneration(
   const requestId = requests.idOf(raw);
   const prepared = await prepare(await readJsonBody(raw, context.limits), requestId);
   const { prompts, choices, sampling, options, stream, answer } = prepared;
+  const timeoutMs = requestTimeout(c.req.header(REQUEST_TIMEOUT_HEADER));
   const session = c.req.header("x-session-id") ?? prepared.session;
   const generation = resources.use(
     new Generation(context, {
@@ -48,6 +50,7 @@ export async function serveGeneration(
       options,
       session,
       arrival,
+      timeoutMs,
       signal: c.req.raw.signal,
     }),
   );

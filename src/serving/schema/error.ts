@@ -38,4 +38,5 @@ export const generationErrors = {
   415: { description: "The body is not JSON", content: error },
   429: { description: "Too many requests are queued", content: error },
   503: { description: "No engine can serve, or the server is draining", content: error },
+  504: { description: "The answer had not begun by X-Request-Timeout, in seconds", content: error },
 } as const;
