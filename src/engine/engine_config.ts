@@ -25,7 +25,7 @@ import { blocksInBytes } from "./kv_cache_size.ts";
 import { kvCacheDtype } from "./kv_cache_dtype.ts";
 import { type PipelineCut, settlePipelineCut } from "./pipeline_cut.ts";
 import { positive } from "./positive.ts";
-import { type StepLimits, stepLimits } from "./step_limits.ts";
+import { positionsInCache, type StepLimits, stepLimits } from "./step_limits.ts";
 import type { EngineOptions } from "./types.ts";
 
 /** Share of the free memory that the KV cache takes on a CPU when nothing is said. */
@@ -90,11 +90,6 @@ export interface EngineConfig extends StepLimits, PipelineCut {
   readonly enoughBlocks: number;
   /** Plans beyond the pipeline's stages that may be under way. */
   readonly lookahead: number;
-}
-
-/** Positions that a request may take in a cache of `numBlocks` blocks. */
-export function positionsInCache({ maxModelLen }: StepLimits, numBlocks: number): number {
-  return Math.min(maxModelLen, numBlocks * KV_BLOCK_SIZE);
 }
 
 /**

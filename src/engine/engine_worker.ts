@@ -5,13 +5,13 @@
 /// <reference lib="deno.worker" />
 import { KV_BLOCK_SIZE } from "../tensor/attention_kernels.ts";
 import { describeBackend } from "./describe_backend.ts";
-import { positionsInCache } from "./engine_config.ts";
 import { EngineCore } from "./engine_core.ts";
 import type { EngineCommand, EngineEvent } from "./engine_protocol.ts";
 import { OutputPacker } from "./output_batch.ts";
 import { RankExecutor } from "./rank_executor.ts";
 import { Scheduler, type SchedulerRequest } from "./scheduler/scheduler.ts";
 import { SharedStats } from "./shared_stats.ts";
+import { positionsInCache } from "./step_limits.ts";
 import { UnsupportedRequestError } from "./types.ts";
 
 /** What starts an engine. */

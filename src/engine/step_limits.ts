@@ -89,6 +89,11 @@ export function stepLimits(
   };
 }
 
+/** Positions that a request may take in a cache of `numBlocks` blocks. */
+export function positionsInCache({ maxModelLen }: StepLimits, numBlocks: number): number {
+  return Math.min(maxModelLen, numBlocks * KV_BLOCK_SIZE);
+}
+
 function hitBlocks(maxNumSeqs: number, maxModelLen: number): number {
   const context = Math.ceil(maxModelLen / KV_BLOCK_SIZE);
   return Math.min(maxNumSeqs * context, Math.max(context, MAX_HIT_BLOCKS));

@@ -7,10 +7,11 @@ import {
   assertThrows,
 } from "@std/assert";
 import type { DeviceChoice } from "../../../src/engine/device_choice.ts";
-import { positionsInCache, resolveEngineConfig } from "../../../src/engine/engine_config.ts";
+import { resolveEngineConfig } from "../../../src/engine/engine_config.ts";
 import { engineFootprints, verifyMemory } from "../../../src/engine/engine_memory.ts";
 import { LlmEngine } from "../../../src/engine/llm_engine.ts";
 import { describeCut } from "../../../src/engine/pipeline_cut.ts";
+import { positionsInCache } from "../../../src/engine/step_limits.ts";
 import type { EngineOptions } from "../../../src/engine/types.ts";
 import { ModelLoadError } from "../../../src/models/errors.ts";
 import { CapacityError } from "../../../src/tensor/errors.ts";
