@@ -12,11 +12,14 @@ import type {
 } from "../../routing/updates/updatable_replica.ts";
 import type { HttpReplica } from "./http_replica.ts";
 
-/** Time that a replica has to say what it has, in milliseconds. */
-const STATUS_MS = 10_000;
+/** Options of {@linkcode HttpUpdatableReplica}. */
+export interface HttpUpdatableReplicaOptions {
+  /** Time that the replica has to say what it has, in milliseconds. Default 10000. */
+  readonly statusMs?: number;
+}
 
-/** Time that weights have to load, requests to end, and prompts to be answered, in milliseconds. */
-const WORK_MS = 3_600_000;
+/** Times in a row that a replica at work may fail to say what it has. */
+const SILENCES = 2;
 
 const weightsSchema = z.object({ version: z.string(), model: z.string() });
 
@@ -30,21 +33,27 @@ const checkedSchema = z.object({ outputs: z.array(z.array(z.number())) });
 
 const errorSchema = z.object({ error: z.object({ message: z.string() }) });
 
-/** A weft server under an update, by its routes below `/admin`. */
+/**
+ * A weft server under an update, by its routes below `/admin`. Weights may take as long to load, requests to end and
+ * prompts to be answered as they do, while it says what it has: a process that was stopped keeps its connections,
+ * and requests may be held until it answers.
+ */
 export class HttpUpdatableReplica implements UpdatableReplica {
   /** See {@linkcode UpdatableReplica.id}. */
   readonly id: string;
   readonly #replica: HttpReplica;
+  readonly #statusMs: number;
 
   /** Asks `replica`, with the key that requests bring it. */
-  constructor(id: string, replica: HttpReplica) {
+  constructor(id: string, replica: HttpReplica, options: HttpUpdatableReplicaOptions = {}) {
     this.id = id;
     this.#replica = replica;
+    this.#statusMs = options.statusMs ?? 10_000;
   }
 
   /** See {@linkcode UpdatableReplica.weights}. Throws UpdateError (refused) when it is no weft server. */
   async weights(): Promise<ReplicaWeightsStatus> {
-    const response = await this.#send("GET", "/admin/weights", { timeoutMs: STATUS_MS });
+    const response = await this.#status(AbortSignal.timeout(this.#statusMs));
     const text = await response.text();
     const status = statusSchema.safeParse(parsed(text));
     if (response.ok && status.success) return status.data;
@@ -110,27 +119,51 @@ export class HttpUpdatableReplica implements UpdatableReplica {
   }
 
   async #post(path: string, body: object): Promise<unknown> {
-    const response = await this.#send("POST", path, { body, timeoutMs: WORK_MS });
-    const text = await this.#read(response);
-    if (!response.ok) throw this.#failure(sayingOf(text));
-    return parsed(text);
+    const end = new AbortController();
+    const watch = this.#watch(end);
+    try {
+      const response = await this.#replica.send({
+        method: "POST",
+        path,
+        headers: [["content-type", "application/json"]],
+        body: new TextEncoder().encode(JSON.stringify(body)),
+        signal: end.signal,
+      });
+      const text = await this.#read(response, end.signal);
+      if (!response.ok) throw this.#failure(sayingOf(text));
+      return parsed(text);
+    } finally {
+      clearInterval(watch);
+      end.abort();
+    }
   }
 
-  async #send(
-    method: string,
-    path: string,
-    { body, timeoutMs }: { readonly body?: object; readonly timeoutMs: number },
-  ): Promise<Response> {
-    const headers = new Headers(body === undefined ? {} : { "content-type": "application/json" });
-    const bytes = body === undefined ? null : new TextEncoder().encode(JSON.stringify(body));
-    const signal = AbortSignal.timeout(timeoutMs);
-    return await this.#replica.send({ method, path, headers, body: bytes, signal });
+  /** Ends what the replica is asked for when it does not say what it has any more. */
+  #watch(end: AbortController): ReturnType<typeof setInterval> {
+    let silences = 0;
+    return setInterval(async () => {
+      try {
+        const late = AbortSignal.timeout(this.#statusMs);
+        const response = await this.#status(AbortSignal.any([end.signal, late]));
+        await response.body?.cancel();
+        silences = 0;
+      } catch {
+        if (++silences < SILENCES) return;
+        end.abort(this.#failure(`it has said nothing for ${SILENCES * this.#statusMs / 1000} s`));
+      }
+    }, this.#statusMs);
   }
 
-  async #read(response: Response): Promise<string> {
+  #status(signal: AbortSignal): Promise<Response> {
+    const request = { method: "GET", path: "/admin/weights", headers: [], body: null };
+    return this.#replica.send({ ...request, signal });
+  }
+
+  async #read(response: Response, signal: AbortSignal): Promise<string> {
     try {
       return await response.text();
     } catch (error) {
+      signal.throwIfAborted();
       throw this.#failure(`its connection was lost: ${messageOf(error)}`);
     }
   }
