@@ -196,6 +196,12 @@ export const SERVE_FLAGS = {
     fallback: "least-loaded",
     help: "How a replica is chosen for a request",
   }),
+  "max-requests": integer({
+    min: 1,
+    max: COUNT,
+    fallback: 1024,
+    help: "Requests inside a replica at most, those that wait too; more are answered with 429",
+  }),
   "hedge-after": number({
     min: 0.001,
     max: 3600,

@@ -76,7 +76,7 @@ async function serveReplica(
     progressStep: supervised ? FINE_STEP : undefined,
   });
   try {
-    const gate = new RequestGate();
+    const gate = new RequestGate({ maxQueuedRequests: values["max-requests"] });
     const updates = new ModelUpdateManager(new EngineFleet(engines[0]));
     const model = values["served-model-name"] ?? name;
     const app = createServer({

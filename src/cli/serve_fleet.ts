@@ -23,9 +23,6 @@ import { requestLogging } from "./request_logging.ts";
 import { bind, DRAIN_MS, stopSignal } from "./serving_process.ts";
 import { openWeightStore } from "./weight_store.ts";
 
-/** Requests inside for each replica at most, those that wait included. */
-const REQUESTS_PER_REPLICA = 1024;
-
 /** Time that replicas have to end once their requests have, in milliseconds. */
 const STOP_MS = 3000;
 
@@ -47,14 +44,15 @@ export async function serveFleet(
   bypassProxies(REPLICA_HOST);
   const { folder, name } = await modelFolder(values.model, host);
   const model = values["served-model-name"] ?? name;
-  const gate = new RequestGate({ maxQueuedRequests: REQUESTS_PER_REPLICA * count });
+  const maxQueued = values["max-requests"] * count;
+  const gate = new RequestGate({ maxQueuedRequests: maxQueued });
   const log = new FleetLog(count, host);
   using router = new RouterServer({
     policy: createBalancingPolicy(values["balancing-policy"]),
     ...keys,
     gate,
     engines: { modelName: model },
-    maxQueued: REQUESTS_PER_REPLICA * count,
+    maxQueued,
     deadlines: { queueMs: PATIENT_MS, firstByteMs: PATIENT_MS, wholeMs: PATIENT_MS },
     hedgeAfterMs: values["hedge-after"] === undefined ? null : 1000 * values["hedge-after"],
     ...requestLogging(values, host.log),

@@ -2,6 +2,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { LlmEngine } from "../../src/engine/llm_engine.ts";
 import { goldenFolder } from "../golden/golden_case.ts";
+import { startServe } from "./serve_process.ts";
 import { eventsOf, testApp } from "./test_server.ts";
 
 const options = { model: goldenFolder("llama"), device: "cpu", threads: 1, text: null } as const;
@@ -65,4 +66,19 @@ Deno.test("values of X-Request-Timeout that are no seconds are refused", async (
     assertEquals([value, response.status], [value, 400]);
   }
   assertEquals(replica.requests.length, 0);
+});
+
+Deno.test("serve: beyond --max-requests the answer is 429, with the time to come again", async () => {
+  await using server = await startServe("--max-requests", "1");
+  const post = (max_tokens: number) =>
+    fetch(`${server.url}/v1/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ prompt: [5], max_tokens, ignore_eos: true, stream: true }),
+    });
+  const running = await post(500);
+  const refused = await post(1);
+  assertEquals([refused.status, refused.headers.get("retry-after")], [429, "1"]);
+  assertEquals((await refused.json()).error.code, "queue_full");
+  await running.body!.cancel();
 });
