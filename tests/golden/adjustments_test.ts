@@ -12,11 +12,14 @@ import { TextProcessor } from "../../src/text/text_processor.ts";
 import { adjustPlainly } from "../unit/engine/_adjustments.ts";
 import { GREEDY, RunnerHarness } from "../unit/engine/_runner.ts";
 import { drawnRow, referenceToken } from "../unit/engine/_sampling.ts";
+import { gpuCount, onEmulator } from "../gpu/_device.ts";
 import { goldenFolder, readGoldenCase } from "./golden_case.ts";
 
 const model = goldenFolder("llama");
 const { input_ids: prompt } = readGoldenCase("llama");
 const MAX_TOKENS = 24;
+
+const gpus = await gpuCount();
 
 /** What each request asks for, beside a temperature of 0 and its number as the seed. */
 const ASKED: readonly Partial<SamplingParams>[] = [
@@ -52,30 +55,36 @@ function plainTokens(harness: RunnerHarness, request: SchedulerRequest): number[
   return output;
 }
 
-/** The tokens that an engine gives for all requests, asked for at once. */
-async function tokensOf(options: Partial<EngineOptions>): Promise<number[][]> {
+/** The first tokens that an engine gives for requests, asked for at once. */
+async function tokensOf(
+  options: Partial<EngineOptions>,
+  { asked = [...ASKED.keys()], maxTokens = MAX_TOKENS }: {
+    readonly asked?: readonly number[];
+    readonly maxTokens?: number;
+  } = {},
+): Promise<number[][]> {
   await using engine = await LlmEngine.load({
     model,
     device: "cpu",
     dtype: "f32",
-    threads: 1,
     numKvBlocks: 64,
     ...options,
   });
-  return await Promise.all(ASKED.map(async (_, index) => {
+  return await Promise.all(asked.map(async (index) => {
     const tokens: number[] = [];
-    const request = { promptTokenIds: prompt, sampling: samplingOf(index) };
+    const sampling = { ...samplingOf(index), maxTokens };
+    const request = { promptTokenIds: prompt, sampling };
     for await (const { tokenIds } of engine.generate(request)) tokens.push(...tokenIds);
     return tokens;
   }));
 }
 
-async function plainAnswers(): Promise<number[][]> {
+async function plainAnswers(asked = [...ASKED.keys()]): Promise<number[][]> {
   using text = await TextProcessor.load(model);
   using device = openCpuDevice({ threads: 1 });
   using harness = new RunnerHarness({ device, model, record: false });
   const answers: number[][] = [];
-  for (const index of ASKED.keys()) {
+  for (const index of asked) {
     const sampling = samplingOf(index);
     const badWords = await badWordTokens(sampling.badWords, text!);
     const request = { id: 0, promptTokenIds: prompt, sampling, eosTokenIds: [], badWords };
@@ -87,7 +96,7 @@ async function plainAnswers(): Promise<number[][]> {
 Deno.test("adjusted logits give the tokens of plain code, on every kind of layout", async (test) => {
   const expected = await plainAnswers();
   const layouts: Record<string, Partial<EngineOptions>> = {
-    "one rank": {},
+    "one rank": { threads: 1 },
     "TP 2": { tensorParallelSize: 2 },
     "PP 2": { pipelineParallelSize: 2 },
     "TP 2 x PP 2": { tensorParallelSize: 2, pipelineParallelSize: 2 },
@@ -96,4 +105,23 @@ Deno.test("adjusted logits give the tokens of plain code, on every kind of layou
   for (const [name, options] of Object.entries(layouts)) {
     await test.step(name, async () => assertEquals(await tokensOf(options), expected));
   }
+});
+
+Deno.test({
+  name: "adjusted logits give those tokens on two GPUs",
+  ignore: gpus < 2,
+  async fn() {
+    // One of each kind, and on emulated GPUs, which take a thousand times as long, few tokens.
+    const asked = [0, 2, 6];
+    const maxTokens = onEmulator ? 4 : MAX_TOKENS;
+    const options: Partial<EngineOptions> = {
+      device: "cuda",
+      tensorParallelSize: 2,
+      maxNumSeqs: 4,
+      maxNumBatchedTokens: 16,
+    };
+    const expected = await plainAnswers(asked);
+    const answers = await tokensOf(options, { asked, maxTokens });
+    assertEquals(answers, expected.map((tokens) => tokens.slice(0, maxTokens)));
+  },
 });

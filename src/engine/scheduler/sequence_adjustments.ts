@@ -80,8 +80,8 @@ export class SequenceAdjustments {
       : [];
     for (const id of this.#ends) this.#ban(id, 1);
     if (sampling.repetitionPenalty === 1) return;
-    for (let i = 0; i < promptTokenIds.length; i++) {
-      this.#change(promptTokenIds[i], (state) => state.seen = true);
+    for (const id of new Set(Array.from(promptTokenIds))) {
+      this.#change(id, (state) => state.seen = true);
     }
   }
 
