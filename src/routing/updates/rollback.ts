@@ -73,7 +73,7 @@ export async function rollBack(
   // Nobody knows what those serve; where there are no others, some answer is better than none.
   if (!fleet.replicas.some(({ id }) => fleet.serves(id))) {
     const left = fleet.replicas.filter(({ id }) => lost.includes(id));
-    await Promise.all(left.map(({ id }) => fleet.putBack(id)));
+    await Promise.allSettled(left.map(({ id }) => fleet.putBack(id))); // They may leave meanwhile.
   }
   return lost;
 }

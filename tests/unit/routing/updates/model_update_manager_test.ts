@@ -259,6 +259,27 @@ Deno.test("clients that read slowly what a replica has ended keep no update from
   }
 });
 
+Deno.test("an update ends even if the last replica leaves while it is put back", async () => {
+  using fleet = new SimulatedFleet(1);
+  const [replica] = fleet.replicas;
+  const weights = replica.weights.bind(replica);
+  let asked = 0;
+  replica.weights = () => asked++ === 0 ? weights() : Promise.reject(new Error("is gone"));
+  replica.update = () => Promise.reject(new Error("is going"));
+  const left = () => Promise.reject(new RangeError("Cannot find a replica of that name: r0"));
+  const leaving = new Proxy(fleet.fleet, {
+    get(target, key) {
+      if (key === "putBack") return left;
+      const value = Reflect.get(target, key, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  await using manager = new ModelUpdateManager(leaving, { retryMs: 1 });
+  const update = await manager.start({ strategy: new SynchronousStrategy(), source: SOURCE });
+  await update.ended;
+  assertEquals([update.state, update.error?.message], ["failed", "is going"]);
+});
+
 Deno.test("what can't be updated is refused before anything changes", async () => {
   using fleet = new SimulatedFleet(2, [{ call: 1, kind: "rejects" }]);
   await using manager = new ModelUpdateManager(fleet.fleet);
