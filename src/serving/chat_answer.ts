@@ -3,60 +3,27 @@
  * @module
  */
 import type { GenerationChunk } from "../engine/types.ts";
-import { chatLogprobs, type ChatTokenLogprob } from "./chat_logprobs.ts";
-import type { Generation, Usage } from "./generation.ts";
-import { formatPromptLogprobs, type PromptLogprobs } from "./prompt_logprobs.ts";
+import { chatLogprobs } from "./chat_logprobs.ts";
+import type { Generation } from "./generation.ts";
+import { formatPromptLogprobs } from "./prompt_logprobs.ts";
 import type { Prompt } from "./prompts.ts";
 import type { ChatRequest } from "./schema/chat_request.ts";
+import type {
+  ChatChoice,
+  ChatChunkChoice,
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatLogprobs,
+} from "./schema/chat_response.ts";
 import type { ServerContext } from "./server_context.ts";
 import { usageOfChunk } from "./stream_usage.ts";
 import type { TextService } from "./text_service.ts";
 
-interface ChatLogprobs {
-  readonly content: ChatTokenLogprob[];
-  readonly refusal: null;
-}
-
-interface ChatEnd {
-  finish_reason: string | null;
-  stop_reason: string | number | null;
-}
-
-interface ChatChoice extends ChatEnd {
-  readonly index: number;
-  readonly message: { readonly role: "assistant"; content: string; readonly refusal: null };
-  readonly logprobs: ChatLogprobs | null;
-  readonly prompt_token_ids?: readonly number[];
-  readonly token_ids?: number[];
-}
-
-interface ChatChunkChoice extends ChatEnd {
-  readonly index: number;
-  readonly delta: { readonly role?: "assistant"; readonly content?: string };
-  readonly logprobs: ChatLogprobs | null;
-  readonly prompt_token_ids?: readonly number[];
-  readonly token_ids?: readonly number[];
-}
-
-interface ChatHead<Kind extends string> {
-  readonly id: string;
-  readonly object: Kind;
-  readonly created: number;
-  readonly model: string;
-  readonly system_fingerprint: string;
-  readonly weight_version: string;
-}
-
-interface ChatBody extends ChatHead<"chat.completion"> {
-  readonly choices: readonly ChatChoice[];
-  readonly usage: Usage;
-  readonly prompt_logprobs?: PromptLogprobs;
-}
-
-interface ChatChunkBody extends ChatHead<"chat.completion.chunk"> {
-  readonly choices: readonly ChatChunkChoice[];
-  readonly usage?: Usage | null;
-}
+/** Fields that a whole answer and its chunks have in common. */
+type Head<Body extends ChatCompletion | ChatCompletionChunk> = Omit<
+  Body,
+  "choices" | "usage" | "prompt_logprobs"
+>;
 
 /** Formats the generations of one chat request, `n` choices. */
 export class ChatAnswer {
@@ -84,7 +51,7 @@ export class ChatAnswer {
   }
 
   /** The answer in one piece. */
-  async whole(generation: Generation): Promise<ChatBody> {
+  async whole(generation: Generation): Promise<ChatCompletion> {
     const head = this.#head("chat.completion", await generation.begin());
     const choices = this.#indices.map((index): ChatChoice => ({
       index,
@@ -112,7 +79,7 @@ export class ChatAnswer {
   }
 
   /** The answer as server-sent events: the roles first, then one event per chunk of the engine. */
-  async *events(generation: Generation): AsyncGenerator<ChatChunkBody, void> {
+  async *events(generation: Generation): AsyncGenerator<ChatCompletionChunk, void> {
     const head = this.#head("chat.completion.chunk", await generation.begin());
     const { stream_options, return_token_ids } = this.#request;
     const usage = () => usageOfChunk(stream_options, generation);
@@ -134,14 +101,17 @@ export class ChatAnswer {
         logprobs: await this.#logprobs(chunk),
         finish_reason: chunk.finishReason,
         stop_reason: chunk.stopReason,
-        ...return_token_ids ? { token_ids: chunk.tokenIds } : {},
+        ...return_token_ids ? { token_ids: [...chunk.tokenIds] } : {},
       };
       yield { ...head, choices: [choice], ...usage() };
     }
     if (stream_options?.include_usage) yield { ...head, choices: [], usage: generation.usage };
   }
 
-  #head<Kind extends string>(object: Kind, weightVersion: string): ChatHead<Kind> {
+  #head<Kind extends string>(
+    object: Kind,
+    weightVersion: string,
+  ): Omit<Head<ChatCompletion>, "object"> & { object: Kind } {
     return {
       id: this.#id,
       object,
@@ -160,7 +130,7 @@ export class ChatAnswer {
 
   async #promptLogprobs(
     entries: GenerationChunk["promptLogprobs"],
-  ): Promise<Pick<ChatBody, "prompt_logprobs">> {
+  ): Promise<Pick<ChatCompletion, "prompt_logprobs">> {
     const count = this.#request.prompt_logprobs;
     if (typeof count !== "number" || entries === undefined) return {};
     return { prompt_logprobs: await formatPromptLogprobs(this.#names, entries, count) };

@@ -5,49 +5,29 @@
 import type { GenerationChunk } from "../engine/types.ts";
 import {
   appendLogprobs,
-  type CompletionLogprobs,
   completionLogprobs,
   emptyLogprobs,
   type ScoredToken,
 } from "./completion_logprobs.ts";
-import type { Generation, GenerationEvent, Usage } from "./generation.ts";
-import { usageOfChunk } from "./stream_usage.ts";
-import type { TextService } from "./text_service.ts";
-import { formatPromptLogprobs, type PromptLogprobs, withTop } from "./prompt_logprobs.ts";
+import type { Generation, GenerationEvent } from "./generation.ts";
+import { formatPromptLogprobs, withTop } from "./prompt_logprobs.ts";
 import type { Prompt } from "./prompts.ts";
 import type { CompletionRequest } from "./schema/completion_request.ts";
+import type {
+  Completion,
+  CompletionChoice,
+  CompletionChunk,
+  CompletionLogprobs,
+} from "./schema/completion_response.ts";
 import type { ServerContext } from "./server_context.ts";
-
-interface CompletionChoice {
-  readonly index: number;
-  text: string;
-  readonly logprobs: CompletionLogprobs | null;
-  finish_reason: string | null;
-  stop_reason: string | number | null;
-  prompt_logprobs?: PromptLogprobs;
-  readonly prompt_token_ids?: readonly number[];
-  readonly token_ids?: number[];
-}
+import { usageOfChunk } from "./stream_usage.ts";
+import type { TextService } from "./text_service.ts";
 
 /** A choice that may be answered, and how likely its tokens are. */
 interface Candidate {
   readonly choice: CompletionChoice;
   tokens: number;
   logprob: number;
-}
-
-interface CompletionHead {
-  readonly id: string;
-  readonly object: "text_completion";
-  readonly created: number;
-  readonly model: string;
-  readonly system_fingerprint: string;
-  readonly weight_version: string;
-}
-
-interface CompletionBody extends CompletionHead {
-  readonly choices: readonly CompletionChoice[];
-  readonly usage?: Usage | null;
 }
 
 /**
@@ -88,7 +68,7 @@ export class CompletionAnswer {
   }
 
   /** The answer in one piece. */
-  async whole(generation: Generation): Promise<CompletionBody> {
+  async whole(generation: Generation): Promise<Completion> {
     const head = this.#head(await generation.begin());
     const candidates = this.#offsets.map((_, index): Candidate => ({
       choice: {
@@ -125,7 +105,7 @@ export class CompletionAnswer {
   }
 
   /** The answer as server-sent events, one per chunk of the engine. */
-  async *events(generation: Generation): AsyncGenerator<CompletionBody, void> {
+  async *events(generation: Generation): AsyncGenerator<CompletionChunk, void> {
     const head = this.#head(await generation.begin());
     const { stream_options } = this.#request;
     const usage = () => usageOfChunk(stream_options, generation);
@@ -153,7 +133,7 @@ export class CompletionAnswer {
     return this.#prompts[Math.floor(choice / this.#candidates)];
   }
 
-  #head(weightVersion: string): CompletionHead {
+  #head(weightVersion: string): Omit<Completion, "choices" | "usage"> {
     return {
       id: this.#id,
       object: "text_completion",

@@ -3,20 +3,9 @@
  * @module
  */
 import type { TokenLogprob } from "../engine/types.ts";
+import type { CompletionLogprobs } from "./schema/completion_response.ts";
 import type { TextService } from "./text_service.ts";
 import { finiteLogprob, nameOf, nameTokens, type TokenNames } from "./token_names.ts";
-
-/** `choices[].logprobs` of a completion. */
-export interface CompletionLogprobs {
-  /** Text of each token. */
-  readonly tokens: string[];
-  /** Log-probability of each token; null for the first token of an echoed prompt. */
-  readonly token_logprobs: (number | null)[];
-  /** The most likely tokens at each place, the token itself included. */
-  readonly top_logprobs: (Record<string, number> | null)[];
-  /** Where each token's text begins: UTF-16 units from the start of the choice's tokens. */
-  readonly text_offset: number[];
-}
 
 /** A token and what is known of it; `logprob` is null where nothing comes before. */
 export interface ScoredToken {

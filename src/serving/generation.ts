@@ -10,6 +10,7 @@ import type { Prompt } from "./prompts.ts";
 import type { Dispatch } from "./replica_router.ts";
 import { RequestDeadline } from "./request_deadline.ts";
 import type { RequestOptions } from "./request_options.ts";
+import type { Usage } from "./schema/answer_parts.ts";
 import type { ServerContext } from "./server_context.ts";
 
 /** Options of {@linkcode Generation}. */
@@ -30,14 +31,6 @@ export interface GenerationOptions {
   readonly arrival: number;
   /** How long after that the first step may come, in milliseconds; null for no limit. */
   readonly timeoutMs: number | null;
-}
-
-/** Tokens that a request has used, in OpenAI's spelling. */
-export interface Usage {
-  readonly prompt_tokens: number;
-  readonly completion_tokens: number;
-  readonly total_tokens: number;
-  readonly prompt_tokens_details: { readonly cached_tokens: number };
 }
 
 /** A step of one of the generations. */

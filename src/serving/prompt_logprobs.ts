@@ -3,21 +3,11 @@
  * @module
  */
 import type { TokenLogprob } from "../engine/types.ts";
+import type { PromptLogprobs } from "./schema/answer_parts.ts";
 import type { TextService } from "./text_service.ts";
 import { finiteLogprob, nameOf, nameTokens, type TokenNames } from "./token_names.ts";
 
-/** One token at its place. */
-export interface PromptTokenLogprob {
-  /** Its natural-log probability. */
-  readonly logprob: number;
-  /** Its place among all tokens there, from 1; null where it is none of those that were asked for. */
-  readonly rank: number | null;
-  /** Its text. */
-  readonly decoded_token: string;
-}
-
-/** `prompt_logprobs`: tokens by id for each token of the prompt; null for the first, before which nothing comes. */
-export type PromptLogprobs = (Readonly<Record<string, PromptTokenLogprob>> | null)[];
+type TokensAt = NonNullable<PromptLogprobs[number]>;
 
 /** Formats the tokens of a prompt, with the `count` most likely ones at each place. */
 export async function formatPromptLogprobs(
@@ -38,8 +28,8 @@ export function withTop(entry: TokenLogprob, count: number): TokenLogprob {
 function tokensAt(
   { tokenId, logprob, top }: TokenLogprob,
   names: TokenNames,
-): Record<string, PromptTokenLogprob> {
-  const describe = (id: number, value: number, rank: number | null): PromptTokenLogprob => ({
+): TokensAt {
+  const describe = (id: number, value: number, rank: number | null): TokensAt[string] => ({
     logprob: finiteLogprob(value),
     rank,
     decoded_token: nameOf(names, id).text,

@@ -2,7 +2,8 @@
  * Usage in streams.
  * @module
  */
-import type { Generation, Usage } from "./generation.ts";
+import type { Generation } from "./generation.ts";
+import type { Usage } from "./schema/answer_parts.ts";
 import type { SamplingFields } from "./schema/sampling_fields.ts";
 
 /**

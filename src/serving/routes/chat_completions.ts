@@ -2,13 +2,14 @@
  * `POST /v1/chat/completions`
  * @module
  */
-import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { createRoute, type OpenAPIHono } from "@hono/zod-openapi";
 import { ChatAnswer } from "../chat_answer.ts";
 import { renderChatPrompt } from "../chat_prompt.ts";
 import { fitContext, truncatePrompt } from "../prompts.ts";
 import { toRequestOptions } from "../request_options.ts";
 import { toSamplingParams } from "../sampling.ts";
 import { chatRequestSchema } from "../schema/chat_request.ts";
+import { chatChunkSchema, chatCompletionSchema } from "../schema/chat_response.ts";
 import { generationErrors } from "../schema/error.ts";
 import { checkModel, type ServerContext } from "../server_context.ts";
 import { validate } from "../validation.ts";
@@ -21,15 +22,11 @@ const route = createRoute({
   request: { body: { content: { "application/json": { schema: chatRequestSchema } } } },
   responses: {
     200: {
-      description: "The assistant's next message",
+      description:
+        "The assistant's next message; in a stream one event for each step, then `[DONE]`",
       content: {
-        "application/json": {
-          schema: z.looseObject({
-            object: z.literal("chat.completion"),
-            weight_version: z.string(),
-          }),
-        },
-        "text/event-stream": { schema: z.string() },
+        "application/json": { schema: chatCompletionSchema },
+        "text/event-stream": { schema: chatChunkSchema },
       },
     },
     ...generationErrors,

@@ -2,12 +2,13 @@
  * `POST /v1/completions`
  * @module
  */
-import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { createRoute, type OpenAPIHono } from "@hono/zod-openapi";
 import { CompletionAnswer } from "../completion_answer.ts";
 import { fitContext, resolvePrompts, truncatePrompt } from "../prompts.ts";
 import { toRequestOptions } from "../request_options.ts";
 import { toSamplingParams } from "../sampling.ts";
 import { completionRequestSchema } from "../schema/completion_request.ts";
+import { completionChunkSchema, completionSchema } from "../schema/completion_response.ts";
 import { generationErrors } from "../schema/error.ts";
 import { checkModel, type ServerContext } from "../server_context.ts";
 import { validate } from "../validation.ts";
@@ -23,15 +24,10 @@ const route = createRoute({
   request: { body: { content: { "application/json": { schema: completionRequestSchema } } } },
   responses: {
     200: {
-      description: "One choice per prompt",
+      description: "`n` choices per prompt; in a stream one event for each step, then `[DONE]`",
       content: {
-        "application/json": {
-          schema: z.looseObject({
-            object: z.literal("text_completion"),
-            weight_version: z.string(),
-          }),
-        },
-        "text/event-stream": { schema: z.string() },
+        "application/json": { schema: completionSchema },
+        "text/event-stream": { schema: completionChunkSchema },
       },
     },
     ...generationErrors,
