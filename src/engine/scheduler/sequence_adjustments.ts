@@ -16,7 +16,7 @@ export interface AdjustedRequest {
   readonly eosTokenIds: readonly number[];
   /** Runs of tokens, the last of which is not drawn where the output ends with the others. */
   readonly badWords?: readonly (readonly number[])[];
-  /** Which tokens are allowed, beside `allowedTokenIds`. */
+  /** Which tokens are allowed, where `allowedTokenIds` is null. */
   readonly mask?: TokenMask;
 }
 
@@ -87,11 +87,17 @@ export class SequenceAdjustments {
 
   /**
    * The adjustments of a request, null when it asks for none. Throws UnsupportedRequestError when they leave no
-   * token for the first draw.
+   * token for the first draw, or a mask comes beside allowed tokens.
    */
   static of(request: AdjustedRequest, vocabSize: number): SequenceAdjustments | null {
     const { sampling, badWords = [], mask = null } = request;
     const { allowedTokenIds } = sampling;
+    if (allowedTokenIds !== null && mask !== null) {
+      throw new UnsupportedRequestError(
+        "Cannot generate as allowedTokenIds and a grammar both say which tokens are allowed: give one",
+        "allowedTokenIds",
+      );
+    }
     const allowed = allowedTokenIds === null ? mask : new AllowedTokens(allowedTokenIds, vocabSize);
     const changes = penalizes(sampling) || badWords.length > 0 || sampling.minTokens > 0 ||
       Object.keys(sampling.logitBias).length > 0;

@@ -79,6 +79,20 @@ Deno.test("log-probabilities are those of the logits before adjustments", () => 
   }
 });
 
+Deno.test("where nothing is left to draw, token 0 is drawn", () => {
+  using device = openCpuDevice({ threads: 1 });
+  using harness = new SamplerHarness(device, VOCAB_SIZE);
+  harness.write(tiedLogits(8, VOCAB_SIZE));
+  const adjustments = { count: 0, entries: new Int32Array(0), mask: new Int32Array(7) };
+  const draws = [{ temperature: 0 }, { temperature: 1 }, { temperature: 1, topP: 0.5, minP: 0.1 }];
+  const rows = [...draws, { temperature: 2, topK: 3 }].map((draw) =>
+    drawnRow(draw, { adjustments, logprobs: 2 })
+  );
+  const { tokens, logprobs } = harness.sample(rows);
+  assertEquals([...tokens], [0, 0, 0, 0]);
+  assertEquals(logprobs.map((entry) => entry?.logprob), Array(4).fill(-Infinity));
+});
+
 Deno.test("more adjustments than a step may have are refused", () => {
   using device = openCpuDevice({ threads: 1 });
   using harness = new SamplerHarness(device, 8);

@@ -80,11 +80,12 @@ Deno.test("requests that ask for nothing have no adjustments", () => {
   assertEquals(SequenceAdjustments.of(adjusted({ stopTokenIds: [4] }), VOCAB_SIZE), null);
 });
 
-Deno.test("allowed tokens of which none is left are refused by name", () => {
+Deno.test("allowed tokens of which none is left, or beside a mask, are refused by name", () => {
   const allowedTokenIds = [EOS, 5];
   const refused: AdjustedRequest[] = [
     adjusted({ allowedTokenIds, minTokens: 1 }, { badWords: [[5]] }),
     adjusted({ allowedTokenIds, minTokens: 1, stopTokenIds: [5] }),
+    adjusted({ allowedTokenIds }, { mask: new AllowedTokens([1], VOCAB_SIZE) }),
   ];
   for (const asked of refused) {
     const error = assertThrows(() => open(asked), UnsupportedRequestError);
