@@ -72,6 +72,8 @@ export function replicaCommand(
     ],
     env: {
       ...Object.fromEntries(ROUTER_ENVIRONMENT.map((name) => [environmentName(name), ""])),
+      // It names the first weights; later ones that were given no name are named by their files.
+      [environmentName("weight-version")]: "",
       [environmentName("api-key")]: apiKey,
     },
   };

@@ -4,6 +4,7 @@
  */
 import { isAbsolute, resolve } from "node:path";
 import { readLines } from "../serving/fleet/read_lines.ts";
+import { whyUnreachable } from "../serving/why_unreachable.ts";
 import type { CliHost, Command, Invocation } from "./command.ts";
 import { STRATEGY_PARAMETERS, UPDATE_FLAGS } from "./flags.ts";
 import { readGoldenFile } from "./golden_file.ts";
@@ -174,15 +175,16 @@ class UpdatedServer {
         body: body && JSON.stringify(body),
       });
     } catch (error) {
-      throw new Error(`Cannot reach ${this.#url}: ${(error as Error).message}`, { cause: error });
+      throw new Error(`Cannot reach ${this.#url}: ${whyUnreachable(error)}`, { cause: error });
     }
   }
 }
 
 function lost(where: string, cause: unknown): Error {
-  const reason = cause instanceof Error ? cause.message : String(cause);
   return new Error(
-    `Cannot follow the update as the connection was lost (${reason}); it may go on: GET ${where}`,
+    `Cannot follow the update as the connection was lost (${
+      whyUnreachable(cause)
+    }); it may go on: GET ${where}`,
     { cause },
   );
 }

@@ -3,6 +3,7 @@
  * @module
  */
 import { AttemptError } from "../../routing/attempt.ts";
+import { whyUnreachable } from "../why_unreachable.ts";
 
 /** Options of {@linkcode HttpReplica}. */
 export interface HttpReplicaOptions {
@@ -73,6 +74,6 @@ function bearer(key: string | undefined): string | null {
 
 /** The connection to a replica has ended. */
 export function lost(url: string, cause: unknown): AttemptError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = whyUnreachable(cause);
   return new AttemptError(`Cannot reach the replica ${url}: ${reason}`, { failure: "lost", cause });
 }

@@ -33,6 +33,7 @@ Deno.test("a replica gets the flags of the router, read as the router read them;
     WEFT_KEY_CONCURRENCY: "",
     WEFT_KEY_REQUESTS_PER_MINUTE: "",
     WEFT_ENABLE_LOG_REQUESTS: "",
+    WEFT_WEIGHT_VERSION: "",
   });
   assert(!command.args.some((arg) => arg.includes("secret")));
   const flags = command.args.slice(command.args.indexOf("serve") + 1);
