@@ -100,38 +100,71 @@ Deno.test("BlockManager hands out the blocks in the same order for the same call
   assertNotEquals(run()[0], run()[1]);
 });
 
-Deno.test("BlockManager leaks nothing and shares nothing over random use", () => {
+Deno.test("BlockManager leaks nothing, and finds a block by what it holds, over random use", () => {
   const action = fc.record({
-    kind: fc.constantFrom("open", "extend", "release", "retire"),
+    kind: fc.constantFrom(
+      "open",
+      "open",
+      "extend",
+      "extend",
+      "share",
+      "share",
+      "release",
+      "retire",
+    ),
     pick: fc.nat(7),
     amount: fc.nat(12),
   });
+  let found = 0;
   fc.assert(
-    fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
+    fc.property(fc.array(action, { maxLength: 60, size: "max" }), (actions) => {
       const blocks = manager();
-      const tables: BlockTable[] = [];
+      const tables: { readonly table: BlockTable; readonly family: number }[] = [];
+      /** By block: what was written there last, which its name must say. */
+      const held = new Map<number, string>();
+      const nameOf = (family: number, place: number) => `${family}/${place}`;
       let step = 0;
       for (const { kind, pick, amount } of actions) {
-        const index = tables.length === 0 ? -1 : pick % tables.length;
+        const open = tables.length === 0 ? undefined : tables[pick % tables.length];
         if (kind === "open") {
           const table = blocks.open();
-          if (table !== null) tables.push(table);
+          if (table === null) continue;
+          const [family, cached] = [amount % 2, [] as number[]];
+          const sequence = { nameOf: (place: number) => nameOf(family, place) };
+          blocks.findCached(sequence, { start: 0, end: pick }, cached);
+          cached.forEach((block, place) => assertEquals(held.get(block), nameOf(family, place)));
+          const free = blocks.numFree;
+          const taken = blocks.countFree(cached);
+          blocks.join(table, cached);
+          assertEquals(blocks.numFree, free - taken);
+          found += cached.length;
+          tables.push({ table, family });
         } else if (kind === "retire") {
           blocks.retire(step++);
-        } else if (index >= 0 && kind === "extend") {
-          const size = Math.min(blocks.reachOf(tables[index]), amount);
-          blocks.extend(tables[index], size);
-          assert(tables[index].blocks.length * blocks.blockSize >= size);
-        } else if (index >= 0 && kind === "release") {
-          blocks.release(tables.splice(index, 1)[0], step + amount % 3 - 1);
+        } else if (open !== undefined && kind === "extend") {
+          const before = open.table.blocks.length;
+          const size = Math.min(blocks.reachOf(open.table), amount);
+          blocks.extend(open.table, size);
+          assert(open.table.blocks.length * blocks.blockSize >= size);
+          for (let place = before; place < open.table.blocks.length; place++) {
+            held.set(open.table.blocks[place], nameOf(open.family, place));
+          }
+        } else if (open !== undefined && kind === "share") {
+          open.table.blocks.forEach((_, place) => {
+            if (place < amount) blocks.share(open.table, place, nameOf(open.family, place));
+          });
+        } else if (open !== undefined && kind === "release") {
+          tables.splice(tables.indexOf(open), 1);
+          blocks.release(open.table, step + amount % 3 - 1);
         }
         blocks.checkIntegrity();
       }
-      for (const table of tables) blocks.release(table, step);
+      for (const { table } of tables) blocks.release(table, step);
       blocks.retire(step + 2);
       blocks.checkIntegrity();
       assertEquals([blocks.numFree, blocks.numDraining], [8, 0]);
     }),
     { numRuns: 1000, seed: 11 },
   );
+  assert(found > 1000, `few blocks were found: ${found}`);
 });
