@@ -90,7 +90,7 @@ export class SequenceAdjustments {
    * token for the first draw, or a mask comes beside allowed tokens.
    */
   static of(request: AdjustedRequest, vocabSize: number): SequenceAdjustments | null {
-    const { sampling, badWords = [], mask = null } = request;
+    const { sampling, eosTokenIds, badWords = [], mask = null } = request;
     const { allowedTokenIds } = sampling;
     if (allowedTokenIds !== null && mask !== null) {
       throw new UnsupportedRequestError(
@@ -99,7 +99,9 @@ export class SequenceAdjustments {
       );
     }
     const allowed = allowedTokenIds === null ? mask : new AllowedTokens(allowedTokenIds, vocabSize);
-    const changes = penalizes(sampling) || badWords.length > 0 || sampling.minTokens > 0 ||
+    const forbidsEnds = sampling.minTokens > 0 &&
+      eosTokenIds.length + sampling.stopTokenIds.length > 0;
+    const changes = penalizes(sampling) || badWords.length > 0 || forbidsEnds ||
       Object.keys(sampling.logitBias).length > 0;
     if (!changes && allowed === null) return null;
     const adjustments = new SequenceAdjustments(request, allowed);

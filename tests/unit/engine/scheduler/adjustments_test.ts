@@ -78,6 +78,8 @@ Deno.test("a plan names what has changed since the last one, and nothing where n
 Deno.test("requests that ask for nothing have no adjustments", () => {
   assertEquals(SequenceAdjustments.of(adjusted({}), VOCAB_SIZE), null);
   assertEquals(SequenceAdjustments.of(adjusted({ stopTokenIds: [4] }), VOCAB_SIZE), null);
+  const endless = adjusted({ minTokens: 5 }, { eosTokenIds: [] });
+  assertEquals(SequenceAdjustments.of(endless, VOCAB_SIZE), null);
 });
 
 Deno.test("allowed tokens of which none is left, or beside a mask, are refused by name", () => {
