@@ -3,6 +3,7 @@
  * @module
  */
 import type { GenerationChunk } from "../engine/types.ts";
+import { toPlainMessages } from "../text/chat_message.ts";
 import { chatLogprobs } from "./chat_logprobs.ts";
 import type { Generation } from "./generation.ts";
 import { formatPromptLogprobs } from "./prompt_logprobs.ts";
@@ -31,6 +32,8 @@ export class ChatAnswer {
   readonly #request: ChatRequest;
   readonly #prompt: Prompt;
   readonly #indices: readonly number[];
+  /** What every choice begins with, though nobody generated it. */
+  readonly #echo: string;
   /** Names tokens of log-probabilities; null for their numbers. */
   readonly #names: TextService | null;
   readonly #id: string;
@@ -45,7 +48,8 @@ export class ChatAnswer {
     this.#context = context;
     this.#request = options.request;
     this.#prompt = options.prompt;
-    const { n, return_tokens_as_token_ids } = options.request;
+    const { n, echo, messages, return_tokens_as_token_ids } = options.request;
+    this.#echo = echo === true ? assistantText(messages) : "";
     this.#indices = Array.from({ length: n ?? 1 }, (_, index) => index);
     this.#names = return_tokens_as_token_ids === true ? null : context.text;
   }
@@ -55,7 +59,7 @@ export class ChatAnswer {
     const head = this.#head("chat.completion", await generation.begin());
     const choices = this.#indices.map((index): ChatChoice => ({
       index,
-      message: { role: "assistant", content: "", refusal: null },
+      message: { role: "assistant", content: this.#echo, refusal: null },
       logprobs: this.#request.logprobs ? { content: [], refusal: null } : null,
       finish_reason: null,
       stop_reason: null,
@@ -93,6 +97,11 @@ export class ChatAnswer {
         ...return_token_ids ? { prompt_token_ids: this.#prompt.tokenIds } : {},
       };
       yield { ...head, choices: [start], ...usage() };
+    }
+    for (const index of this.#echo === "" ? [] : this.#indices) {
+      const delta = { content: this.#echo };
+      const choice = { index, delta, logprobs: null, finish_reason: null, stop_reason: null };
+      yield { ...head, choices: [choice], ...usage() };
     }
     for await (const { choice: index, chunk } of generation.events()) {
       const choice: ChatChunkChoice = {
@@ -135,4 +144,10 @@ export class ChatAnswer {
     if (typeof count !== "number" || entries === undefined) return {};
     return { prompt_logprobs: await formatPromptLogprobs(this.#names, entries, count) };
   }
+}
+
+/** The text of the last message where it is the assistant's. */
+function assistantText(messages: ChatRequest["messages"]): string {
+  const { role, content } = messages[messages.length - 1];
+  return role === "assistant" ? toPlainMessages([{ role, content }])[0].content : "";
 }

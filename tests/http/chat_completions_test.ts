@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { EOS } from "./fake_replica.ts";
-import { eventsOf, testApp } from "./test_server.ts";
+import { eventsOf, type Json, testApp } from "./test_server.ts";
 
 const PATH = "/v1/chat/completions";
 const messages = [{ role: "user", content: "q" }];
@@ -154,4 +154,26 @@ Deno.test("without a tokenizer chat is refused", async () => {
   const { post } = testApp({}, { text: null });
   const response = await post(PATH, { messages });
   assertEquals([response.status, (await response.json()).error.param], [400, "messages"]);
+});
+
+Deno.test("echo begins every choice with the assistant's last message", async () => {
+  const { json, post } = testApp({ says: "b" });
+  const parts = [{ type: "text", text: "x" }, { type: "text", text: "y" }];
+  const body = {
+    messages: [...messages, { role: "assistant", content: parts }],
+    continue_final_message: true,
+    echo: true,
+    n: 2,
+  };
+  const { choices, usage } = await json(PATH, body);
+  assertEquals(choices.map(({ message }: Json) => message.content), ["x\nyb", "x\nyb"]);
+  assertEquals(usage.completion_tokens, 4, "what is echoed was not generated");
+  const events = eventsOf(await (await post(PATH, { ...body, stream: true })).text());
+  const texts = ["", ""];
+  for (const event of events.slice(0, -1)) {
+    for (const { index, delta } of JSON.parse(event).choices) texts[index] += delta.content ?? "";
+  }
+  assertEquals(texts, ["x\nyb", "x\nyb"]);
+  const plain = await json(PATH, { messages, echo: true });
+  assertEquals(plain.choices[0].message.content, "b", "the last message is not the assistant's");
 });

@@ -19,6 +19,7 @@ Deno.test("openai: chat, whole and streamed", async () => {
   assertEquals(whole.choices[0].message.content, "Hi ☕!");
   assertEquals(whole.choices[0].logprobs?.content?.length, 8);
   assertEquals(whole.usage?.total_tokens, 17);
+  assertEquals(whole.id, `chatcmpl-${whole._request_id}`);
   assertEquals(versionOf(whole), "fake", "a field that the client does not know");
   const stream = await chat.completions.create({
     model: "fake",

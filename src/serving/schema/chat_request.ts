@@ -76,7 +76,9 @@ export const chatRequestSchema = z.strictObject({
   chat_template_kwargs: templateKwargsSchema.nullish(),
   chat_template: neutral(),
   add_special_tokens: neutral(false),
-  echo: neutral(false),
+  echo: z.boolean().nullish().openapi({
+    description: "Begin the answer with the last message, where that is the assistant's.",
+  }),
   tools: neutral([]),
   tool_choice: neutral("none", "auto"),
   parallel_tool_calls: neutral(true, false),

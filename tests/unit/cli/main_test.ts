@@ -194,3 +194,11 @@ Deno.test("quantize asks for what it needs, and refuses what it has no use for",
   assertEquals(unread.status, 2);
   assertStringIncludes(unread.log, "no/such/file");
 });
+
+Deno.test("with --log-format json whatever goes to stderr is an object a line, the last error too", async () => {
+  const { status, log } = await run("serve", "--log-format=json", "--port=0", "--model=nowhere");
+  assertEquals(status, 1);
+  const events = log.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals(events.at(-1).level, "error");
+  assertMatch(events.at(-1).message, /nowhere/);
+});
