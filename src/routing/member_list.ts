@@ -48,7 +48,9 @@ export class MemberList<T> {
 
   /** What to tell a request when no replica serves. */
   noReplicaError(): NoReplicaError {
-    const states = this.all.map(({ id, state, down }) => `${id} is ${down ?? state}`);
+    const states = this.all.map(({ id, state, down }) =>
+      down === null ? `${id} is ${state}` : `${id} is down (${down})`
+    );
     return new NoReplicaError(
       `Cannot serve the request as no replica can: ${states.join(", ") || "there is none"}`,
       "none",

@@ -45,6 +45,8 @@ export class ReplicaDiscovery implements Disposable {
   readonly #told = new Map<string, string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #ended = false;
+  /** Why the last look failed; null when it has not. */
+  #failure: string | null = null;
 
   /** Looks at nothing yet: see {@linkcode start}. */
   constructor(options: ReplicaDiscoveryOptions) {
@@ -69,9 +71,21 @@ export class ReplicaDiscovery implements Disposable {
   #schedule(): void {
     if (this.#ended) return;
     this.#timer = setTimeout(async () => {
-      await this.#look().catch(this.#options.onError);
+      await this.#lookAgain();
       this.#schedule();
     }, this.#options.intervalMs);
+  }
+
+  /** What goes wrong at every look is told once. */
+  async #lookAgain(): Promise<void> {
+    try {
+      await this.#look();
+      this.#failure = null;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      if (this.#failure !== reason) this.#options.onError(error);
+      this.#failure = reason;
+    }
   }
 
   /** Joins of this look. */

@@ -74,7 +74,11 @@ Deno.test("waiting ends with the deadline, the client or the last replica", asyn
   await assertRejects(() => given, Error, "gone");
   const waiting = pool.acquire(REQUEST);
   pool.setDown("a", "its process was killed");
-  const none = await assertRejects(() => waiting, NoReplicaError, "a is its process was killed");
+  const none = await assertRejects(
+    () => waiting,
+    NoReplicaError,
+    "a is down (its process was killed)",
+  );
   assertEquals(none.reason, "none");
   lease.end("failed");
   assertEquals(pool.queued, 0);

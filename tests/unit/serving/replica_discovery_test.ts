@@ -9,6 +9,8 @@ class Fixture {
   readonly joins: string[] = [];
   readonly weights: [string, number][] = [];
   named: readonly ReplicaAddress[] = [];
+  /** What the source fails with. */
+  failure: string | null = null;
   #looked = Promise.withResolvers<void>();
   readonly discovery = new ReplicaDiscovery({
     registry: {
@@ -29,6 +31,7 @@ class Fixture {
     sources: [() => {
       this.#looked.resolve();
       this.#looked = Promise.withResolvers();
+      if (this.failure !== null) return Promise.reject(new Error(this.failure));
       return Promise.resolve(this.named);
     }],
     intervalMs: 1,
@@ -82,4 +85,16 @@ Deno.test("a weight that changes is set once, and what others set stays", async 
   await fixture.address([{ url: "http://a", weight: 2 }]);
   await fixture.address([{ url: "http://a", weight: 2 }]);
   assertEquals(fixture.weights, [["http://a", 2]]);
+});
+
+Deno.test("a source that fails again and again is told once, and again after it has worked", async () => {
+  const fixture = new Fixture();
+  using discovery = fixture.discovery;
+  await discovery.start();
+  for (const failure of ["no file", "no right", null, "no right"]) {
+    fixture.failure = failure;
+    await fixture.name("a");
+  }
+  assertEquals(fixture.errors, ["no file", "no right", "no right"]);
+  assertEquals([...fixture.members.keys()], ["a"]);
 });

@@ -6,6 +6,6 @@ Deno.test("what a failed fetch says is why it failed", async () => {
   const { port } = listener.addr;
   listener.close();
   const error = await fetch(`http://127.0.0.1:${port}/`).catch((error) => error);
-  assertMatch(whyUnreachable(error), /refused/i);
+  assertMatch(whyUnreachable(error), /^client error .*refused/i);
   assertEquals(whyUnreachable("no error"), "no error");
 });
