@@ -25,7 +25,7 @@ export function requestLogging(
     },
     onRequest: values["enable-log-requests"]
       ? ({ requestId, method, path, status, seconds }) =>
-        log.info(`${method} ${path} ${status}`, {
+        log.info("answered", {
           request_id: requestId,
           method,
           path,
