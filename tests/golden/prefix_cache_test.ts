@@ -5,6 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { LlmEngine } from "../../src/engine/llm_engine.ts";
 import type { EngineOptions, GenerateRequest } from "../../src/engine/types.ts";
+import { gpuCount } from "../gpu/_device.ts";
 import { goldenFolder } from "./golden_case.ts";
 
 const LAYOUTS: Partial<EngineOptions>[] = [
@@ -85,3 +86,23 @@ for (const [family, kvCacheDtype] of [["llama", "auto"], ["mistral", "int8"]] as
     }
   });
 }
+
+Deno.test({
+  name: "prefix cache: on a GPU greedy tokens are those of a prompt that was computed",
+  ignore: (await gpuCount()) < 1,
+  async fn() {
+    await using engine = await LlmEngine.load({
+      model: goldenFolder("llama"),
+      device: "cuda",
+      dtype: "f32",
+      launcher: "thread",
+      text: null,
+      ...{ numKvBlocks: 8, maxNumSeqs: 1, maxNumBatchedTokens: 16 },
+    });
+    const request = { promptTokenIds: prompt(36, 0), sampling: { maxTokens: 3 } };
+    const computed = await collect(engine, request);
+    const found = await collect(engine, request);
+    assertEquals([computed.cachedTokens, found.cachedTokens], [0, 32]);
+    assertEquals(found.tokenIds, computed.tokenIds);
+  },
+});
