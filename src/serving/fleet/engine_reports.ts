@@ -45,7 +45,7 @@ export function reportHealth(engines: readonly ReportingEngine[]): Promise<Engin
     };
     if (reason !== null) return { ...dead, failure: reason };
     try {
-      const { engines: [own], weight_version } = JSON.parse(await ask(target, "/health"));
+      const { engines: [own], weight_version } = JSON.parse(await askEngine(target, "/health"));
       return { ...own, engine: id, weight_version };
     } catch (error) {
       return { ...dead, failure: error instanceof Error ? error.message : String(error) };
@@ -69,14 +69,14 @@ export async function reportMetrics(
   const labels = `model_name="${modelName.replaceAll(/["\\]/g, "\\$&").replaceAll("\n", "\\n")}"`;
   const silent = `weft:engine_up{${labels}} 0`;
   const all = await Promise.all(engines.map(async ({ id, target, reason }) => {
-    const text = reason === null ? await ask(target, "/metrics").catch(() => silent) : silent;
+    const text = reason === null ? await askEngine(target, "/metrics").catch(() => silent) : silent;
     return { engine: id, text } satisfies EngineMetrics;
   }));
   return mergeMetrics(all);
 }
 
 /** The answer's text, whatever its status: `/health` says 503 for what is of interest. */
-async function ask(target: HttpReplica, path: string): Promise<string> {
+export async function askEngine(target: HttpReplica, path: string): Promise<string> {
   const late = new AbortController();
   const timer = setTimeout(
     () => late.abort(new Error(`not answering within ${ANSWER_MS} ms`)),

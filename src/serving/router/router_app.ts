@@ -17,6 +17,7 @@ import { RequestGate } from "../request_gate.ts";
 import { RequestLog } from "../request_log.ts";
 import { updateRoutes } from "../updates/update_routes.ts";
 import { adminRoutes } from "./admin_routes.ts";
+import { addDocumentRoutes } from "./document_routes.ts";
 import { forward, type Forwarding, RefusedError } from "./forward.ts";
 import { ForwardedRequest } from "./forwarded_request.ts";
 import { GuestBook } from "./guest.ts";
@@ -80,6 +81,9 @@ export function createRouterApp(parts: RouterParts, options: RouterServerOptions
   const keyLimits = new KeyLimits(options.keyLimits);
   app.use("/admin/*", jsonOnly);
   addStatusRoutes(app, { pool, gate, metrics, engines: options.engines });
+  if (options.engines !== undefined) {
+    addDocumentRoutes(app, { pool, needsKey: options.apiKey !== undefined });
+  }
   app.route("/admin/updates", updateRoutes(updates, { limits, onError }));
   app.route("/admin/replicas", adminRoutes({ pool, registry, limits, drainMs: LEAVE_MS }));
   const pass = passingOn({

@@ -7,7 +7,7 @@ import { type ApiDocument, apiPage } from "../api_page.ts";
 import { VERSION } from "../version.ts";
 
 /** The page runs no script and loads nothing. */
-const PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+export const PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 /** Name of the way in which requests bring their keys. */
 const SCHEME = "ApiKey";
