@@ -40,13 +40,16 @@ async function health(server: ServeProcess): Promise<any> {
   return await (await fetch(`${server.url}/health`)).json();
 }
 
-Deno.test("two replicas are one server: API, keys, health, metrics, a client that goes", async () => {
-  await using server = await startServe(
+Deno.test("two replicas are one server: API, keys, health, metrics, a client that goes, a server that is killed", async () => {
+  Deno.env.set("HTTP_PROXY", "http://127.0.0.1:1"); // No proxy stands before replicas.
+  const starting = startServe(
     ...TWO,
     ...["--api-key", "other", "--api-key", "secret", "--admin-api-key", "admin"],
     ...["--served-model-name", "demo", "--balancing-policy", "round-robin"],
     ...["--log-format", "json", "--enable-log-requests"],
   );
+  Deno.env.delete("HTTP_PROXY"); // The process has it by now.
+  await using server = await starting;
   assertStringIncludes(server.readyLine, "/v1/chat/completions");
   const authorized = { headers: { authorization: "Bearer secret" } };
   const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "secret", maxRetries: 0 });
@@ -117,7 +120,9 @@ Deno.test("two replicas are one server: API, keys, health, metrics, a client tha
   assertEquals(metric(scraped, "weft:replica_requests_total", 'replica="1"') > 0, true);
 
   // The key of the replicas is theirs alone, and no other user can read it.
-  for (const pid of childrenOf(server.pid)) {
+  const replicas = childrenOf(server.pid);
+  assertEquals(replicas.length, 2);
+  for (const pid of replicas) {
     const environment = Deno.readTextFileSync(`/proc/${pid}/environ`);
     const [, key] = /WEFT_API_KEY=([0-9a-f]{64})\0/.exec(environment)!;
     assert(!Deno.readTextFileSync(`/proc/${pid}/cmdline`).includes(key));
@@ -141,6 +146,9 @@ Deno.test("two replicas are one server: API, keys, health, metrics, a client tha
   const told = events.filter(({ path }) => path === "/v1/chat/completions");
   assertEquals(told.map((event) => event.status), [200, 200, 200, 400]);
   assertEquals(told[2].request_id, answerId.replace("chatcmpl-", ""));
+
+  await server.stop("SIGKILL");
+  await eventually(() => !replicas.some(isRunning), { what: "the replicas have ended" });
 });
 
 /** The demo model in a folder of its own, which is removed when disposed. */
@@ -206,18 +214,6 @@ Deno.test("a replica is killed under load and comes back when it can; a stop und
   const { wholes: ended, streams: streamsEnded } = await last;
   assertEquals([...ended, ...streamsEnded], Array(24).fill(longText));
   assert(!all.some(isRunning), "no process is left");
-});
-
-Deno.test("no proxy stands before replicas, and a server that is killed leaves none behind", async () => {
-  Deno.env.set("HTTP_PROXY", "http://127.0.0.1:1");
-  const starting = startServe(...TWO);
-  Deno.env.delete("HTTP_PROXY"); // The process has it by now.
-  await using server = await starting;
-  assert((await whole(server)).length > 0);
-  const replicas = childrenOf(server.pid);
-  assertEquals(replicas.length, 2);
-  await server.stop("SIGKILL");
-  await eventually(() => !replicas.some(isRunning), { what: "the replicas have ended" });
 });
 
 Deno.test("a replica that can't be started ends the server with its own words", async () => {
