@@ -2,7 +2,7 @@
  * Every flag of every command: name (as vLLM spells it), kind, default and help.
  * @module
  */
-import { MAX_PENALTY, REPETITION_PENALTIES } from "../engine/sampling_params.ts";
+import { MAX_PENALTY, REPETITION_PENALTIES } from "../engine/logit_params.ts";
 import { PRESET_NAMES } from "../models/presets.ts";
 import { BALANCING_POLICY_NAMES, type BalancingPolicyName } from "../routing/policies/mod.ts";
 import {

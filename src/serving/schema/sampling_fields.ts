@@ -9,10 +9,12 @@ import {
   MAX_LOGIT_BIAS,
   MAX_LOGIT_BIASES,
   MAX_PENALTY,
+  REPETITION_PENALTIES,
+} from "../../engine/logit_params.ts";
+import {
   MAX_STOP_STRING_LENGTH,
   MAX_STOP_STRINGS,
   MAX_STOP_TOKEN_IDS,
-  REPETITION_PENALTIES,
 } from "../../engine/sampling_params.ts";
 import {
   MAX_ALLOWED_TOKEN_IDS,
