@@ -65,48 +65,43 @@ function texts(lines: readonly Line[]): Record<string, string> {
   return Object.fromEntries(entries.sort(([a], [b]) => a < b ? -1 : 1));
 }
 
-Deno.test("run-batch: killed and gone on with, every request is answered once, as without being killed", async () => {
+Deno.test("run-batch: whatever is killed, every request is answered once, with the same tokens", async (test) => {
   using folder = new TestFolder();
-  const requests = input(folder, 30);
-  const [path, whole] = ["out.jsonl", "whole.jsonl"].map((name) => `${folder.path}/${name}`);
-  const args = ["-i", requests, "--max-concurrency", "2", "--data-parallel-size", "2"];
-  const child = start([...args, "-o", path]);
-  await eventually(() => exists(path) && read(path).length > 3, { what: "answers" });
-  child.kill("SIGKILL");
-  await child.output();
-  const before = read(path);
-  assert(before.length < 30, "it was killed under way");
-  // As a kernel may leave it: a line of which a part was written.
-  Deno.writeTextFileSync(path, '{"id":"batch_req_1","custom_id":"requ', { append: true });
-  const { code, out } = await run(...args, "-o", path, "--resume");
-  assertEquals(code, 0);
-  assertMatch(out, new RegExp(`^errors: 0\nanswered_before: ${before.length}$`, "m"));
-  assertEquals(read(path).slice(0, before.length), before);
-  const summary = JSON.parse((await run(...args, "-o", whole, "--order", "input", "--json")).out);
-  assertEquals(read(whole).map(({ custom_id }) => custom_id), [
-    ...Array.from({ length: 30 }, (_, i) => `request ${i}`),
-  ]);
-  assertEquals(texts(read(path)), texts(read(whole)));
-  assertEquals([summary.requests, summary.errors, summary.generated_tokens], [30, 0, 30 * 40]);
-  assertEquals(summary.scaling_efficiency, null);
-});
+  const requests = input(folder, 40);
+  const whole = `${folder.path}/whole.jsonl`;
 
-Deno.test("run-batch: a server is killed, the others answer all", async () => {
-  using folder = new TestFolder();
-  const requests = input(folder, 60);
-  const path = `${folder.path}/out.jsonl`;
-  const key = ["--api-key", "secret"];
-  await using first = await startServe("--threads", "1", ...key);
-  await using second = await startServe("--threads", "1", ...key);
-  const child = start([
-    ...["-i", requests, "-o", path, "--max-concurrency", "3", "--replica-api-key", "secret"],
-    ...[first, second].flatMap(({ url }) => ["--replica", url]),
-  ]);
-  await eventually(() => exists(path) && read(path).length > 5, { what: "answers" });
-  Deno.kill(first.pid, "SIGKILL");
-  const { code } = await child.output();
-  assertEquals(code, 0);
-  assertEquals(Object.keys(texts(read(path))).length, 60);
+  await test.step("a server is killed, the others answer all", async () => {
+    const key = ["--api-key", "secret"];
+    await using first = await startServe("--threads", "1", ...key);
+    await using second = await startServe("--threads", "1", ...key);
+    const child = start([
+      ...["-i", requests, "-o", whole, "--max-concurrency", "3", "--replica-api-key", "secret"],
+      ...[first, second].flatMap(({ url }) => ["--replica", url]),
+    ]);
+    await eventually(() => exists(whole) && read(whole).length > 5, { what: "answers" });
+    Deno.kill(first.pid, "SIGKILL");
+    const { code } = await child.output();
+    assertEquals(code, 0);
+    assertEquals(Object.keys(texts(read(whole))).length, 40);
+  });
+
+  await test.step("engines of its own are killed with it, and it is gone on with", async () => {
+    const path = `${folder.path}/out.jsonl`;
+    const args = ["-i", requests, "--max-concurrency", "2", "--data-parallel-size", "2"];
+    const child = start([...args, "-o", path]);
+    await eventually(() => exists(path) && read(path).length > 3, { what: "answers" });
+    child.kill("SIGKILL");
+    await child.output();
+    const before = read(path);
+    assert(before.length < 40, "it was killed under way");
+    // As a kernel may leave it: a line of which a part was written.
+    Deno.writeTextFileSync(path, '{"id":"batch_req_1","custom_id":"requ', { append: true });
+    const { code, out } = await run(...args, "-o", path, "--resume");
+    assertEquals(code, 0);
+    assertMatch(out, new RegExp(`^errors: 0\nanswered_before: ${before.length}$`, "m"));
+    assertEquals(read(path).slice(0, before.length), before);
+    assertEquals(texts(read(path)), texts(read(whole)));
+  });
 });
 
 Deno.test("run-batch: what fails is told, run again, and replaced; scaling is measured", async () => {
@@ -120,7 +115,7 @@ Deno.test("run-batch: what fails is told, run again, and replaced; scaling is me
   );
   const requests = folder.write(
     "in.jsonl",
-    [line("bad", { prompt: "x", max_tokens: 1e6 }), ...good].join("\n"),
+    [line("bad", { prompt: "x", max_tokens: 1e6, ignore_eos: true }), ...good].join("\n"),
   );
   const args = ["-i", requests, "-o", path, "--data-parallel-size", "2"];
   const failed = await run(...args, "--measure-scaling", "--json", "--order", "input");
@@ -129,13 +124,17 @@ Deno.test("run-batch: what fails is told, run again, and replaced; scaling is me
   const { scaling_efficiency: efficiency } = JSON.parse(failed.out);
   assert(efficiency > 0, `${efficiency}`);
   assertMatch(failed.log, /scaling was measured for [\d.]+ s only/);
+  const ids = ["bad", ...good.map((_, i) => `good ${i}`)];
+  assertEquals(read(path).map(({ custom_id }) => custom_id), ids);
   const [bad] = read(path);
   assertEquals([bad.custom_id, bad.response.status_code], ["bad", 400]);
   assertMatch(bad.response.body.error.message, /context of 512 tokens/);
 
   Deno.writeTextFileSync(requests, Deno.readTextFileSync(requests).replace("1000000", "3"));
   const again = await run(...args, "--resume", "--json");
-  assertEquals([again.code, JSON.parse(again.out).requests], [0, 1]);
+  const summary = JSON.parse(again.out);
+  assertEquals([again.code, summary.requests, summary.errors], [0, 1, 0]);
+  assertEquals([summary.generated_tokens, summary.scaling_efficiency], [3, null]);
   assertEquals(Object.keys(texts(read(path))).length, 9);
 });
 
