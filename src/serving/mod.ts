@@ -10,7 +10,7 @@
  * using text = await TextProcessor.load("models/demo");
  * const app = new Hono();
  * app.route("/llm", createServer({ replica, text, modelName: "demo" }));
- * Deno.serve(app.fetch);
+ * await Deno.serve(app.fetch).finished; // engine and tokenizer end with this block
  * ```
  * @module
  */
