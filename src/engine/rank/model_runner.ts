@@ -97,7 +97,8 @@ export class ModelRunner implements Disposable {
    * size, and records these: afterwards all memory that steps take is taken. Every rank calls it.
    */
   warmUp(): void {
-    const { device, record } = this.#options;
+    const { device, sampler, record } = this.#options;
+    sampler?.reserve();
     this.#pad(this.#batch(this.#largest), this.#sampler?.rowsAtOnce ?? 0, null);
     for (const size of record ? this.#buckets : []) {
       const decode = this.#decodeBatch(size);

@@ -34,8 +34,8 @@ interface Masks {
 
 /**
  * Adjusts the rows of a step that ask for it, and puts back what log-probabilities need. Memory is taken when
- * the first such row comes, for as many entries as a step may have: its addresses stay, so that the work can
- * be recorded.
+ * the first such row comes, or by {@linkcode reserve}, for as many entries as a step may have: its addresses
+ * stay, so that the work can be recorded.
  */
 export class LogitAdjuster implements Disposable {
   readonly #options: SamplerOptions;
@@ -45,6 +45,12 @@ export class LogitAdjuster implements Disposable {
   /** Adjusts the logits of a sampler. */
   constructor(options: SamplerOptions) {
     this.#options = options;
+  }
+
+  /** Takes all memory that it ever takes. */
+  reserve(): void {
+    this.#entries ??= this.#allocateEntries();
+    this.#masks ??= this.#allocateMasks();
   }
 
   /** f32 `[maxRows, 2]`, for maxima and sums of adjusted logits; there once something was uploaded. */

@@ -77,6 +77,11 @@ export class Sampler implements Disposable {
     return this.#results.tokens;
   }
 
+  /** Takes the memory that adjusted rows need, which else the first of them takes. */
+  reserve(): void {
+    this.#adjuster.reserve();
+  }
+
   /**
    * Uploads what `rows` ask for and says what work that is. Rows that follow them, up to `paddedRows`,
    * are drawn greedily and go nowhere. `rows` must stay as they are until they have been read back.
