@@ -203,22 +203,47 @@ Deno.test("pausing: running requests end, are aborted or stand still, and new on
   });
 });
 
-Deno.test("weights that change while requests are held: begun ones keep the old, the others get the new", async () => {
+Deno.test("weights that are prepared: when they may be, and who gets them", async (test) => {
   using other = otherWeights(model);
   await using engine = await load({ maxNumSeqs: 1 });
-  const first = await goldenOf(engine);
-  await engine.prepareWeights({ model: other.folder, version: "second" });
-  const [begun, queued] = [await begunAnswer(engine), ask(engine, 1)];
-  while (engine.stats.waiting < 1) await new Promise((resolve) => setTimeout(resolve, 1));
-  await engine.pause("hold");
-  engine.activateWeights();
-  const checked = await engine.checkWeights("current", [PROMPTS[1]], LONGEST);
-  engine.resume();
-  assertEquals((await begun.answer).versions, ["first"]);
-  assertEquals((await begun.answer).tokenIds.slice(0, LONGEST), first[0]);
-  const answer = await queued;
-  assertEquals(answer.versions, ["second"]);
-  assertEquals(answer.tokenIds.slice(0, checked[0].length), checked[0]);
+  const source = { model: other.folder, version: "second" };
+
+  await test.step("what asks too much, or comes at the wrong time, is refused by its reason", async () => {
+    await assertReason("conflict", () => Promise.try(() => engine.activateWeights()));
+    await assertReason("conflict", () => Promise.try(() => engine.revertWeights()));
+    await assertReason("conflict", () => engine.checkWeights("prepared", PROMPTS, 1));
+    await assertReason("invalid", () => engine.checkWeights("current", [[9999]], 1), /vocabulary/);
+    const preparing = engine.prepareWeights(source);
+    await assertReason("conflict", () => engine.updateWeights(source), /prepare weights now/);
+    await preparing;
+    await assertReason(
+      "conflict",
+      () => engine.prepareWeights(source),
+      /release one first: second/,
+    );
+    await assertReason("conflict", () => engine.updateWeights(source), /release one first: second/);
+  });
+
+  await test.step("requests that are held: begun ones keep the old, the others get the new", async () => {
+    const first = await goldenOf(engine);
+    const [begun, queued] = [await begunAnswer(engine), ask(engine, 1)];
+    while (engine.stats.waiting < 1) await new Promise((resolve) => setTimeout(resolve, 1));
+    await engine.pause("hold");
+    engine.activateWeights();
+    const checked = await engine.checkWeights("current", [PROMPTS[1]], LONGEST);
+    engine.resume();
+    assertEquals((await begun.answer).versions, ["first"]);
+    assertEquals((await begun.answer).tokenIds.slice(0, LONGEST), first[0]);
+    const answer = await queued;
+    assertEquals(answer.versions, ["second"]);
+    assertEquals(answer.tokenIds.slice(0, checked[0].length), checked[0]);
+  });
+
+  await test.step("releasing twice does no harm", async () => {
+    await engine.releaseWeights();
+    await engine.releaseWeights();
+    assertEquals([engine.weights.prepared, engine.weights.previous], [null, null]);
+  });
 });
 
 Deno.test("folders that must not be served leave the old weights serving, whatever the verb", async (test) => {
@@ -259,23 +284,6 @@ Deno.test("folders that must not be served leave the old weights serving, whatev
     await engine.releaseWeights();
     assertOfOneVersion(await ask(engine), golden, 0);
   });
-});
-
-Deno.test("what asks too much, or comes at the wrong time, is refused by its reason", async () => {
-  using other = otherWeights(model);
-  await using engine = await load();
-  const source = { model: other.folder, version: "second" };
-  await assertReason("conflict", () => Promise.try(() => engine.activateWeights()));
-  await assertReason("conflict", () => Promise.try(() => engine.revertWeights()));
-  await assertReason("conflict", () => engine.checkWeights("prepared", PROMPTS, 1));
-  await assertReason("invalid", () => engine.checkWeights("current", [[9999]], 1), /vocabulary/);
-  const preparing = engine.prepareWeights(source);
-  await assertReason("conflict", () => engine.updateWeights(source), /prepare weights now/);
-  await preparing;
-  await assertReason("conflict", () => engine.prepareWeights(source), /release one first: second/);
-  await assertReason("conflict", () => engine.updateWeights(source), /release one first: second/);
-  await engine.releaseWeights();
-  await engine.releaseWeights();
 });
 
 Deno.test("weights are replaced in place only where the old ones could be loaded again", async () => {
