@@ -74,7 +74,7 @@ Deno.test("curl: stream, whole, error, models, large upload", async () => {
   assertEquals(JSON.parse((await curl(...post('{"prompt": "a"}'))).body).choices[0].text, "ab");
   const stream = await curl("-N", ...post('{"prompt": "a", "stream": true}'));
   assertEquals(eventsOf(stream.body).at(-1), "[DONE]");
-  const bad = await curl(...post('{"prompt": "a", "n": 3}'));
+  const bad = await curl(...post('{"prompt": "a", "n": 0}'));
   assertEquals([bad.status, JSON.parse(bad.body).error.param], [400, "n"]);
   const form = await curl(server.url + COMPLETIONS, "-d", '{"prompt": "a"}');
   assertEquals(form.status, 415);
