@@ -14,12 +14,22 @@ const NUM_REQUESTS = 60;
 const ALLOWED = Array.from({ length: 40 }, (_, i) => 3 + 7 * i);
 const device = "cpu";
 
-const requests: fc.Arbitrary<GenerateRequest> = fc.record({
-  promptTokenIds: fc.array(fc.integer({ min: 2, max: VOCAB_SIZE - 1 }), {
+/** Prompts of a few families, which begin alike, up to where each goes its own way. */
+const prompts: fc.Arbitrary<number[]> = fc.noBias(fc.record({
+  family: fc.nat(2),
+  shared: fc.nat(80),
+  own: fc.array(fc.integer({ min: 2, max: VOCAB_SIZE - 1 }), {
     minLength: 1,
-    maxLength: 120,
+    maxLength: 40,
     size: "max",
   }),
+})).map(({ family, shared, own }) => [
+  ...Array.from({ length: shared }, (_, i) => 2 + (family * 97 + i * 13) % (VOCAB_SIZE - 2)),
+  ...own,
+]);
+
+const requests: fc.Arbitrary<GenerateRequest> = fc.record({
+  promptTokenIds: prompts,
   sampling: fc.record({
     maxTokens: fc.integer({ min: 1, max: 50 }),
     temperature: fc.oneof(fc.constant(0), fc.double({ min: 0.1, max: 1.5, noNaN: true })),
@@ -96,13 +106,17 @@ for (const [index, family] of ["llama", "mistral", "mixtral"].entries()) {
     const load = [...GROWING, ...fc.sample(requests, { seed, numRuns: NUM_REQUESTS })];
     const alone: Collected[] = [];
     {
-      await using engine = await LlmEngine.load({ model, device, maxNumSeqs: 1, threads: 1 });
+      await using engine = await LlmEngine.load({
+        ...{ model, device, maxNumSeqs: 1, threads: 1 },
+        enablePrefixCaching: false,
+      });
       for (const request of load) alone.push(await collect(engine, request, null));
     }
     const cancels = [
       ...GROWING.map(() => null),
       ...fc.sample(cancellations, { seed, numRuns: NUM_REQUESTS }),
     ];
+    let hits = 0;
     for (const layout of [TIGHT, ...fc.sample(layouts, { seed, numRuns: 3 })]) {
       await using engine = await LlmEngine.load({ model, device, ...layout });
       const answers = await Promise.all(
@@ -113,6 +127,7 @@ for (const [index, family] of ["llama", "mistral", "mixtral"].entries()) {
         if (answer.finishReason !== "abort") return assertEquals(answer, alone[i], what);
         assertEquals(answer.tokenIds, alone[i].tokenIds.slice(0, answer.tokenIds.length), what);
       });
+      hits += engine.stats.prefixCacheHits;
       if (layout === TIGHT) assertGreater(engine.stats.preemptions, 0);
       // Plans under way still hold blocks of requests that have just ended.
       for (let i = 0; i < 500 && engine.stats.kvBlocksFree < engine.stats.kvBlocksTotal; i++) {
@@ -120,5 +135,6 @@ for (const [index, family] of ["llama", "mistral", "mixtral"].entries()) {
       }
       assertEquals(engine.stats.kvBlocksFree, engine.stats.kvBlocksTotal);
     }
+    assertGreater(hits, 0);
   });
 }

@@ -129,7 +129,6 @@ export interface StepPlannerOptions extends StepBounds {
 export class StepPlanner {
   readonly #options: StepPlannerOptions;
   readonly #turn: Sequence[] = [];
-  readonly #long: Sequence[] = [];
   readonly #chunk: Mutable<SequenceChunk> = { start: 0, end: 0 };
   /** Plans under way with draws that their sequences wait for, the oldest first. */
   readonly #awaited: number[] = [];
@@ -184,25 +183,25 @@ export class StepPlanner {
   }
 
   #planPrefills(planned: PlannedStep, retiredStep: number): void {
-    const { running } = this.#options.queue;
     const half = Math.ceil(planned.tokensLeft / 2);
-    let short = 0, long = 0, longTokens = 0;
-    for (let i = 0; i < running.length; i++) {
-      const sequence = running[i];
-      if (!sequence.prefilling) continue;
-      if (this.#isLong(sequence)) {
-        this.#long[long++] = sequence;
-        longTokens += sequence.prefillEnd - sequence.numComputed;
-      } else this.#turn[short++] = sequence;
-    }
-    shorten(this.#turn, short);
-    shorten(this.#long, long);
-    const kept = Math.min(longTokens, half);
+    const kept = Math.min(this.#longTokens(), half);
     planned.tokensLeft -= kept;
-    this.#planEach(planned, this.#turn);
+    this.#planRunning(planned, false);
     const keptInAll = this.#admit(planned, { retiredStep, kept, half });
     planned.tokensLeft += keptInAll;
-    this.#planEach(planned, this.#long);
+    this.#planRunning(planned, true);
+  }
+
+  /** Tokens of long prompts that run and are not planned yet. */
+  #longTokens(): number {
+    const { running } = this.#options.queue;
+    let tokens = 0;
+    for (let i = 0; i < running.length; i++) {
+      const sequence = running[i];
+      if (!sequence.prefilling || !this.#isLong(sequence)) continue;
+      tokens += sequence.prefillEnd - sequence.numComputed;
+    }
+    return tokens;
   }
 
   /** Whether a prompt takes more than a step by itself. */
@@ -210,17 +209,24 @@ export class StepPlanner {
     return prefillTokens > this.#options.maxNumBatchedTokens;
   }
 
-  /** Goes on with prompts while tokens last. */
-  #planEach(planned: PlannedStep, sequences: readonly Sequence[]): void {
-    for (let i = 0; i < sequences.length && planned.tokensLeft > 0; i++) {
-      const sequence = sequences[i];
+  /** Goes on with the prompts that run, the long ones or the others, while tokens last. */
+  #planRunning(planned: PlannedStep, long: boolean): void {
+    const { running } = this.#options.queue;
+    let count = 0;
+    for (let i = 0; i < running.length; i++) {
+      const sequence = running[i];
+      if (sequence.prefilling && this.#isLong(sequence) === long) this.#turn[count++] = sequence;
+    }
+    shorten(this.#turn, count);
+    for (let i = 0; i < count && planned.tokensLeft > 0; i++) {
+      const sequence = this.#turn[i];
       this.#planChunk(planned, sequence, sequence.chunkLimit(sequence.numComputed));
     }
   }
 
   /**
-   * Admits sequences while tokens last; long ones join the list of those. Returns the tokens that are kept for
-   * these: `kept` are already, and `half` are the most that may be.
+   * Admits sequences while tokens last, and plans all but long ones. Returns the tokens that are kept for these:
+   * `kept` are already, and `half` are the most that may be.
    */
   #admit(
     planned: PlannedStep,
@@ -240,7 +246,6 @@ export class StepPlanner {
         const more = Math.min(half - keptNow, sequence.prefillTokens, planned.tokensLeft);
         keptNow += more;
         planned.tokensLeft -= more;
-        this.#long.push(sequence);
       } else {
         this.#planChunk(planned, sequence, sequence.chunkLimit(sequence.numComputed));
       }
