@@ -3,6 +3,7 @@
  * @module
  */
 import type { LlmEngine } from "../engine/llm_engine.ts";
+import { LONGEST_TIMER_MS } from "../routing/within.ts";
 import type { BatchServer } from "../serving/batch/answer_batch.ts";
 import { ReplicaRouter } from "../serving/replica_router.ts";
 import { RequestGate } from "../serving/request_gate.ts";
@@ -41,7 +42,7 @@ const PATIENCE_MS = 60_000;
 const PROBE_MS = 5000;
 
 /** Nothing is given up for being slow: a server that is gone or stuck does not answer probes. */
-const PATIENT_MS = 2 ** 31 - 1;
+const PATIENT_MS = LONGEST_TIMER_MS;
 
 /** Engines with the layout that the flags name. */
 export async function localReplicas(

@@ -3,7 +3,7 @@
  * @module
  */
 import { createBalancingPolicy } from "../routing/policies/mod.ts";
-import { within } from "../serving/listening.ts";
+import { within } from "../routing/within.ts";
 import { RequestGate } from "../serving/request_gate.ts";
 import { listenRouter } from "../serving/router/listen_router.ts";
 import { ReplicaDiscovery } from "../serving/router/replica_discovery.ts";

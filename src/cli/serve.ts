@@ -5,8 +5,8 @@
 import type { LlmEngine } from "../engine/llm_engine.ts";
 import { createBalancingPolicy } from "../routing/policies/mod.ts";
 import { ModelUpdateManager } from "../routing/updates/model_update_manager.ts";
+import { within } from "../routing/within.ts";
 import { listen } from "../serving/listen.ts";
-import { within } from "../serving/listening.ts";
 import { ReplicaRouter } from "../serving/replica_router.ts";
 import { RequestGate } from "../serving/request_gate.ts";
 import { createServer } from "../serving/server.ts";

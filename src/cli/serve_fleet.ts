@@ -6,9 +6,9 @@ import { chooseDevice } from "../engine/device_choice.ts";
 import { availableMemory } from "../engine/host_resources.ts";
 import { givenVersion } from "../engine/weight_version.ts";
 import { createBalancingPolicy } from "../routing/policies/mod.ts";
+import { LONGEST_TIMER_MS, within } from "../routing/within.ts";
 import { ReplicaStartError, ReplicaSupervisor } from "../serving/fleet/replica_supervisor.ts";
 import { listen } from "../serving/listen.ts";
-import { within } from "../serving/listening.ts";
 import { RequestGate } from "../serving/request_gate.ts";
 import { RouterServer } from "../serving/router/router_server.ts";
 import { readTokenizerFiles } from "../text/tokenizer_files.ts";
@@ -28,9 +28,9 @@ const STOP_MS = 3000;
 
 /**
  * Nothing is given up for being slow: a request may wait for long behind others, as with one replica, and
- * probes tell a replica that is stuck. Timers take no more.
+ * probes tell a replica that is stuck.
  */
-const PATIENT_MS = 2 ** 31 - 1;
+const PATIENT_MS = LONGEST_TIMER_MS;
 
 /** Where replicas listen: this machine only. */
 const REPLICA_HOST = "127.0.0.1";

@@ -8,6 +8,7 @@ import { NoReplicaError } from "./errors.ts";
 import type { Lease } from "./lease.ts";
 import type { ReplicaPool } from "./replica_pool.ts";
 import type { RetryBudget } from "./retry_budget.ts";
+import { within } from "./within.ts";
 
 /** Is told what a request costs beside its first attempt. */
 export interface RouteObserver {
@@ -136,7 +137,7 @@ class Route<T, R> {
   /** The outcome of an attempt or, where it does not begin in time, of the first of two that begins. */
   async #hedged(first: Attempt<T, R>, afterMs: number): Promise<Routed<T, R> | Failed> {
     const outcome = this.#outcome(first);
-    if (!await isLate(outcome, afterMs)) return await outcome;
+    if (await within(outcome, afterMs)) return await outcome;
     const second = this.#hedge(first);
     if (second === null) return await outcome;
     const attempts = [first, second];
@@ -175,15 +176,4 @@ function either<T, R>(failed: Failed, other: Routed<T, R> | Failed): Routed<T, R
 function giveUp<T, R>(attempt: Attempt<T, R>, outcome: "outrun" | "cancelled"): void {
   attempt.lease.end(outcome);
   attempt.abort(new Error("Another replica has answered, or nobody wants it any more"));
-}
-
-/** Whether `work` is still under way after `milliseconds`; rejects when it does. */
-async function isLate(work: Promise<unknown>, milliseconds: number): Promise<boolean> {
-  const late = Promise.withResolvers<boolean>();
-  const timer = setTimeout(() => late.resolve(true), Math.min(milliseconds, 2 ** 31 - 1));
-  try {
-    return await Promise.race([work.then(() => false), late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

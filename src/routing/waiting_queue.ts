@@ -3,6 +3,7 @@
  * @module
  */
 import { NoReplicaError } from "./errors.ts";
+import { LONGEST_TIMER_MS } from "./within.ts";
 
 /** Options of {@linkcode WaitingQueue.wait}. */
 export interface WaitOptions {
@@ -59,11 +60,10 @@ export class WaitingQueue<T> {
     };
     const entry: Entry<T> = { take, settle, resolve, reject };
     const onAbort = (): void => settle(() => reject(signal?.reason));
-    // Timers take 31 bits and fire at once beyond.
     const timer = setTimeout(() => {
       const message = `Cannot serve the request as no replica had room within ${deadlineMs} ms`;
       settle(() => reject(new NoReplicaError(message, "deadline")));
-    }, Math.min(deadlineMs, 2 ** 31 - 1));
+    }, Math.min(deadlineMs, LONGEST_TIMER_MS));
     signal?.addEventListener("abort", onAbort, { once: true });
     this.#entries.add(entry);
     return promise;

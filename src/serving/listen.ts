@@ -5,8 +5,9 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
+import { within } from "../routing/within.ts";
 import type { ConnectionInfo } from "./connection_info.ts";
-import { CLOSE_TIMEOUT_MS, urlOf, within } from "./listening.ts";
+import { CLOSE_TIMEOUT_MS, urlOf } from "./listening.ts";
 import type { RequestGate } from "./request_gate.ts";
 
 /** Options of {@linkcode listen}. */

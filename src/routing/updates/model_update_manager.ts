@@ -2,6 +2,7 @@
  * New weights for a fleet, one update at a time.
  * @module
  */
+import { LONGEST_TIMER_MS, within } from "../within.ts";
 import { messageOf, UpdateError } from "./errors.ts";
 import { examine, releaseLeftovers } from "./examine.ts";
 import { type GoldenPrompt, SMALLEST_PROMPT } from "./golden_prompts.ts";
@@ -11,7 +12,7 @@ import type { UpdateStrategy } from "./strategies/strategy.ts";
 import type { ReplicaWeights, UpdateSource } from "./updatable_replica.ts";
 import type { UpdateFleet } from "./update_fleet.ts";
 import { UpdateRun } from "./update_run.ts";
-import { repeat, settlesWithin } from "./waiting.ts";
+import { repeat } from "./waiting.ts";
 
 /** An update that somebody asks for. */
 export interface UpdateRequest {
@@ -214,7 +215,7 @@ export class ModelUpdateManager implements AsyncDisposable {
   async #restoreLater(run: UpdateRun, id: string): Promise<void> {
     this.#unrestored.add(id);
     const disposed = aborted(this.#disposed.signal);
-    while (!await settlesWithin(disposed, this.#retryMs)) {
+    while (!await within(disposed, this.#retryMs)) {
       try {
         await restoreReplica(run, id);
         break;
@@ -229,8 +230,7 @@ export class ModelUpdateManager implements AsyncDisposable {
   #keep({ update, run }: Present, keepMs: number): void {
     const asked = Promise.withResolvers<"release" | "leave">();
     if (keepMs === 0) asked.resolve("release");
-    // Timers take 31 bits and fire at once beyond.
-    const timer = setTimeout(() => asked.resolve("release"), Math.min(keepMs, 2 ** 31 - 1));
+    const timer = setTimeout(() => asked.resolve("release"), Math.min(keepMs, LONGEST_TIMER_MS));
     Deno.unrefTimer(timer); // A process with nothing else to do may end.
     const work = async (): Promise<void> => {
       const how = await asked.promise;

@@ -2,10 +2,11 @@
  * The way back to the old weights.
  * @module
  */
+import { within } from "../within.ts";
 import { messageOf, UpdateError } from "./errors.ts";
 import type { UpdatableReplica } from "./updatable_replica.ts";
 import type { UpdateRun } from "./update_run.ts";
-import { forEachAtOnce, repeat, settlesWithin } from "./waiting.ts";
+import { forEachAtOnce, repeat } from "./waiting.ts";
 
 /** How replicas are restored. */
 export interface RollbackOptions {
@@ -112,7 +113,7 @@ async function replaceByOld(run: UpdateRun, replica: UpdatableReplica): Promise<
   run.fleet.setAside(id);
   run.log.add("loading", { replica: id, message: `loads ${old.model}` });
   // Those that take longer are ended by the replica in its own time.
-  await settlesWithin(run.fleet.quiet(id), QUIET_MS);
+  await within(run.fleet.quiet(id), QUIET_MS);
   await releaseOthers(replica);
   const { version } = await replica.update({ model: old.model, version: old.version });
   if (version !== old.version) {

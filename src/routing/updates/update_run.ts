@@ -2,6 +2,7 @@
  * One update on its way: what strategies are made of.
  * @module
  */
+import { within } from "../within.ts";
 import { messageOf, UpdateError } from "./errors.ts";
 import { checkGolden, type GoldenPrompt } from "./golden_prompts.ts";
 import type {
@@ -12,7 +13,6 @@ import type {
 } from "./updatable_replica.ts";
 import type { UpdateFleet } from "./update_fleet.ts";
 import type { UpdateLog } from "./update_log.ts";
-import { settlesWithin } from "./waiting.ts";
 
 /** What {@linkcode UpdateRun} needs. */
 export interface UpdateRunOptions {
@@ -92,7 +92,7 @@ export class UpdateRun {
 
   /** Waits. */
   async pass(milliseconds: number): Promise<void> {
-    await settlesWithin(this.#cancelled.promise, milliseconds);
+    await within(this.#cancelled.promise, milliseconds);
   }
 
   /**
@@ -103,7 +103,7 @@ export class UpdateRun {
     await this.#at(replica, async () => {
       this.#tell("draining", replica, "ends its requests");
       const quiet = this.fleet.quiet(replica.id);
-      if (await settlesWithin(Promise.race([quiet, this.#cancelled.promise]), graceMs)) return;
+      if (await within(Promise.race([quiet, this.#cancelled.promise]), graceMs)) return;
       this.#tell("warning", replica, `requests that run after ${graceMs / 1000} s are ended`);
       try {
         await replica.pause("abort");

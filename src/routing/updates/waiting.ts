@@ -2,18 +2,7 @@
  * Waiting for several things.
  * @module
  */
-
-/** Resolves with true when `work` has ended, with false when `milliseconds` have passed; rejects as `work` does. */
-export async function settlesWithin(work: Promise<void>, milliseconds: number): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<false>();
-  // Timers take 31 bits and fire at once beyond.
-  const timer = setTimeout(() => resolve(false), Math.min(milliseconds, 2 ** 31 - 1));
-  try {
-    return await Promise.race([work.then(() => true), promise]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
+import { within } from "../within.ts";
 
 /**
  * `work` for each item, `width` at a time. The first failure starts no more, and is thrown when those that run have
@@ -56,7 +45,7 @@ export async function repeat(
       return true;
     } catch (error) {
       onFailure(error);
-      if (left > 1) await settlesWithin(new Promise(() => {}), retryMs);
+      if (left > 1) await within(new Promise(() => {}), retryMs);
     }
   }
   return false;

@@ -2,7 +2,7 @@
  * A replica in a process of its own.
  * @module
  */
-import { within } from "../listening.ts";
+import { within } from "../../routing/within.ts";
 import { readLines } from "./read_lines.ts";
 
 /** How a replica is started. */

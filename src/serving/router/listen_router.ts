@@ -2,7 +2,8 @@
  * Serves a router and stops gracefully.
  * @module
  */
-import { CLOSE_TIMEOUT_MS, urlOf, within } from "../listening.ts";
+import { within } from "../../routing/within.ts";
+import { CLOSE_TIMEOUT_MS, urlOf } from "../listening.ts";
 import type { RequestGate } from "../request_gate.ts";
 import type { RouterServer } from "./router_server.ts";
 

@@ -4,7 +4,7 @@
  */
 import type { MemberOptions } from "../../routing/member.ts";
 import type { ReplicaPool } from "../../routing/replica_pool.ts";
-import { within } from "../listening.ts";
+import { within } from "../../routing/within.ts";
 import type { HealthMonitor } from "./health_monitor.ts";
 import { HttpReplica, type HttpReplicaOptions } from "./http_replica.ts";
 
