@@ -42,11 +42,6 @@ export class RecentTimes {
     this.#next = (this.#next + 1) % KEPT;
   }
 
-  /** Forgets all. */
-  clear(): void {
-    this.#at.fill(-Infinity);
-  }
-
   /** The times as they are at `now`. */
   summary(now: number): TimeSummary {
     const counts = (_: number, i: number): boolean => now - this.#at[i] <= this.#windowMs;

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { RequestRecord } from "../../src/serving/mod.ts";
 import { RouterServer } from "../../src/serving/router/router_server.ts";
 import { FakeUpstream } from "./fake_upstream.ts";
@@ -366,6 +366,15 @@ for (
     assertEquals(router.upstreams[0].bodies, []);
   });
 }
+
+Deno.test("an address with a name or a password is refused, and not told", async () => {
+  using router = new RouterServer({ probeMs: 60_000 });
+  for (const who of ["name", "name:secret", ":secret"]) {
+    const error = await assertRejects(() => router.join(`http://${who}@127.0.0.1:9`), RangeError);
+    assertMatch(error.message, /only host, port and path may be named: http:\/\/127\.0\.0\.1:9\/$/);
+  }
+  assertEquals(router.replicas, []);
+});
 
 Deno.test("metrics name the replicas", async () => {
   await using router = await routerOver(["serves", "resets at once"]);

@@ -40,9 +40,11 @@ export class HttpReplica {
     if (parsed === null || !/^https?:$/.test(parsed.protocol)) {
       throw new RangeError(`Cannot route to the replica as it is no http address: ${url}`);
     }
-    if (parsed.search !== "" || parsed.hash !== "" || parsed.username !== "") {
+    const { origin, pathname, username, password, search, hash } = parsed;
+    if (username + password + search + hash !== "") {
+      // Not the address as it came: it may hold a password.
       throw new RangeError(
-        `Cannot route to the replica as only host, port and path may be named: ${url}`,
+        `Cannot route to the replica as only host, port and path may be named: ${origin}${pathname}`,
       );
     }
     this.url = parsed.href.replace(/\/+$/, "");
