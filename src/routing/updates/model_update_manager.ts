@@ -145,15 +145,9 @@ export class ModelUpdateManager implements AsyncDisposable {
         reason: "busy",
       });
     }
-    this.#starting = true;
-    try {
-      await this.#keeping?.end("leave");
-      run.hold();
-      this.#commitOld(run);
-      update.revert(await this.#restoreAll(run, 1));
-    } finally {
-      this.#starting = false;
-    }
+    const work = this.#goBack({ update, run });
+    this.#spawn(work.catch(() => {})); // Who asked for it is told.
+    await work;
   }
 
   /** Cancels what runs. Resolves when it is rolled back; weights that were kept stay as they are. */
@@ -195,6 +189,18 @@ export class ModelUpdateManager implements AsyncDisposable {
       update.rollBack(error);
       if (committed) this.#commitOld(run);
       update.fail(await this.#restoreAll(run, strategy.rollbackWidth));
+    }
+  }
+
+  async #goBack({ update, run }: Present): Promise<void> {
+    this.#starting = true;
+    try {
+      await this.#keeping?.end("leave");
+      run.hold();
+      this.#commitOld(run);
+      update.revert(await this.#restoreAll(run, 1));
+    } finally {
+      this.#starting = false;
     }
   }
 

@@ -211,6 +211,19 @@ Deno.test("replicas start with the folder that was loaded, wherever a link to it
   assertEquals(fleet.committed, NEW);
 });
 
+Deno.test("a manager ends when the switch back under way has been made", async () => {
+  using fleet = new SimulatedFleet(3);
+  const manager = new ModelUpdateManager(fleet.fleet);
+  const strategy = new BlueGreenStrategy({ keepMs: 60_000 });
+  const update = await manager.start({ strategy, source: SOURCE });
+  await update.ended;
+  const reverted = manager.revert(update.id);
+  await manager[Symbol.asyncDispose]();
+  assertEquals(update.state, "reverted");
+  assertOneVersion(fleet, "old");
+  await reverted;
+});
+
 Deno.test("weights that a manager has left behind when it was killed are freed", async () => {
   using fleet = new SimulatedFleet(2);
   const [first, second] = fleet.replicas;
