@@ -5,9 +5,10 @@
 import type { Mutable } from "../reused.ts";
 import { BlockManager, type BlockTable } from "./block_manager.ts";
 import { BlockNamer } from "./block_names.ts";
+import { PlannedStep } from "./planned_step.ts";
 import { RunQueue } from "./run_queue.ts";
 import { numPositions, type SchedulerOutput, type SchedulerRequest, Sequence } from "./sequence.ts";
-import { PlannedStep, StepPlanner } from "./step_planner.ts";
+import { StepPlanner } from "./step_planner.ts";
 import type { PlannedSequence, SequenceResult, StepPlan, StepResult } from "../step_plan.ts";
 import { type EngineStats, UnsupportedRequestError } from "../types.ts";
 

@@ -2,109 +2,18 @@
  * Fills one step: which sequences it computes, how far, and with which blocks.
  * @module
  */
-import { type Mutable, ReusedList } from "../reused.ts";
+import type { Mutable } from "../reused.ts";
 import type { BlockManager, BlockTable } from "./block_manager.ts";
+import type { PlannedEntry, PlannedStep, StepBounds } from "./planned_step.ts";
 import type { RunQueue } from "./run_queue.ts";
 import type { Sequence, SequenceChunk } from "./sequence.ts";
-import type { PlannedAdjustments, PlannedSequence, StepPlan } from "../step_plan.ts";
+import type { PlannedAdjustments } from "../step_plan.ts";
 
 /** Flights that waiting prompts are cut into, for each stage of a pipeline: the bubble is then small. */
 const FLIGHTS_PER_STAGE = 4;
 
 /** Tokens of such a flight at least: shorter ones would read the weights more often than it gains. */
 const MIN_FLIGHT_TOKENS = 64;
-
-/** An entry of a plan, to be written. */
-interface PlannedEntry extends Mutable<PlannedSequence> {
-  readonly newBlocks: number[];
-}
-
-/** How much of everything a step takes. */
-export interface StepBounds {
-  /** Tokens computed in one step. */
-  readonly maxNumBatchedTokens: number;
-  /** Cached blocks that sequences take over in one step. */
-  readonly maxHitBlocks: number;
-  /** Logits that are changed in one step, of all sequences together. */
-  readonly maxAdjustments: number;
-}
-
-/** A plan and the sequence behind each of its entries; written anew when its step has retired. */
-export class PlannedStep {
-  /** What the ranks are told. */
-  readonly plan: Readonly<StepPlan>;
-  /** Tokens that the step has room for. */
-  tokensLeft: number = 0;
-  /** Cached blocks that it has room for. */
-  hitBlocksLeft: number = 0;
-  /** Changed logits that it has room for. */
-  adjustmentsLeft: number = 0;
-  readonly #entries = new ReusedList<PlannedEntry>(emptyEntry);
-  readonly #sequences: Sequence[] = [];
-  readonly #tables: BlockTable[] = [];
-  readonly #plan: Mutable<StepPlan>;
-
-  /** No step yet. */
-  constructor() {
-    this.plan = this.#plan = { step: -1, sequences: this.#entries.items };
-  }
-
-  /** One sequence per entry of the plan. */
-  get sequences(): readonly Sequence[] {
-    return this.#sequences;
-  }
-
-  /** The table of each entry, which its sequence may have given up since. */
-  get tables(): readonly BlockTable[] {
-    return this.#tables;
-  }
-
-  /** Entries so far. */
-  get length(): number {
-    return this.#entries.count;
-  }
-
-  /** Begins `step`, with no entries. */
-  begin(step: number, limits: StepBounds): void {
-    this.#plan.step = step;
-    this.#entries.begin();
-    this.tokensLeft = limits.maxNumBatchedTokens;
-    this.hitBlocksLeft = limits.maxHitBlocks;
-    this.adjustmentsLeft = limits.maxAdjustments;
-  }
-
-  /** Adds the entry of a sequence that has `table`, all of whose fields the caller writes. */
-  add(sequence: Sequence, table: BlockTable): PlannedEntry {
-    this.#sequences[this.#entries.count] = sequence;
-    this.#tables[this.#entries.count] = table;
-    return this.#entries.add();
-  }
-
-  /** Ends the list of entries. */
-  end(): void {
-    this.#entries.end();
-    while (this.#sequences.length > this.#entries.count) {
-      this.#sequences.pop();
-      this.#tables.pop();
-    }
-  }
-}
-
-function emptyEntry(): PlannedEntry {
-  return {
-    slot: 0,
-    startPosition: 0,
-    numTokens: 0,
-    tokens: null,
-    inputStep: -1,
-    firstNewBlock: 0,
-    newBlocks: [],
-    sampling: null,
-    adjustments: null,
-    promptTargets: null,
-    promptLogprobs: 0,
-  };
-}
 
 /** Options of {@linkcode StepPlanner}. */
 export interface StepPlannerOptions extends StepBounds {
