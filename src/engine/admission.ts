@@ -6,9 +6,16 @@
 /** Why a request is stopped from outside: it ends, or it starts again on other weights. */
 export type LeaseStop = "abort" | "move";
 
-/** Whether something of an answer was given out, so that only the same set can go on with it. */
+/** How far an answer is. */
 interface Progress {
+  /** Whether something of it was given out, so that only the same set can go on with it. */
   begun: boolean;
+}
+
+/** An answer of one or more requests. */
+interface Answer<S> extends Progress {
+  /** Places that its requests have now, all on one set. */
+  readonly leases: Set<SetLease<S>>;
 }
 
 /** A request's place on one set of weights. */
@@ -88,7 +95,7 @@ export class Admission<S> {
   readonly #current: () => S;
   readonly #waiters = new Set<Waiter<S>>();
   readonly #leases = new Set<SetLease<S>>();
-  readonly #answers = new WeakMap<object, Progress>();
+  readonly #answers = new WeakMap<object, Answer<S>>();
   #open = true;
   #refusal: Error | null = null;
   #changed = Promise.withResolvers<void>();
@@ -116,12 +123,15 @@ export class Admission<S> {
     return new Set(Array.from(this.#leases, (lease) => lease.set));
   }
 
-  /** A place on the current set; null when the signal fires first. Rejects once requests are refused. */
+  /**
+   * A place on the current set; null when the signal fires first. Rejects once requests are refused. A request
+   * for an answer that others are at work on joins them on their set, whatever has happened to the door.
+   */
   enter(entrant: Entrant): Promise<SetLease<S> | null> {
-    const { signal } = entrant;
+    const { signal, answer } = entrant;
     if (this.#refusal !== null) return Promise.reject(this.#refusal);
     if (signal?.aborted) return Promise.resolve(null);
-    if (this.#open) return Promise.resolve(this.#admit(entrant));
+    if (this.#open || this.#setOf(answer) !== null) return Promise.resolve(this.#admit(entrant));
     const { promise, resolve, reject } = Promise.withResolvers<SetLease<S> | null>();
     const leave = () => {
       this.#waiters.delete(waiter);
@@ -192,19 +202,32 @@ export class Admission<S> {
   }
 
   #admit({ answer }: Entrant): SetLease<S> {
-    const lease = new SetLease(this.#current(), {
-      progress: this.#progressOf(answer),
+    const set = this.#setOf(answer) ?? this.#current();
+    const whole = this.#answerOf(answer);
+    const lease: SetLease<S> = new SetLease(set, {
+      progress: whole,
       onEnd: () => {
+        whole.leases.delete(lease);
         if (this.#leases.delete(lease)) this.notify();
       },
     });
+    whole.leases.add(lease);
     this.#leases.add(lease);
     return lease;
   }
 
-  #progressOf(answer: object | undefined): Progress {
-    const progress = (answer && this.#answers.get(answer)) ?? { begun: false };
-    if (answer) this.#answers.set(answer, progress);
-    return progress;
+  /** The set that requests for `answer` are on; null when none is. */
+  #setOf(answer: object | undefined): S | null {
+    if (answer === undefined) return null;
+    for (const { set } of this.#answers.get(answer)?.leases ?? []) return set;
+    return null;
+  }
+
+  #answerOf(answer: object | undefined): Answer<S> {
+    const known = answer && this.#answers.get(answer);
+    if (known) return known;
+    const whole = { begun: false, leases: new Set<SetLease<S>>() };
+    if (answer) this.#answers.set(answer, whole);
+    return whole;
   }
 }
