@@ -3,12 +3,11 @@
  * @module
  */
 import { isAbsolute, resolve } from "node:path";
-import { readLines } from "../serving/fleet/read_lines.ts";
-import { whyUnreachable } from "../serving/why_unreachable.ts";
 import type { CliHost, Command, Invocation } from "./command.ts";
 import { STRATEGY_PARAMETERS, UPDATE_FLAGS } from "./flags.ts";
 import { readGoldenFile } from "./golden_file.ts";
 import { type FlagValues, UsageError } from "./parse_flags.ts";
+import { UpdatedServer } from "./updated_server.ts";
 
 type Flags = typeof UPDATE_FLAGS;
 
@@ -21,13 +20,6 @@ interface Update {
   readonly error: { readonly message: string; readonly replica: string | null } | null;
 }
 
-/** Something that happened in one. */
-interface UpdateEvent {
-  readonly type: string;
-  readonly replica: string | null;
-  readonly message: string;
-}
-
 /** The command `update`. */
 export const updateCommand: Command<Flags> = {
   name: "update",
@@ -38,7 +30,7 @@ export const updateCommand: Command<Flags> = {
 };
 
 async function update({ values, given, host }: Invocation<Flags>): Promise<number> {
-  const server = new UpdatedServer(values);
+  const server = new UpdatedServer(values.url, values["admin-api-key"] ?? values["api-key"]);
   if (values.revert) {
     if (given.some(({ name }) => name === "model")) {
       throw new UsageError("Cannot switch back to a folder: --revert takes no --model");
@@ -123,68 +115,4 @@ function onInterrupt(cancel: () => void): Disposable {
       for (const signal of signals) Deno.removeSignalListener(signal, listener);
     },
   };
-}
-
-/** The server whose weights change. */
-class UpdatedServer {
-  readonly #url: string;
-  readonly #headers: Record<string, string>;
-
-  constructor(values: FlagValues<Flags>) {
-    const key = values["admin-api-key"] ?? values["api-key"];
-    this.#url = values.url.replace(/\/+$/, "");
-    this.#headers = {
-      "content-type": "application/json",
-      ...key === undefined ? {} : { authorization: `Bearer ${key}` },
-    };
-  }
-
-  /** Calls `onEvent` for what happens, until the update has ended. Throws Error when the connection ends before. */
-  async follow(id: string, onEvent: (event: UpdateEvent) => void): Promise<void> {
-    const path = `/admin/updates/${id}/events`;
-    let ended = false;
-    try {
-      const response = await this.#fetch("GET", path);
-      await readLines(response.body!, (line) => {
-        const data = line.slice("data: ".length);
-        if (data === "[DONE]") ended = true;
-        else onEvent(JSON.parse(data));
-      });
-    } catch (error) {
-      throw lost(`${this.#url}/admin/updates/${id}`, error);
-    }
-    if (!ended) throw lost(`${this.#url}/admin/updates/${id}`, new Error("it ended"));
-  }
-
-  /** The answer as JSON; throws Error with what the server says when that is no success. */
-  async call<T>(method: string, path: string, body?: object): Promise<T> {
-    const response = await this.#fetch(method, path, body);
-    const answer = await response.json().catch(() => null);
-    if (response.ok && answer !== null) return answer;
-    throw new Error(
-      answer?.error?.message ??
-        `Cannot update ${this.#url} as it is no weft that can: ${path} is answered with ${response.status}`,
-    );
-  }
-
-  async #fetch(method: string, path: string, body?: object): Promise<Response> {
-    try {
-      return await fetch(this.#url + path, {
-        method,
-        headers: this.#headers,
-        body: body && JSON.stringify(body),
-      });
-    } catch (error) {
-      throw new Error(`Cannot reach ${this.#url}: ${whyUnreachable(error)}`, { cause: error });
-    }
-  }
-}
-
-function lost(where: string, cause: unknown): Error {
-  return new Error(
-    `Cannot follow the update as the connection was lost (${
-      whyUnreachable(cause)
-    }); it may go on: GET ${where}`,
-    { cause },
-  );
 }

@@ -312,3 +312,32 @@ Deno.test("a server that stops calls its update off, so that requests go on whic
   assertEquals(late.status, 409);
   await late.body?.cancel();
 });
+
+Deno.test("weft update goes on when its connection is lost, and tells each event once", async () => {
+  await using first = await startWeft();
+  await using second = await startWeft();
+  await using router = await startRouter([first.url, second.url]);
+  let cuts = 0;
+  await using proxy = Deno.serve({ port: 0, onListen: () => {} }, async (request) => {
+    const { pathname } = new URL(request.url);
+    const response = await fetch(router.url + pathname, request);
+    if (!pathname.endsWith("/events") || cuts === 2) return response;
+    cuts++;
+    const reader = response.body!.getReader();
+    const { value } = await reader.read();
+    await reader.cancel();
+    return new Response(value, { headers: response.headers });
+  });
+  const url = `http://127.0.0.1:${proxy.addr.port}`;
+  const { status, out, log } = await update(url, ...NEW, "--strategy", "synchronous");
+  assertEquals([status, log, cuts], [0, "", 2]);
+  const [{ id }] = (await get(`${router.url}/admin/updates`)).updates;
+  const { events } = await get(`${router.url}/admin/updates/${id}`);
+  const told = out.trimEnd().split("\n").slice(0, -1);
+  assertEquals(
+    told,
+    events.slice(0, told.length).map(({ replica, message }: Json) =>
+      `${replica ?? "all"}: ${message}`
+    ),
+  );
+});
