@@ -4,9 +4,10 @@
  *     deno run -A bench/routing/real.ts [--replicas 2] [--runs N] [--requests N] [--preset NAME]
  *
  * Servers are `weft serve` with one thread each and random weights of a real shape. Each policy gets the same requests
- * in each run, and policies take turns. Latencies of all runs are pooled; the imbalance is that of the tokens which the
- * servers computed, the highest over the mean. Efficiency is that of `weft run-batch --measure-scaling`: one server
- * answers a share alone, then both answer as much each.
+ * in each run, and policies take turns, each with a cache of prompts in which others left nothing. Latencies of all
+ * runs are pooled; the imbalance is that of the tokens which the servers computed, the highest over the mean.
+ * Efficiency is that of `weft run-batch --measure-scaling`: one server answers a share alone, then both answer as much
+ * each.
  *
  * A machine needs a core for each replica, and some of another for the router and the clients.
  */
@@ -47,14 +48,14 @@ async function measurePolicy(
   },
 ): Promise<void> {
   const ports = servers.map(({ port }) => port);
-  const clients = CLIENTS * servers.length;
+  const load = { clients: CLIENTS * servers.length, salt: crypto.randomUUID() };
   await using router = await startWeftRoute(ports, policy);
-  await loadReal(router.port, { requests: drawRequests(WARM_UP * servers.length, 1), clients });
+  await loadReal(router.port, { ...load, requests: drawRequests(WARM_UP * servers.length, 1) });
   const before = await Promise.all(ports.map(readCounters));
-  const load = await loadReal(router.port, { requests: drawRequests(requests, 2), clients });
+  const result = await loadReal(router.port, { ...load, requests: drawRequests(requests, 2) });
   const after = await Promise.all(ports.map(readCounters));
-  figures.latencies.push(...load.latencies);
-  figures.perSecond.push(requests / load.seconds);
+  figures.latencies.push(...result.latencies);
+  figures.perSecond.push(requests / result.seconds);
   const tokens = after.map((counters, i) => counters.tokens - before[i].tokens);
   figures.imbalances.push(Math.max(...tokens) / (sum(tokens) / tokens.length));
   figures.hitRates.push(hitRate(before, after));
@@ -83,7 +84,13 @@ async function measureScaling(
       custom_id: String(i),
       method: "POST",
       url: "/v1/completions",
-      body: { prompt, max_tokens: maxTokens, temperature: 0, ignore_eos: true },
+      body: {
+        prompt,
+        max_tokens: maxTokens,
+        temperature: 0,
+        ignore_eos: true,
+        cache_prompt: false,
+      },
     })
   );
   await Deno.writeTextFile(input, lines.join("\n"));

@@ -39,16 +39,24 @@ export function drawRequests(count: number, seed: number): RealRequest[] {
   });
 }
 
+/** What {@linkcode loadReal} sends. */
+export interface RealLoad {
+  readonly requests: readonly RealRequest[];
+  readonly clients: number;
+  /** Requests of the same salt find each other's prompts in the cache, and no others'. */
+  readonly salt: string;
+}
+
 /** `clients` send the requests in their order, each its next one when the last was answered. */
 export async function loadReal(
   port: number,
-  { requests, clients }: { readonly requests: readonly RealRequest[]; readonly clients: number },
+  { requests, clients, salt }: RealLoad,
 ): Promise<{ readonly latencies: readonly RealLatency[]; readonly seconds: number }> {
   const latencies: RealLatency[] = [];
   const start = performance.now();
   let next = 0;
   await Promise.all(Array.from({ length: clients }, async () => {
-    while (next < requests.length) latencies.push(await complete(port, requests[next++]));
+    while (next < requests.length) latencies.push(await complete(port, requests[next++], salt));
   }));
   return { latencies, seconds: (performance.now() - start) / 1000 };
 }
@@ -56,6 +64,7 @@ export async function loadReal(
 async function complete(
   port: number,
   { prompt, maxTokens, session }: RealRequest,
+  salt: string,
 ): Promise<RealLatency> {
   const start = performance.now();
   const response = await fetch(`http://127.0.0.1:${port}/v1/completions`, {
@@ -67,6 +76,7 @@ async function complete(
       temperature: 0,
       ignore_eos: true,
       stream: true,
+      cache_salt: salt,
     }),
   });
   if (!response.ok) throw new Error(`Cannot measure: ${response.status} ${await response.text()}`);
