@@ -83,14 +83,7 @@ export async function askEngine(target: HttpReplica, path: string): Promise<stri
     ANSWER_MS,
   );
   try {
-    const headers = new Headers();
-    const response = await target.send({
-      method: "GET",
-      path,
-      headers,
-      body: null,
-      signal: late.signal,
-    });
+    const response = await target.get(path, late.signal);
     return await response.text();
   } finally {
     clearTimeout(timer);

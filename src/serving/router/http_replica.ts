@@ -52,6 +52,22 @@ export class HttpReplica {
     this.#adminAuthorization = bearer(options.adminApiKey) ?? this.#authorization;
   }
 
+  /** Asks for something of the router's own; throws as {@linkcode send} does. */
+  get(path: string, signal: AbortSignal): Promise<Response> {
+    return this.send({ method: "GET", path, headers: [], body: null, signal });
+  }
+
+  /** Sends JSON of the router's own; throws as {@linkcode send} does. */
+  post(path: string, body: object, signal: AbortSignal): Promise<Response> {
+    return this.send({
+      method: "POST",
+      path,
+      headers: [["content-type", "application/json"]],
+      body: new TextEncoder().encode(JSON.stringify(body)),
+      signal,
+    });
+  }
+
   /** Sends a request; throws AttemptError (lost) when the connection fails. */
   async send(request: UpstreamRequest): Promise<Response> {
     const { method, path, body, signal } = request;

@@ -122,13 +122,7 @@ export class HttpUpdatableReplica implements UpdatableReplica {
     const end = new AbortController();
     const watch = this.#watch(end);
     try {
-      const response = await this.#replica.send({
-        method: "POST",
-        path,
-        headers: [["content-type", "application/json"]],
-        body: new TextEncoder().encode(JSON.stringify(body)),
-        signal: end.signal,
-      });
+      const response = await this.#replica.post(path, body, end.signal);
       const text = await this.#read(response, end.signal);
       if (!response.ok) throw this.#failure(sayingOf(text));
       return parsed(text);
@@ -155,8 +149,7 @@ export class HttpUpdatableReplica implements UpdatableReplica {
   }
 
   #status(signal: AbortSignal): Promise<Response> {
-    const request = { method: "GET", path: "/admin/weights", headers: [], body: null };
-    return this.#replica.send({ ...request, signal });
+    return this.#replica.get("/admin/weights", signal);
   }
 
   async #read(response: Response, signal: AbortSignal): Promise<string> {

@@ -27,8 +27,7 @@ export async function probeEngine(replica: HttpReplica, signal: AbortSignal): Pr
  * for no token either. Rejects like {@linkcode probeReplica}.
  */
 export async function probeServer(replica: HttpReplica, signal: AbortSignal): Promise<void> {
-  const request = { method: "GET", path: "/health", headers: new Headers(), body: null, signal };
-  const response = await replica.send(request);
+  const response = await replica.get("/health", signal);
   const text = await response.text();
   if (response.status < 500) return;
   throw new Error(`answering a probe with ${response.status}: ${text.slice(0, 200)}`);
@@ -40,13 +39,8 @@ async function ask(
   body: object | null,
   signal: AbortSignal,
 ): Promise<unknown> {
-  const response = await replica.send({
-    method: body === null ? "GET" : "POST",
-    path,
-    headers: new Headers(body === null ? {} : { "content-type": "application/json" }),
-    body: body === null ? null : new TextEncoder().encode(JSON.stringify(body)),
-    signal,
-  });
+  const response =
+    await (body === null ? replica.get(path, signal) : replica.post(path, body, signal));
   const text = await response.text();
   if (!response.ok) {
     throw new Error(`answering a probe of ${path} with ${response.status}: ${text.slice(0, 200)}`);

@@ -34,13 +34,7 @@ export async function readTokenCounters(
   replica: HttpReplica,
   signal: AbortSignal,
 ): Promise<TokenCounters | null> {
-  const response = await replica.send({
-    method: "GET",
-    path: "/metrics",
-    headers: new Headers(),
-    body: null,
-    signal,
-  });
+  const response = await replica.get("/metrics", signal);
   const text = await response.text();
   return response.ok ? parseTokenCounters(text) : null;
 }
