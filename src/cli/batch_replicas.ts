@@ -3,10 +3,12 @@
  * @module
  */
 import type { LlmEngine } from "../engine/llm_engine.ts";
-import { LONGEST_TIMER_MS } from "../routing/within.ts";
+import { DEFAULT_MAX_NUM_SEQS } from "../engine/step_limits.ts";
+import { explainState } from "../routing/member_status.ts";
 import type { BatchServer } from "../serving/batch/answer_batch.ts";
 import { ReplicaRouter } from "../serving/replica_router.ts";
 import { RequestGate } from "../serving/request_gate.ts";
+import { PATIENT_DEADLINES } from "../serving/router/forward.ts";
 import { probeServer } from "../serving/router/probe.ts";
 import type { ReplicaAddress } from "../serving/router/replica_source.ts";
 import { RouterServer } from "../serving/router/router_server.ts";
@@ -16,6 +18,7 @@ import type { RUN_BATCH_FLAGS } from "./flags.ts";
 import { disposeAll, loadReplicas } from "./load_replicas.ts";
 import { modelFolder } from "./model_folder.ts";
 import type { FlagValues } from "./parse_flags.ts";
+import { stackOf } from "./request_logging.ts";
 
 /** The replicas of a batch. */
 export interface BatchReplicas extends AsyncDisposable {
@@ -32,17 +35,11 @@ export interface BatchReplicas extends AsyncDisposable {
 /** Requests that a server gets at once. */
 const SERVER_CONCURRENCY = 64;
 
-/** Sequences that an engine runs at once when no flag says so. */
-const ENGINE_SEQUENCES = { cuda: 256, other: 64 } as const;
-
 /** Time for servers that are started again. */
 const PATIENCE_MS = 60_000;
 
 /** Time between two looks at whether a server answers at all. */
 const PROBE_MS = 5000;
-
-/** Nothing is given up for being slow: a server that is gone or stuck does not answer probes. */
-const PATIENT_MS = LONGEST_TIMER_MS;
 
 /** Engines with the layout that the flags name. */
 export async function localReplicas(
@@ -51,9 +48,8 @@ export async function localReplicas(
 ): Promise<BatchReplicas> {
   const { folder, name } = await modelFolder(values.model, host);
   const engines = await loadReplicas(values, { model: folder, host });
-  const { device } = engines[0].info.backend;
-  const sequences = values["max-num-seqs"] ??
-    (device === "cuda" ? ENGINE_SEQUENCES.cuda : ENGINE_SEQUENCES.other);
+  const device = engines[0].info.backend.device === "cuda" ? "cuda" : "cpu";
+  const sequences = values["max-num-seqs"] ?? DEFAULT_MAX_NUM_SEQS[device];
   // Some wait in each engine, so that a place that becomes free is not waited for.
   const concurrency = values["max-concurrency"] ?? sequences + Math.ceil(sequences / 8);
   const serverOf = (replicas: readonly LlmEngine[]): BatchServer => {
@@ -63,7 +59,7 @@ export async function localReplicas(
       text: engines[0].text,
       modelName: values["served-model-name"] ?? name,
       gate: new RequestGate({ maxQueuedRequests: 2 ** 31 - 1 }),
-      onError: (error) => host.log.error(error instanceof Error ? error.stack! : String(error)),
+      onError: (error) => host.log.error(stackOf(error)),
     });
     return {
       fetch: (request) => fetch(request),
@@ -92,11 +88,11 @@ export async function remoteReplicas(
       new RouterServer({
         gate: new RequestGate({ maxQueuedRequests: 2 ** 31 - 1 }),
         maxQueued: 2 ** 31 - 1,
-        deadlines: { queueMs: PATIENT_MS, firstByteMs: PATIENT_MS, wholeMs: PATIENT_MS },
+        deadlines: PATIENT_DEADLINES,
         probe: probeServer,
         probeMs: PROBE_MS,
         slowStartMs: 0,
-        onError: (error) => host.log.error(error instanceof Error ? error.stack! : String(error)),
+        onError: (error) => host.log.error(stackOf(error)),
         onChange: (id, reason) =>
           reason === null
             ? host.log.info(`${id}: serves`)
@@ -134,5 +130,5 @@ export async function remoteReplicas(
 
 function failureOf({ replicas }: RouterServer): string | null {
   if (replicas.some(({ serves }) => serves)) return null;
-  return replicas.map(({ id, state, reason }) => `${id} is ${reason ?? state}`).join("; ");
+  return replicas.map(explainState).join("; ");
 }

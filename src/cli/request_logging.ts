@@ -13,6 +13,11 @@ export interface RequestLogging {
   readonly onRequest?: (record: RequestRecord) => void;
 }
 
+/** An unexpected error, and where it came from. */
+export function stackOf(error: unknown): string {
+  return error instanceof Error ? error.stack ?? error.message : String(error);
+}
+
 /** Logs errors, and with `--enable-log-requests` every request. */
 export function requestLogging(
   values: { readonly "enable-log-requests": boolean },
@@ -20,8 +25,7 @@ export function requestLogging(
 ): RequestLogging {
   return {
     onError: (error, requestId) => {
-      const message = error instanceof Error ? error.stack ?? error.message : String(error);
-      log.error(message, requestId === undefined ? {} : { request_id: requestId });
+      log.error(stackOf(error), requestId === undefined ? {} : { request_id: requestId });
     },
     onRequest: values["enable-log-requests"]
       ? ({ requestId, method, path, status, seconds }) =>

@@ -6,10 +6,11 @@ import { chooseDevice } from "../engine/device_choice.ts";
 import { availableMemory } from "../engine/host_resources.ts";
 import { givenVersion } from "../engine/weight_version.ts";
 import { createBalancingPolicy } from "../routing/policies/mod.ts";
-import { LONGEST_TIMER_MS, within } from "../routing/within.ts";
+import { within } from "../routing/within.ts";
 import { ReplicaStartError, ReplicaSupervisor } from "../serving/fleet/replica_supervisor.ts";
 import { listen } from "../serving/listen.ts";
 import { RequestGate } from "../serving/request_gate.ts";
+import { PATIENT_DEADLINES } from "../serving/router/forward.ts";
 import { RouterServer } from "../serving/router/router_server.ts";
 import { readTokenizerFiles } from "../text/tokenizer_files.ts";
 import type { KeyOptions } from "./api_keys.ts";
@@ -25,12 +26,6 @@ import { openWeightStore } from "./weight_store.ts";
 
 /** Time that replicas have to end once their requests have, in milliseconds. */
 const STOP_MS = 3000;
-
-/**
- * Nothing is given up for being slow: a request may wait for long behind others, as with one replica, and
- * probes tell a replica that is stuck.
- */
-const PATIENT_MS = LONGEST_TIMER_MS;
 
 /** Where replicas listen: this machine only. */
 const REPLICA_HOST = "127.0.0.1";
@@ -53,7 +48,7 @@ export async function serveFleet(
     gate,
     engines: { modelName: model },
     maxQueued,
-    deadlines: { queueMs: PATIENT_MS, firstByteMs: PATIENT_MS, wholeMs: PATIENT_MS },
+    deadlines: PATIENT_DEADLINES,
     hedgeAfterMs: values["hedge-after"] === undefined ? null : 1000 * values["hedge-after"],
     ...requestLogging(values, host.log),
     onCommit: ({ model, version }) =>

@@ -9,7 +9,7 @@ import { positive } from "./positive.ts";
 import type { EngineOptions } from "./types.ts";
 
 /** Requests that run at once when nothing is said; fewer where a step takes fewer tokens. */
-const DEFAULT_MAX_NUM_SEQS: Readonly<Record<DeviceKind, number>> = { cpu: 64, cuda: 256 };
+export const DEFAULT_MAX_NUM_SEQS: Readonly<Record<DeviceKind, number>> = { cpu: 64, cuda: 256 };
 
 /**
  * Tokens of a step when nothing is said. A step is how long a decoding request waits for its next token

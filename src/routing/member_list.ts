@@ -4,6 +4,7 @@
  */
 import { NoReplicaError } from "./errors.ts";
 import { Member, type MemberOptions, type RecoveryOptions } from "./member.ts";
+import { explainState, statusOf } from "./member_status.ts";
 import { FleetOccupancy, Occupancy } from "./occupancy.ts";
 
 /** Options of {@linkcode MemberList}. */
@@ -48,9 +49,7 @@ export class MemberList<T> {
 
   /** What to tell a request when no replica serves. */
   noReplicaError(): NoReplicaError {
-    const states = this.all.map(({ id, state, down }) =>
-      down === null ? `${id} is ${state}` : `${id} is down (${down})`
-    );
+    const states = this.all.map(statusOf).map(explainState);
     return new NoReplicaError(
       `Cannot serve the request as no replica can: ${states.join(", ") || "there is none"}`,
       "none",

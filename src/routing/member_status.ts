@@ -28,6 +28,13 @@ export interface MemberStatus {
   readonly ejection: string | null;
 }
 
+/** Why a replica does not serve, in a sentence. */
+export function explainState(
+  { id, state, reason }: Pick<MemberStatus, "id" | "state" | "reason">,
+): string {
+  return reason === null ? `${id} is ${state}` : `${id} is down (${reason})`;
+}
+
 /** A replica as it is now. */
 export function statusOf(member: Member<unknown>): MemberStatus {
   const { id, state, serves, weight, leases, sent, failed, ejections, ejection } = member;

@@ -9,6 +9,7 @@ import type { Lease } from "../../routing/lease.ts";
 import type { ReplicaPool } from "../../routing/replica_pool.ts";
 import type { RetryBudget } from "../../routing/retry_budget.ts";
 import { type RouteObserver, routeRequest } from "../../routing/route_request.ts";
+import { LONGEST_TIMER_MS } from "../../routing/within.ts";
 import { ApiError } from "../api_error.ts";
 import { type ForwardedRequest, pairsOf } from "./forwarded_request.ts";
 import { ClientGone } from "./guest.ts";
@@ -25,6 +26,16 @@ export interface ForwardDeadlines {
   /** Silence inside a stream; and how long a client may leave a piece of it unread. */
   readonly stallMs: number;
 }
+
+/**
+ * Nothing is given up for being slow before it has begun: a request may wait for long behind others, and probes
+ * tell a replica that is stuck.
+ */
+export const PATIENT_DEADLINES: Omit<ForwardDeadlines, "stallMs"> = {
+  queueMs: LONGEST_TIMER_MS,
+  firstByteMs: LONGEST_TIMER_MS,
+  wholeMs: LONGEST_TIMER_MS,
+};
 
 /** What {@linkcode forward} needs. */
 export interface Forwarding {
