@@ -38,6 +38,7 @@ export class GenerationStream implements AsyncIterableIterator<GenerationChunk, 
   readonly #calls = new Queue<PromiseWithResolvers<Step>>();
   #promptTokenIds: readonly number[] | null = null;
   #badWords: readonly (readonly number[])[] = [];
+  #priority = 0;
   #lease: SetLease<LoadedModel> | null = null;
   #running: ModelRequest | null = null;
   #text: TextStream | null = null;
@@ -123,7 +124,7 @@ export class GenerationStream implements AsyncIterableIterator<GenerationChunk, 
     const promptLength = promptTokenIds.length;
     const sampling = this.#reader.resolveSampling(this.#request, { model, promptLength });
     if (sampling.badWords.length > 0) this.#badWords = await this.#reader.readBadWords(sampling);
-    this.#reader.readPriority(this.#request);
+    this.#priority = this.#reader.readPriority(this.#request);
     return promptTokenIds;
   }
 
@@ -131,10 +132,8 @@ export class GenerationStream implements AsyncIterableIterator<GenerationChunk, 
     const { set: model } = lease;
     const promptLength = promptTokenIds.length;
     const sampling = this.#reader.resolveSampling(this.#request, { model, promptLength });
-    const { cacheSalt, cachePrompt } = this.#request;
-    const badWords = this.#badWords;
-    const priority = this.#reader.readPriority(this.#request);
-    const { choice } = this.#request;
+    const { choice, cacheSalt, cachePrompt } = this.#request;
+    const [badWords, priority] = [this.#badWords, this.#priority];
     const input = { promptTokenIds, sampling, choice, badWords, priority, cacheSalt, cachePrompt };
     this.#running = model.start(input, { lease, onChange: this.#answerCalls });
     const { stop, minTokens, skipSpecialTokens, includeStopStrInOutput: includeStop } = sampling;

@@ -138,8 +138,8 @@ export class LlmEngine implements Replica, UpdatableWeights {
   get pids(): readonly number[] {
     const { current, loaded } = this.#sets;
     const others = [...loaded].filter((model) => model !== current);
-    return [...loaded].filter((model) => model === current).concat(others)
-      .flatMap((model) => [...model.pids]);
+    const models = loaded.has(current) ? [current, ...others] : others;
+    return models.flatMap(({ pids }) => [...pids]);
   }
 
   /** Latest counters (at most a step old): of all weights, but the blocks, which are the current ones'. */

@@ -151,6 +151,25 @@ const KINDS: Readonly<Record<ThresholdRound["kind"], number>> = { count: 1, mass
 export function cpuSamplingKernels(
   { kernels, pool }: CpuContext<typeof CPU_SAMPLING_SYMBOLS>,
 ): SamplingKernels {
+  const changeEntries = (
+    change: typeof kernels.weft_adjust_logits,
+    [logits, rows, { size, firstId, starts, entries, saved }]: Parameters<
+      SamplingKernels["adjustLogits"]
+    >,
+  ) =>
+    change(
+      pool,
+      logits.address,
+      logits.rowStride,
+      rows,
+      size,
+      firstId,
+      starts.address,
+      entries.address,
+      saved.address,
+      saved.size,
+    );
+
   return {
     topK(values, ids, x, rows, { size, k, firstId }) {
       kernels.weft_top_k(
@@ -166,35 +185,9 @@ export function cpuSamplingKernels(
       );
     },
 
-    adjustLogits(logits, rows, { size, firstId, starts, entries, saved }) {
-      kernels.weft_adjust_logits(
-        pool,
-        logits.address,
-        logits.rowStride,
-        rows,
-        size,
-        firstId,
-        starts.address,
-        entries.address,
-        saved.address,
-        saved.size,
-      );
-    },
+    adjustLogits: (...call) => changeEntries(kernels.weft_adjust_logits, call),
 
-    restoreLogits(logits, rows, { size, firstId, starts, entries, saved }) {
-      kernels.weft_restore_logits(
-        pool,
-        logits.address,
-        logits.rowStride,
-        rows,
-        size,
-        firstId,
-        starts.address,
-        entries.address,
-        saved.address,
-        saved.size,
-      );
-    },
+    restoreLogits: (...call) => changeEntries(kernels.weft_restore_logits, call),
 
     maskLogits(logits, rows, { size, firstId, masks, maskRows }) {
       const [numMasks, words] = masks.shape;
