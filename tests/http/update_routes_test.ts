@@ -1,14 +1,13 @@
 /** `/admin/updates` and `weft update`, over servers whose weights only say that they changed. */
 import { Agent } from "node:http";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { createLogger } from "../../src/cli/log.ts";
-import { main } from "../../src/cli/main.ts";
 import { WeightsError } from "../../src/engine/weights.ts";
 import { ModelUpdateManager } from "../../src/routing/updates/model_update_manager.ts";
 import { RequestGate } from "../../src/serving/request_gate.ts";
 import { listenRouter } from "../../src/serving/router/listen_router.ts";
 import { RouterServer } from "../../src/serving/router/router_server.ts";
 import { EngineFleet } from "../../src/serving/updates/engine_fleet.ts";
+import { type CliOutcome, runCli } from "../run_cli.ts";
 import { FakeReplica } from "./fake_replica.ts";
 import { FakeUpstream } from "./fake_upstream.ts";
 import { FakeWeights } from "./fake_weights.ts";
@@ -47,19 +46,8 @@ async function startRouter(urls: readonly string[], apiKey?: string) {
 }
 
 /** Runs `weft update`. */
-async function update(
-  url: string,
-  ...args: string[]
-): Promise<{ status: number; out: string; log: string }> {
-  let [out, log] = ["", ""];
-  const status = await main(["update", "--url", url, ...args], {
-    print: (line) => out += `${line}\n`,
-    writeError: (text) => log += text,
-    terminal: false,
-    log: createLogger((line) => log += `${line}\n`),
-    env: () => undefined,
-  });
-  return { status, out, log };
+function update(url: string, ...args: string[]): Promise<CliOutcome> {
+  return runCli(["update", "--url", url, ...args]);
 }
 
 async function get(url: string): Promise<Json> {

@@ -1,9 +1,8 @@
 /** Weights change while requests flow: real servers, real weights, and every token of every answer is known. */
 import { assertEquals, assertMatch } from "@std/assert";
-import { createLogger } from "../../src/cli/log.ts";
-import { main } from "../../src/cli/main.ts";
 import { totalMemory } from "../../src/engine/host_resources.ts";
 import { LlmEngine } from "../../src/engine/llm_engine.ts";
+import { type CliOutcome, runCli } from "../run_cli.ts";
 import { damagedWeights, greedyAnswer, otherWeights } from "../weight_versions.ts";
 import { childrenOf } from "./processes.ts";
 import { eventually, metric, metrics, type ServeProcess, startServe } from "./serve_process.ts";
@@ -30,23 +29,12 @@ async function answersOf(...folders: string[]): Promise<GoldenAnswers> {
 }
 
 /** Runs `weft update`. */
-async function update(
+function update(
   server: ServeProcess,
   args: readonly string[],
-  onLine: (line: string) => void = () => {},
-): Promise<{ status: number; out: string; log: string }> {
-  let [out, log] = ["", ""];
-  const status = await main(["update", "--url", server.url, ...args], {
-    print(line) {
-      out += `${line}\n`;
-      onLine(line);
-    },
-    writeError: (text) => log += text,
-    terminal: false,
-    log: createLogger((line) => log += `${line}\n`),
-    env: () => undefined,
-  });
-  return { status, out, log };
+  onLine?: (line: string) => void,
+): Promise<CliOutcome> {
+  return runCli(["update", "--url", server.url, ...args], onLine);
 }
 
 /** Versions that the replicas name as theirs. */

@@ -1,20 +1,8 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { createLogger } from "../../../src/cli/log.ts";
-import { main } from "../../../src/cli/main.ts";
+import { runCli } from "../../run_cli.ts";
 import { withoutCudart } from "../_without_cudart.ts";
 
-/** Runs a command line on a host that only takes notes. */
-async function run(...args: string[]): Promise<{ status: number; out: string; log: string }> {
-  let [out, log] = ["", ""];
-  const status = await main(args, {
-    print: (line) => out += `${line}\n`,
-    writeError: (text) => log += text,
-    terminal: false,
-    log: createLogger((line) => log += `${line}\n`),
-    env: () => undefined,
-  });
-  return { status, out, log };
-}
+const run = (...args: string[]) => runCli(args);
 
 Deno.test("help lists every command, and each command has its own", async () => {
   const { status, out } = await run("--help");
