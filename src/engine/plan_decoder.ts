@@ -2,6 +2,7 @@
  * Reads step plans one after the other.
  * @module
  */
+import { LOGIT_ENTRY_WORDS } from "../tensor/sampling_kernels.ts";
 import type { Mutable } from "./reused.ts";
 import type {
   PlannedAdjustments,
@@ -133,7 +134,7 @@ function readAdjustments(input: WireReader): PlannedAdjustments {
   const count = input.int();
   const length = input.count(20);
   const places = input.int32Elements(length);
-  const entries = input.int32Elements(4 * length);
+  const entries = input.int32Elements(LOGIT_ENTRY_WORDS * length);
   const words = input.int();
   const mask = words < 0 ? null : input.int32Elements(words);
   return { count, places, entries, masked: words !== MASK.none, mask };

@@ -15,6 +15,7 @@ import type {
 } from "./step_plan.ts";
 import { MASK, NO_LOGPROBS, PlanDecoder, SAMPLING, SEQUENCE_BYTES } from "./plan_decoder.ts";
 import { ResultDecoder, ROW_BYTES, SEQUENCE_RESULT_BYTES, TOP_BYTES } from "./result_decoder.ts";
+import { LOGIT_ENTRY_WORDS } from "../tensor/sampling_kernels.ts";
 import { intsBytes, WireWriter } from "./wire.ts";
 
 const PLAN_HEADER_BYTES = 8 + 4;
@@ -23,7 +24,7 @@ const SAMPLING_BYTES = 3 * 8 + 5 * 4;
 /** Number of entries, and of those that are new. */
 const ADJUSTMENTS_BYTES = 2 * 4;
 /** Place and entry. */
-const ADJUSTMENT_BYTES = 4 + 16;
+const ADJUSTMENT_BYTES = 4 + 4 * LOGIT_ENTRY_WORDS;
 const RESULT_HEADER_BYTES = 8 + 4;
 const NO_BYTES = new Uint8Array(0);
 
@@ -147,10 +148,10 @@ function writeSampling(out: WireWriter, sampling: PlannedSampling): void {
 
 function writeAdjustments(out: WireWriter, adjustments: PlannedAdjustments): void {
   const { count, places, entries, masked, mask } = adjustments;
-  if (entries.length !== 4 * places.length) {
+  if (entries.length !== LOGIT_ENTRY_WORDS * places.length) {
     throw new RangeError(
       `Cannot pack adjustments as entries and places differ in number: ` +
-        `${entries.length / 4} and ${places.length}`,
+        `${entries.length / LOGIT_ENTRY_WORDS} and ${places.length}`,
     );
   }
   out.int(count);

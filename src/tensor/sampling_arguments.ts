@@ -3,7 +3,12 @@
  * @module
  */
 import { checkCount, checkMatrix, checkVector, MAX_KERNEL_INTEGER } from "./kernel_arguments.ts";
-import type { LogitEntries, SamplingKernels, ThresholdRound } from "./sampling_kernels.ts";
+import {
+  LOGIT_ENTRY_WORDS,
+  type LogitEntries,
+  type SamplingKernels,
+  type ThresholdRound,
+} from "./sampling_kernels.ts";
 import type { Tensor } from "./tensor.ts";
 
 const MAX_BLOCKS = 64;
@@ -148,7 +153,7 @@ function checkEntries(kernel: string, logits: Tensor, rows: number, options: Log
   checkShard(kernel, size, firstId);
   checkMatrix(kernel, "logits", logits, rows, size);
   checkVector(kernel, "starts", starts, rows + 1, "i32");
-  checkVector(kernel, "entries", entries, 4 * saved.size, "i32");
+  checkVector(kernel, "entries", entries, LOGIT_ENTRY_WORDS * saved.size, "i32");
   checkVector(kernel, "saved", saved, saved.size);
 }
 

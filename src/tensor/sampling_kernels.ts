@@ -30,6 +30,9 @@ export interface ThresholdRound {
   readonly prefixes: Tensor;
 }
 
+/** Integers of an entry of {@linkcode LogitEntries}: a token, and the bits of three floats. */
+export const LOGIT_ENTRY_WORDS = 4;
+
 /** Changes to the logits of single tokens, row by row. */
 export interface LogitEntries {
   /** Columns of the logits. */

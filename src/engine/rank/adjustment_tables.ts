@@ -2,12 +2,10 @@
  * What changes the logits of sequences, kept by slot on the ranks that draw.
  * @module
  */
+import { LOGIT_ENTRY_WORDS as ENTRY } from "../../tensor/sampling_kernels.ts";
 import type { Mutable } from "../reused.ts";
 import type { RowAdjustments } from "../sampler/sample_row.ts";
 import type { PlannedAdjustments } from "../step_plan.ts";
-
-/** Integers of an entry. */
-const ENTRY = 4;
 
 /** A table for each slot that has had one; plans change them in the order in which they run. */
 export class AdjustmentTables {

@@ -2,12 +2,9 @@
  * Changes logits before tokens are drawn from them: penalties, biases, bans and masks.
  * @module
  */
-import type { LogitEntries } from "../../tensor/sampling_kernels.ts";
+import { LOGIT_ENTRY_WORDS as ENTRY, type LogitEntries } from "../../tensor/sampling_kernels.ts";
 import { Tensor } from "../../tensor/tensor.ts";
 import type { SamplerOptions, SampleRow, SamplingWork } from "./sample_row.ts";
-
-/** Integers of an entry. */
-const ENTRY = 4;
 
 /** Parts of what is uploaded begin at multiples of it: 64 bytes. */
 const ALIGNMENT = 16;

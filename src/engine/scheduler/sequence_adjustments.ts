@@ -2,6 +2,7 @@
  * How the logits of one sequence are changed: penalties, biases, banned and allowed tokens.
  * @module
  */
+import { LOGIT_ENTRY_WORDS as ENTRY } from "../../tensor/sampling_kernels.ts";
 import type { PlannedAdjustments } from "../step_plan.ts";
 import { type SamplingParams, UnsupportedRequestError } from "../types.ts";
 import { AllowedTokens, type TokenMask } from "./token_mask.ts";
@@ -34,8 +35,6 @@ interface TokenState {
   bans: number;
 }
 
-/** Integers of an entry: the token, and three floats. */
-const ENTRY = 4;
 const NO_INTS = new Int32Array(0);
 
 /**
